@@ -1,0 +1,35 @@
+// Makes a fresh network namespace lead to two descriptors and nowhere else (dataplane.md section 1).
+#pragma once
+
+#include "base/error.h"
+#include "net/ip_address.h"
+#include "sys/owned_fd.h"
+
+namespace weir::sandbox {
+
+// The addresses of weir0 inside the sandbox. `guest4`/`guest6` are A4/A6 of dataplane.md; `gateway4`/`gateway6` are the
+// other ends of the /30 and the /126: resolver, proxies.
+struct CaptureAddresses {
+  net::IpAddress guest4;
+  net::IpAddress gateway4;
+  net::IpAddress guest6;
+  net::IpAddress gateway6;
+
+  // 10.254.N.0/30-style defaults out of weir's own /16 and ULA; every namespace may use the same ones.
+  static CaptureAddresses defaults();
+};
+
+struct Capture {
+  sys::OwnedFd listener;  // transparent, dual stack, listening
+  sys::OwnedFd tun;       // weir0, non-blocking, packets without a header (IFF_NO_PI)
+};
+
+// Call in the new network namespace, with CAP_NET_ADMIN over it, before the root changes (it opens /dev/net/tun and
+// writes /proc/sys/net), single-threaded. After it returns the namespace captures everything; the first instruction of
+// untrusted code comes later.
+Result<Capture> set_up_capture(const CaptureAddresses& addresses);
+
+// Brings `lo` up: what modes `none` and `inbound` have instead of a capture.
+Result<> set_up_loopback();
+
+}  // namespace weir::sandbox

@@ -1,0 +1,52 @@
+// What a sandbox shall be: plain values, checked before anything starts.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sandbox/capture.h"
+
+namespace weir::sandbox {
+
+// A host folder or file made visible inside (-v, --here).
+struct Share {
+  enum class Access : std::uint8_t { read_write, read_only, copy, overlay };
+
+  std::string source;  // absolute host path, links resolved
+  std::string target;  // absolute path inside
+  Access access = Access::read_write;
+  // Paths below the target, relative, that stay read-only whatever `access` says (--here: .git/hooks, .envrc, ...).
+  std::vector<std::string> read_only_below;
+};
+
+enum class Network : std::uint8_t {
+  loopback,  // modes none and inbound
+  captured,  // every gateway mode
+  host,      // --net host: no network namespace at all
+};
+
+// Who the command runs as, inside.
+struct User {
+  std::uint32_t uid = 1000;
+  std::uint32_t gid = 1000;
+  std::string name = "sandbox";
+  std::string home = "/home/sandbox";
+};
+
+struct Spec {
+  std::string id;  // unique on this machine, e.g. "w-3f9a1c27"
+  std::string hostname = "weir";
+  std::vector<std::string> argv;                         // never empty
+  std::vector<std::pair<std::string, std::string>> env;  // complete: nothing is inherited
+  std::string workdir;                                   // inside; empty: the user's home
+  User user;
+  std::vector<Share> shares;
+  std::vector<std::string> tools;  // absolute host paths (--tool): visible read-only, on PATH
+  Network network = Network::loopback;
+  CaptureAddresses addresses;
+  bool terminal = false;  // -t: a terminal of its own
+};
+
+}  // namespace weir::sandbox
