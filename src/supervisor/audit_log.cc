@@ -174,7 +174,9 @@ void AuditLog::count_refusal(const audit::Event& event) {
 std::vector<RefusedDestination> AuditLog::refused() const {
   std::vector<RefusedDestination> all;
   for (const auto& [key, entry] : refused_) all.push_back(entry);
-  std::ranges::stable_sort(all, [](const auto& left, const auto& right) { return left.times > right.times; });
+  std::ranges::sort(all, [](const auto& left, const auto& right) {
+    return left.times != right.times ? left.times > right.times : left.what < right.what;
+  });
   return all;
 }
 
