@@ -193,6 +193,12 @@ std::vector<std::string_view> words_after(std::string_view prefix) {
   return words;
 }
 
+// "" at the top, where the line begins with "weir:" anyway; else "weir policy: ".
+std::string spelled_so_far(std::string_view prefix) {
+  if (prefix.empty()) return "";
+  return "weir " + std::string(prefix.substr(0, prefix.size() - 1)) + ": ";
+}
+
 std::string list_of(std::span<const std::string_view> words) {
   std::string list;
   for (std::string_view word : words) list += (list.empty() ? "" : ", ") + std::string(word);
@@ -233,11 +239,11 @@ Result<CommandId> find_command(std::span<const std::string> words, std::size_t& 
     const std::vector<std::string_view> valid = words_after(prefix);
     if (std::ranges::find(valid, words[used]) != valid.end()) continue;
     const std::string_view near = nearest_spelling(words[used], valid);
-    return usage_error("weir " + prefix + ": unknown command " + quoted(words[used]),
+    return usage_error(spelled_so_far(prefix) + "unknown command " + quoted(words[used]),
                        near.empty() ? "one of: " + list_of(valid) : "did you mean " + prefix + std::string(near) + "?");
   }
   const std::string prefix = name.empty() ? "" : name + " ";
-  return usage_error("weir " + prefix + ": no command given", "one of: " + list_of(words_after(prefix)));
+  return usage_error(spelled_so_far(prefix) + "no command given", "one of: " + list_of(words_after(prefix)));
 }
 
 Result<CommandLine> parse_command_line(std::span<const std::string> words) {
