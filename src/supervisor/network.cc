@@ -1,7 +1,9 @@
 #include "supervisor/network.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "sys/errno.h"
@@ -13,6 +15,8 @@ namespace {
 // A gateway that asks this much without reading the answers is broken: two answers for each flow it may have.
 constexpr std::size_t kMaxUnsent = 2 * dial::Admission::kMaxFlows;
 constexpr int kMessagesPerRound = 256;
+// What a gateway may take to send what the guest left behind.
+constexpr std::uint64_t kLastWordsMs = 1500;
 
 // The compiled policy as a sealed memory file: whoever maps it can rely on it never changing.
 Result<sys::OwnedFd> seal(Bytes image) {
@@ -162,9 +166,20 @@ void Network::stop() {
   if (!gateway_) return;
   reactor_.forget(gateway_->channel().fd());
   reactor_.forget(gateway_->pidfd());
-  read_messages();
+  // "No more from me": the gateway finishes what the guest sent, reports its flows and exits.
+  if (::shutdown(gateway_->channel().fd(), SHUT_WR) == 0) read_last_messages();
   gateway_->kill();
   gateway_.reset();
+}
+
+void Network::read_last_messages() {
+  const std::uint64_t deadline = sys::monotonic_ms() + kLastWordsMs;
+  while (read_messages()) {
+    const std::uint64_t now = sys::monotonic_ms();
+    if (now >= deadline) return;
+    pollfd readable{.fd = gateway_->channel().fd(), .events = POLLIN, .revents = 0};
+    if (::poll(&readable, 1, static_cast<int>(deadline - now)) <= 0) return;
+  }
 }
 
 }  // namespace weir::supervisor

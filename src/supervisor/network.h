@@ -42,6 +42,7 @@ class Network {
   void on_gateway_readable();
   void on_gateway_writable();
   bool read_messages();
+  void read_last_messages();
   void fail(std::string why);
 
   struct Queued {

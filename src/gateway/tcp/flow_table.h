@@ -51,6 +51,9 @@ class FlowTable : public sys::EventHandler {
   void on_answer(const control::ConnectAnswer& answer, sys::OwnedFd upstream);
   void on_answer(const control::FlightAnswer& answer);
 
+  // The guest's processes are gone: ends each flow when what was sent has gone up, then calls `on_drained`.
+  void drain(std::function<void()> on_drained);
+
   // The listener is readable.
   void on_events(std::uint32_t events) override;
 
@@ -93,6 +96,7 @@ class FlowTable : public sys::EventHandler {
   std::unordered_map<std::uint64_t, FourTuple> asking_;  // flow -> attempt
   std::unordered_map<std::uint64_t, Live> live_;
   std::unordered_map<FourTuple, std::uint64_t, FourTupleHash> claimed_;
+  std::function<void()> on_drained_;
 };
 
 }  // namespace weir::gateway
