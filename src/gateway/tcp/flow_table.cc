@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "gateway/tcp/first_flight_gate.h"
+#include "policy/compiled/verdict.h"
 
 namespace weir::gateway {
 
@@ -16,6 +17,8 @@ constexpr std::uint64_t kUnclaimedMs = 2000;  // the client gave up, or accept w
 constexpr std::uint64_t kIdleMs = 3'600'000;  // policy.md section 7, idle_timeout TCP
 constexpr std::uint64_t kSweepMs = 30'000;
 constexpr int kAcceptsPerRound = 64;
+constexpr std::size_t kMaxSyn = 40 + 60;  // an IPv6 header and the longest TCP header
+constexpr auto kReasonProtocol = static_cast<std::uint8_t>(policy::Reason::protocol);
 
 std::optional<net::Endpoint> endpoint_of(const sockaddr_storage& storage) {
   // The listener is dual stack: IPv4 arrives mapped, and IpAddress unwraps it.
@@ -63,9 +66,9 @@ Result<> FlowTable::start() {
   return reactor_.watch(listener_.get(), EPOLLIN, *this);
 }
 
-void FlowTable::on_packet(const wire::Packet& packet, MutableBytes bytes) {
+void FlowTable::on_syn(const wire::Packet& packet) {
   const auto tcp = wire::parse_tcp(packet);
-  if (!tcp || !tcp->is_first_syn()) return;
+  if (!tcp) return;
   const FourTuple tuple{.guest = {packet.source, tcp->source_port},
                         .destination = {packet.destination, tcp->destination_port}};
   const auto found = attempts_.find(tuple);
@@ -77,13 +80,14 @@ void FlowTable::on_packet(const wire::Packet& packet, MutableBytes bytes) {
   if (found != attempts_.end()) give_up(tuple);  // the guest reused its port: a new attempt
   const auto claimed = claimed_.find(tuple);
   if (claimed != claimed_.end() && live_.at(claimed->second).sequence == tcp->sequence) return;  // a late duplicate
-  begin(tuple, tcp->sequence, bytes);
+  begin(tuple, tcp->sequence, packet);
 }
 
-void FlowTable::begin(const FourTuple& tuple, std::uint32_t sequence, MutableBytes packet) {
+void FlowTable::begin(const FourTuple& tuple, std::uint32_t sequence, const wire::Packet& packet) {
   // Silence delays: the guest's kernel sends the SYN again.
   if (attempts_.size() >= kMaxAttempts) return;
-  const Bytes syn = wire::syn_without_payload(packet);
+  std::array<std::uint8_t, kMaxSyn> buffer;
+  const Bytes syn = wire::syn_without_payload(packet, buffer);
   if (syn.empty()) return;
   Attempt attempt;
   attempt.flow = link_.next_id();

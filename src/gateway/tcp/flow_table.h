@@ -46,8 +46,8 @@ class FlowTable : public sys::EventHandler {
 
   Result<> start();
 
-  // A TCP packet from weir0 whose source is the guest's own address. Everything but a first SYN is dropped.
-  void on_packet(const wire::Packet& packet, MutableBytes bytes);
+  // A SYN (wire::PacketKind::syn) from weir0 whose source is the guest's own address.
+  void on_syn(const wire::Packet& packet);
   void on_answer(const control::ConnectAnswer& answer, sys::OwnedFd upstream);
   void on_answer(const control::FlightAnswer& answer);
 
@@ -75,7 +75,7 @@ class FlowTable : public sys::EventHandler {
     std::unique_ptr<Relay> relay;
   };
 
-  void begin(const FourTuple& tuple, std::uint32_t sequence, MutableBytes packet);
+  void begin(const FourTuple& tuple, std::uint32_t sequence, const wire::Packet& packet);
   void ask(const FourTuple& tuple, const Attempt& attempt, control::Resolution resolution);
   void inject(const FourTuple& tuple, Attempt& attempt);
   void refuse(const FourTuple& tuple, wire::Refusal how);
