@@ -36,8 +36,7 @@ void Router::on_packet(Bytes bytes) {
   const wire::PacketKind kind = wire::classify(*packet);
   // What the guest's kernel says to its link by itself is no attempt of anybody.
   if (kind == wire::PacketKind::housekeeping || kind == wire::PacketKind::other_tcp) return;
-  // A guest may bind a foreign source (IPV6_FREEBIND needs no capability): no answer to it may count.
-  if (!from_guest(*packet)) return refuse(*packet, policy::Reason::protocol);
+  if (!from_guest(*packet)) return refuse_foreign_source(*packet);
   switch (kind) {
     case wire::PacketKind::syn:
       return flows_.on_syn(*packet);
@@ -71,6 +70,12 @@ void Router::refuse(const wire::Packet& packet, policy::Reason reason) {
   std::array<std::uint8_t, wire::kMaxAnswer> buffer;
   const bool tcp = packet.transport == wire::Transport::tcp;
   tun_.write(wire::answer(packet, tcp ? wire::Refusal::reset : wire::Refusal::prohibited, buffer));
+}
+
+// A guest may bind a source that is not its own (IPV6_FREEBIND needs no capability). A SYN is reset, the rest dropped.
+void Router::refuse_foreign_source(const wire::Packet& packet) {
+  if (packet.transport == wire::Transport::tcp) return refuse(packet, policy::Reason::protocol);
+  record(packet, policy::Reason::protocol);
 }
 
 void Router::record(const wire::Packet& packet, policy::Reason reason) {

@@ -26,6 +26,7 @@ class Router {
  private:
   void on_udp(const wire::Packet& packet);
   void refuse(const wire::Packet& packet, policy::Reason reason);
+  void refuse_foreign_source(const wire::Packet& packet);
   void record(const wire::Packet& packet, policy::Reason reason);
   bool from_guest(const wire::Packet& packet) const;
   bool may_answer_now();

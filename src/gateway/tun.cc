@@ -13,7 +13,7 @@ constexpr int kPacketsPerRound = 64;
 
 }  // namespace
 
-Result<> Tun::start(std::function<void(MutableBytes)> on_packet) {
+Result<> Tun::start(std::function<void(Bytes)> on_packet) {
   on_packet_ = std::move(on_packet);
   return reactor_.watch(fd_.get(), EPOLLIN, *this);
 }
@@ -31,7 +31,7 @@ void Tun::on_events(std::uint32_t) {
     if (count < 0 && errno == EAGAIN) return;
     // EBADFD: the device is gone, and with it the sandbox's namespace.
     if (count <= 0) return reactor_.stop();
-    on_packet_(MutableBytes(buffer_).first(static_cast<std::size_t>(count)));
+    on_packet_(Bytes(buffer_).first(static_cast<std::size_t>(count)));
   }
 }
 

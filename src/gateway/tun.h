@@ -19,7 +19,7 @@ class Tun : public sys::EventHandler {
   Tun(sys::Reactor& reactor, sys::OwnedFd fd) : reactor_(reactor), fd_(std::move(fd)), buffer_(kMaxPacket + 1) {}
 
   // `on_packet` gets each packet; the bytes are valid during the call.
-  Result<> start(std::function<void(MutableBytes)> on_packet);
+  Result<> start(std::function<void(Bytes)> on_packet);
 
   // A packet that the kernel does not take is lost, as on any wire.
   void write(Bytes packet);
@@ -30,7 +30,7 @@ class Tun : public sys::EventHandler {
   sys::Reactor& reactor_;
   sys::OwnedFd fd_;
   std::vector<std::uint8_t> buffer_;
-  std::function<void(MutableBytes)> on_packet_;
+  std::function<void(Bytes)> on_packet_;
 };
 
 }  // namespace weir::gateway
