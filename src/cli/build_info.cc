@@ -2,8 +2,12 @@
 
 namespace weir::cli {
 
-std::string_view version_text() { return WEIR_VERSION; }
-std::string_view commit_text() { return WEIR_COMMIT; }
+std::string_view version_text() {
+  return WEIR_VERSION;
+}
+std::string_view commit_text() {
+  return WEIR_COMMIT;
+}
 
 std::string_view compiler_text() {
 #if defined(__clang__)

@@ -5,8 +5,12 @@
 namespace weir::cli {
 namespace {
 
-bool is_name_start(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; }
-bool is_name_char(char c) { return is_name_start(c) || (c >= '0' && c <= '9'); }
+bool is_name_start(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+}
+bool is_name_char(char c) {
+  return is_name_start(c) || (c >= '0' && c <= '9');
+}
 
 bool is_valid_name(std::string_view name) {
   return !name.empty() && is_name_start(name.front()) && std::ranges::all_of(name, is_name_char);
@@ -25,8 +29,7 @@ std::string plain_or(std::optional<std::string_view> text, std::string_view othe
 
 Variables initial_environment(const Caller& caller, const sandbox::User& user) {
   // ~/.local/bin is where pip installs programs for a user.
-  const std::string path =
-      user.home + "/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  const std::string path = user.home + "/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   return {{"PATH", path},
           {"HOME", user.home},
           {"USER", user.name},
