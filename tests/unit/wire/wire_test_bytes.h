@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 
@@ -28,6 +29,19 @@ inline std::unique_ptr<ExactCopy> exact_copy(Bytes bytes) {
 
 inline std::string to_string(Bytes bytes) {
   return std::string(as_text(bytes));
+}
+
+// "0102ff"; spaces are skipped.
+inline std::vector<std::uint8_t> from_hex(std::string_view hex) {
+  std::string digits;
+  for (const char c : hex) {
+    if (c != ' ') digits += c;
+  }
+  std::vector<std::uint8_t> bytes;
+  for (std::size_t i = 0; i + 2 <= digits.size(); i += 2) {
+    bytes.push_back(static_cast<std::uint8_t>(std::stoi(digits.substr(i, 2), nullptr, 16)));
+  }
+  return bytes;
 }
 
 }  // namespace weir::wire
