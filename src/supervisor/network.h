@@ -34,7 +34,7 @@ class Network {
 
  private:
   Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
-          sys::OwnedFd image, AuditLog& log, OnFailure on_failure);
+          sys::OwnedFd image, OnFailure on_failure);
   Result<> wait_for_first_packet();
   void first_packet();
   Result<> start_gateway();
@@ -54,7 +54,6 @@ class Network {
   sandbox::Capture capture_;
   sandbox::CaptureAddresses addresses_;
   sys::OwnedFd image_file_;
-  AuditLog& log_;
   OnFailure on_failure_;
   sys::CallbackHandler first_packet_handler_;
   sys::CallbackHandler gateway_handler_;
