@@ -11,26 +11,33 @@ namespace weir::gateway {
 
 namespace {
 
-// What getrandom gives without blocking once the machine has booted.
-std::uint64_t random_bits() {
-  std::uint64_t bits = 0;
-  WEIR_ASSERT(::getrandom(&bits, sizeof bits, 0) == sizeof bits);
-  return bits;
-}
+namespace dns = wire::dns;
 
-constexpr std::size_t kMaxStreamAnswer = 2 + 65535;
+constexpr std::size_t kMaxStreamAnswer = 2 + dns::kMaxMessage;
+
+// Another server may do better.
+bool is_trouble(dns::Rcode rcode) {
+  return rcode != dns::Rcode::no_error && rcode != dns::Rcode::name_error;
+}
 
 }  // namespace
 
 Lookup::Lookup(sys::Reactor& reactor, Link& link, Question question, std::size_t servers, OnDone on_done)
-    : reactor_(reactor), link_(link), asked_(question), name_(std::move(question.name)), servers_(servers), on_done_(std::move(on_done)) {}
+    : reactor_(reactor),
+      link_(link),
+      asked_(question),
+      name_(std::move(question.name)),
+      servers_(servers),
+      on_done_(std::move(on_done)) {}
 
 Lookup::~Lookup() {
   reactor_.cancel(timer_);
   drop_socket();
 }
 
-void Lookup::start() { ask_for_socket(); }
+void Lookup::start() {
+  ask_for_socket();
+}
 
 void Lookup::ask_for_socket() {
   query_ = link_.next_id();
@@ -44,7 +51,7 @@ void Lookup::next_attempt() {
   drop_socket();
   reactor_.cancel(timer_);
   tcp_ = false;
-  if (++attempt_ >= servers_ * kRounds) return finish({.failed = true});
+  if (++attempt_ >= servers_ * kRounds) return finish({});
   ask_for_socket();
 }
 
@@ -59,9 +66,12 @@ void Lookup::on_socket(sys::OwnedFd socket, int error) {
 
 // Each question is built afresh: a random identifier and random letter case, nothing of the guest's.
 void Lookup::send_question() {
-  sent_ = wire::DnsUpstreamQuery(name_, asked_.type, static_cast<std::uint16_t>(random_bits()), random_bits);
-  std::array<std::uint8_t, wire::kMaxDnsQuery + 2> buffer;
-  const Bytes query = sent_.encode(MutableBytes(buffer).subspan(2));
+  std::array<std::uint8_t, 34> random{};
+  WEIR_ASSERT(::getrandom(random.data(), random.size(), 0) == static_cast<ssize_t>(random.size()));
+  const auto id = static_cast<std::uint16_t>((random[32] << 8) | random[33]);
+  sent_ = dns::make_upstream_query(name_, asked_.type, id, std::span<const std::uint8_t, 32>(random.data(), 32));
+  std::array<std::uint8_t, 2 + dns::kMinUdpSize> buffer{};
+  const Bytes query = dns::write_query(sent_, MutableBytes(buffer).subspan(2));
   buffer[0] = static_cast<std::uint8_t>(query.size() >> 8);
   buffer[1] = static_cast<std::uint8_t>(query.size());
   const Bytes outgoing = tcp_ ? Bytes(buffer).first(query.size() + 2) : query;
@@ -100,30 +110,64 @@ void Lookup::read_stream() {
   if (stream_.size() < 2) return;
   const std::size_t length = (static_cast<std::size_t>(stream_[0]) << 8) | stream_[1];
   if (stream_.size() < length + 2) return;
-  const std::vector<std::uint8_t> message(stream_.begin() + 2, stream_.begin() + 2 + static_cast<std::ptrdiff_t>(length));
+  const std::vector<std::uint8_t> message(stream_.begin() + 2,
+                                          stream_.begin() + 2 + static_cast<std::ptrdiff_t>(length));
   if (!take(message)) next_attempt();
 }
 
-// True if the bytes answered the question (or ended the attempt): nothing more is read from this socket.
+// True if the bytes ended this attempt, one way or the other: nothing more is read from this socket.
 bool Lookup::take(Bytes message) {
-  const wire::DnsUpstreamAnswer answer = wire::parse_upstream_answer(message, sent_);
-  using Kind = wire::DnsUpstreamAnswer::Kind;
-  switch (answer.kind) {
-    case Kind::not_ours:
-      return false;
-    case Kind::malformed:
-      next_attempt();
-      return true;
-    case Kind::truncated:
-      drop_socket();
-      reactor_.cancel(timer_);
-      tcp_ = true;
-      ask_for_socket();
-      return true;
-    case Kind::answer:
-      break;
+  auto response = dns::parse_response(message, sent_);
+  if (!response) {
+    switch (response.error()) {
+      case dns::ResponseFault::not_ours:
+        return false;
+      case dns::ResponseFault::case_mismatch:
+        if (tcp_) break;
+        ask_over_tcp();
+        return true;
+      case dns::ResponseFault::malformed:
+      case dns::ResponseFault::chain:
+        break;
+    }
+    next_attempt();
+    return true;
+  }
+  if (response->truncated && !tcp_) {
+    ask_over_tcp();
+  } else if (response->truncated || is_trouble(response->rcode)) {
+    next_attempt();
+  } else {
+    answered(std::move(*response));
   }
   return true;
+}
+
+void Lookup::answered(dns::Response response) {
+  found_.rcode = response.rcode;
+  found_.ttl = std::min(found_.ttl, response.ttl);
+  found_.aliases.insert(found_.aliases.end(), response.chain.begin(), response.chain.end());
+  if (found_.aliases.size() > dns::kMaxChain) return finish({});
+  const bool at_end = !response.addresses.empty() || !response.records.empty() || response.chain.empty();
+  if (at_end || response.rcode != dns::Rcode::no_error) {
+    found_.addresses = std::move(response.addresses);
+    found_.records = std::move(response.records);
+    return finish(std::move(found_));
+  }
+  // The server did not follow its own chain: ask for its end.
+  name_ = found_.aliases.back();
+  attempt_ = 0;
+  tcp_ = false;
+  drop_socket();
+  reactor_.cancel(timer_);
+  ask_for_socket();
+}
+
+void Lookup::ask_over_tcp() {
+  drop_socket();
+  reactor_.cancel(timer_);
+  tcp_ = true;
+  ask_for_socket();
 }
 
 void Lookup::drop_socket() {
