@@ -68,7 +68,7 @@ Network::~Network() {
 
 Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox::Capture capture,
                                                  const sandbox::CaptureAddresses& addresses, Bytes image,
-                                                 std::vector<net::Endpoint> resolvers, AuditLog& log,
+                                                 std::vector<net::Endpoint> resolvers, dial::Recorder& log,
                                                  OnFailure on_failure) {
   WEIR_TRY(sys::OwnedFd file, seal(image));
   WEIR_TRY(const Bytes mapped, map(file, image.size()));

@@ -8,7 +8,6 @@
 
 #include "dial/admission.h"
 #include "sandbox/capture.h"
-#include "supervisor/audit_log.h"
 #include "supervisor/gateway_process.h"
 #include "sys/reactor.h"
 
@@ -22,7 +21,7 @@ class Network {
   // `image`: the compiled policy. Nothing is read from the capture until the gateway runs.
   static Result<std::unique_ptr<Network>> create(sys::Reactor& reactor, sandbox::Capture capture,
                                                  const sandbox::CaptureAddresses& addresses, Bytes image,
-                                                 std::vector<net::Endpoint> resolvers, AuditLog& log,
+                                                 std::vector<net::Endpoint> resolvers, dial::Recorder& log,
                                                  OnFailure on_failure);
   ~Network();
   Network(const Network&) = delete;
