@@ -90,6 +90,9 @@ struct Dialer::Attempt : sys::EventHandler {
   sys::Reactor::TimerId timer = 0;
 };
 
+Dialer::Dialer(sys::Reactor& reactor) : reactor_(reactor) {}
+Dialer::~Dialer() = default;
+
 void Dialer::connect(const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done) {
   const SocketAddress address = socket_address(to);
   auto socket = open_tcp(address.family());

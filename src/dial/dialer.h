@@ -21,7 +21,10 @@ class Dialer {
  public:
   using OnDone = std::function<void(Dialled)>;
 
-  explicit Dialer(sys::Reactor& reactor) : reactor_(reactor) {}
+  explicit Dialer(sys::Reactor& reactor);
+  ~Dialer();
+  Dialer(const Dialer&) = delete;
+  Dialer& operator=(const Dialer&) = delete;
 
   // TCP, non-blocking, SO_LINGER{1,0}, TCP_NODELAY. on_done is called once, from the event loop or right away. Silence
   // for `timeout_ms` ends as ETIMEDOUT.

@@ -60,6 +60,17 @@ void Relay::abort(int error) {
   finish(error);
 }
 
+void Relay::gate_answered(const control::FlightAnswer& answer) {
+  if (gate_ == nullptr) return;
+  gate_->on_answer(answer);
+  run();
+}
+
+void Relay::drain() {
+  draining_ = true;
+  run();
+}
+
 void Relay::run() {
   if (ended_) return;
   last_activity_ms_ = context_.reactor.now_ms();
@@ -68,7 +79,7 @@ void Relay::run() {
   if (up == Progress::failed) return finish(error_);
   const Progress down = pump(down_);
   if (down == Progress::failed) return finish(error_);
-  if (up_.sink_shut && down_.sink_shut) {
+  if (up_.sink_shut && (down_.sink_shut || draining_)) {
     clear_linger(guest_.fd.get());
     clear_linger(upstream_.fd.get());
     return finish(0);
