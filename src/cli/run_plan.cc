@@ -69,16 +69,16 @@ Result<sandbox::Spec> planned_spec(const CommandLine& line, const Caller& caller
 
 }  // namespace
 
-Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, policy::Compiled policy) {
+Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy) {
   supervisor::RunOptions options;
-  options.start_notices = std::move(policy.notices);
+  options.start_notices = policy.notices;
   std::ranges::copy(policy.warnings, std::back_inserter(options.start_notices));
   WEIR_TRY(options.spec, planned_spec(line, caller, policy.mode, options.start_notices));
-  if (options.spec.network == sandbox::Network::captured) options.policy_image = std::move(policy.image);
-  options.policy_hash = std::move(policy.hash);
+  if (options.spec.network == sandbox::Network::captured) options.policy_image = policy.image;
+  options.policy_hash = policy.hash;
   options.policy_mode = std::string(policy::name_of(policy.mode));
-  options.floor_hash = std::move(policy.floor_hash);
-  options.dns_upstreams = std::move(policy.upstreams);
+  options.floor_hash = policy.floor_hash;
+  options.dns_upstreams = policy.upstreams;
   options.name = options.spec.id;
   WEIR_CHECK_OK(take(line, OptionId::name, options.name, parse_name));
   const auto events = [&](std::string_view text) { return parse_events(text, caller.folder); };
