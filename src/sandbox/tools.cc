@@ -88,18 +88,24 @@ std::string search_path(std::string_view given, const std::vector<Tool>& tools) 
 
 }  // namespace
 
-Result<std::vector<Tool>> resolve_tools(const std::vector<std::string>& paths, const Identity& identity) {
+Result<std::vector<Tool>> resolve_tools(const std::vector<std::string>& paths) {
   std::vector<Tool> tools;
   for (const std::string& path : paths) {
     WEIR_TRY(Tool tool, resolve_tool(path));
-    if (identity.kind() == Identity::Kind::range && !is_there_anyway(tool)) {
-      WEIR_TRY(tool.mount, take(tool));
-      WEIR_TRY(const struct stat status, look_at(tool.mount, tool.source));
-      WEIR_CHECK_OK(map_owner(tool.mount, status.st_uid, status.st_gid, identity, tool.source));
-    }
     tools.push_back(std::move(tool));
   }
   return tools;
+}
+
+Result<> prepare_tools(std::vector<Tool>& tools, const Identity& identity) {
+  if (identity.kind() == Identity::Kind::own_id) return {};
+  for (Tool& tool : tools) {
+    if (is_there_anyway(tool)) continue;
+    WEIR_TRY(tool.mount, take(tool));
+    WEIR_TRY(const struct stat status, look_at(tool.mount, tool.source));
+    WEIR_CHECK_OK(map_owner(tool.mount, status.st_uid, status.st_gid, identity, tool.source));
+  }
+  return {};
 }
 
 Result<> mount_tools(const std::vector<Tool>& tools) {

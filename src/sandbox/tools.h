@@ -22,9 +22,12 @@ struct Tool {
   sys::OwnedFd mount;  // taken by the supervisor (root); empty: init takes it by its path
 };
 
-// A program's file, or a folder of programs (its bin/ if it has one). Names what is wrong with a path. As root the
-// tools are taken as mounts on which their owner is the sandbox's user, as shares are.
-Result<std::vector<Tool>> resolve_tools(const std::vector<std::string>& paths, const Identity& identity);
+// A program's file, or a folder of programs (its bin/ if it has one). Names what is wrong with a path.
+Result<std::vector<Tool>> resolve_tools(const std::vector<std::string>& paths);
+
+// In the supervisor, before the clone: as root the tools are taken as mounts on which their owner is the sandbox's
+// user, as shares are.
+Result<> prepare_tools(std::vector<Tool>& tools, const Identity& identity);
 
 // In init, with the current folder at the new root and the host's root still "/".
 Result<> mount_tools(const std::vector<Tool>& tools);
