@@ -1,0 +1,146 @@
+#include "audit/event.h"
+
+#include <array>
+#include <cstdio>
+
+#include "audit/json.h"
+
+namespace weir::audit {
+
+namespace {
+
+void optional_text(JsonWriter& json, std::string_view name, const std::string& text) {
+  if (!text.empty()) json.field(name, std::string_view(text));
+}
+
+void optional_number(JsonWriter& json, std::string_view name, const std::optional<std::uint64_t>& number) {
+  if (number) json.field(name, *number);
+}
+
+void write_rule(JsonWriter& json, const Rule& rule) {
+  json.key("rule").begin_object();
+  json.field("layer", std::string_view(rule.layer));
+  json.key("index");
+  if (rule.index) {
+    json.value(std::uint64_t{*rule.index});
+  } else {
+    json.null();
+  }
+  json.field("text", std::string_view(rule.text));
+  json.end_object();
+}
+
+void write_destination(JsonWriter& json, const Event& event) {
+  optional_text(json, "proto", event.proto);
+  optional_text(json, "via", event.via);
+  optional_text(json, "name", event.name);
+  if (event.dst) json.field("dst", std::string_view(event.dst->text()));
+  if (event.port) json.field("port", std::uint64_t{*event.port});
+  optional_text(json, "verdict", event.verdict);
+  if (event.rule) write_rule(json, *event.rule);
+  optional_text(json, "reason", event.reason);
+}
+
+void write_answer(JsonWriter& json, const Event& event) {
+  optional_text(json, "query_type", event.query_type);
+  optional_text(json, "rcode", event.rcode);
+  if (event.addresses.empty()) return;
+  json.key("addresses").begin_array();
+  for (const net::IpAddress& address : event.addresses) json.value(std::string_view(address.text()));
+  json.end_array();
+}
+
+void write_sandbox(JsonWriter& json, const Event& event) {
+  optional_text(json, "mode", event.mode);
+  optional_text(json, "command", event.command);
+  optional_text(json, "floor", event.floor);
+  if (!event.notices.empty()) {
+    json.key("notices").begin_array();
+    for (const std::string& notice : event.notices) json.value(std::string_view(notice));
+    json.end_array();
+  }
+  if (event.exit_code) json.field("exit_code", *event.exit_code);
+}
+
+}  // namespace
+
+std::string_view name_of(EventType type) {
+  switch (type) {
+    case EventType::sandbox_start:
+      return "sandbox.start";
+    case EventType::sandbox_exit:
+      return "sandbox.exit";
+    case EventType::dns_answer:
+      return "dns.answer";
+    case EventType::dns_refuse:
+      return "dns.refuse";
+    case EventType::flow_open:
+      return "flow.open";
+    case EventType::flow_close:
+      return "flow.close";
+    case EventType::flow_refuse:
+      return "flow.refuse";
+    case EventType::limit:
+      return "limit";
+  }
+  return "";
+}
+
+std::string rfc3339(Timestamp time) {
+  // Days to civil date, proleptic Gregorian, era of 400 years starting in March (integer arithmetic only: gmtime would
+  // need a clock header).
+  const std::int64_t days = time.seconds / 86400 - (time.seconds % 86400 < 0 ? 1 : 0);
+  const std::int64_t second_of_day = time.seconds - days * 86400;
+  const std::int64_t shifted = days + 719468;  // since 0000-03-01
+  const std::int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
+  const std::int64_t day_of_era = shifted - era * 146097;
+  const std::int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+  const std::int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const std::int64_t month_index = (5 * day_of_year + 2) / 153;  // 0 = March
+  const std::int64_t day = day_of_year - (153 * month_index + 2) / 5 + 1;
+  const std::int64_t month = month_index < 10 ? month_index + 3 : month_index - 9;
+  const std::int64_t year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
+  std::array<char, 40> text{};
+  std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%06uZ", static_cast<int>(year),
+                static_cast<int>(month), static_cast<int>(day), static_cast<int>(second_of_day / 3600),
+                static_cast<int>(second_of_day / 60 % 60), static_cast<int>(second_of_day % 60), time.microseconds);
+  return text.data();
+}
+
+std::string line_of(const Event& event, const Envelope& envelope, std::uint64_t sequence, Timestamp time) {
+  JsonWriter json;
+  json.begin_object();
+  json.field("v", std::uint64_t{1});
+  json.field("time", std::string_view(rfc3339(time)));
+  json.field("sandbox", std::string_view(envelope.sandbox));
+  json.field("seq", sequence);
+  json.field("type", name_of(event.type));
+  json.field("policy", std::string_view(envelope.policy));
+  json.field("generation", envelope.generation);
+  optional_number(json, "flow", event.flow);
+  write_destination(json, event);
+  write_answer(json, event);
+  optional_number(json, "bytes_up", event.bytes_up);
+  optional_number(json, "bytes_down", event.bytes_down);
+  optional_number(json, "ms", event.ms);
+  optional_number(json, "count", event.count);
+  optional_text(json, "error", event.error);
+  write_sandbox(json, event);
+  json.end_object();
+  return json.take() + '\n';
+}
+
+std::string roll_up_key(const Event& event) {
+  std::string key(name_of(event.type));
+  for (const std::string_view part :
+       {std::string_view(event.proto), std::string_view(event.via), std::string_view(event.name),
+        std::string_view(event.reason), std::string_view(event.query_type)}) {
+    key += '\0';
+    key += part;
+  }
+  if (event.dst) key += as_text(event.dst->bytes());
+  if (event.port) key += ":" + std::to_string(*event.port);
+  return key;
+}
+
+}  // namespace weir::audit

@@ -1,0 +1,82 @@
+// The audit stream: one JSON object a line (interfaces.md section 2, docs/events.schema.json).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/ip_address.h"
+
+namespace weir::audit {
+
+enum class EventType : std::uint8_t {
+  sandbox_start,
+  sandbox_exit,
+  dns_answer,
+  dns_refuse,
+  flow_open,
+  flow_close,
+  flow_refuse,
+  limit,
+};
+std::string_view name_of(EventType type);
+
+// Which entry of which layer decided; `text` as its author wrote it, empty where a default decided.
+struct Rule {
+  std::string layer;
+  std::optional<std::uint32_t> index;
+  std::string text;
+};
+
+// Fields that do not apply stay empty and are left out.
+struct Event {
+  EventType type = EventType::flow_open;
+  std::string proto;  // "tcp", "udp", "icmp"
+  std::string via;
+  std::string name;
+  std::optional<net::IpAddress> dst;
+  std::optional<net::Port> port;
+  std::string verdict;  // "allow", "refuse"
+  std::optional<Rule> rule;
+  std::string reason;
+  std::string query_type;
+  std::string rcode;
+  std::vector<net::IpAddress> addresses;
+  std::optional<std::uint64_t> flow;
+  std::optional<std::uint64_t> bytes_up;
+  std::optional<std::uint64_t> bytes_down;
+  std::optional<std::uint64_t> ms;
+  std::optional<std::uint64_t> count;  // attempts this event stands for, when more than one
+  std::string error;                   // upstream trouble: an errno's name
+  // sandbox.start and sandbox.exit
+  std::string mode;
+  std::string command;
+  std::string floor;
+  std::vector<std::string> notices;
+  std::optional<std::int64_t> exit_code;
+};
+
+// What every event of a sandbox carries.
+struct Envelope {
+  std::string sandbox;
+  std::string policy;
+  std::uint64_t generation = 1;
+};
+
+// Wall-clock time, handed in: this room has no clock.
+struct Timestamp {
+  std::int64_t seconds = 0;  // since 1970 UTC
+  std::uint32_t microseconds = 0;
+};
+// RFC 3339, UTC, six digits: "2026-01-31T23:59:59.000001Z".
+std::string rfc3339(Timestamp time);
+
+// The line, newline included.
+std::string line_of(const Event& event, const Envelope& envelope, std::uint64_t sequence, Timestamp time);
+
+// Two refusals with the same key within a second are one event with a count.
+std::string roll_up_key(const Event& event);
+
+}  // namespace weir::audit

@@ -1,0 +1,238 @@
+// What gateway and supervisor say to each other, over a SOCK_SEQPACKET pair: one message a packet, at most kMaxMessage.
+//
+// Towards the supervisor nothing but numbers, addresses and canonical names travels; the supervisor believes none of it
+// without admit(). Towards the gateway at most one descriptor rides along, and only where the message says so.
+// Reasons and layers are the numbers of policy::Reason and policy::Layer; the receiver checks their range.
+#pragma once
+
+#include <variant>
+#include <vector>
+
+#include "control/codec.h"
+
+namespace weir::control {
+
+// Whether the gateway has already resolved the names that the supervisor asked it to (so that it is asked once only).
+enum class Resolution : std::uint8_t { not_tried, tried, count_ };
+
+// --- gateway to supervisor -------------------------------------------------------------------------------------------
+
+// A SYN for `destination`: judge it, dial it. Answered by ConnectAnswer.
+struct Connect {
+  std::uint64_t flow = 0;
+  net::Endpoint destination;
+  Resolution resolution = Resolution::not_tried;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+    visit(self.destination);
+    visit(self.resolution);
+  }
+};
+
+// The first flight (or a further request head) of a held flow. Answered by FlightAnswer.
+struct Flight {
+  enum class Kind : std::uint8_t { tls, http, opaque, h2c_preface, malformed, count_ };
+
+  std::uint64_t flow = 0;
+  Kind kind = Kind::opaque;
+  std::optional<net::DomainName> name;
+  bool name_present = false;
+  bool ech = false;
+  Resolution resolution = Resolution::not_tried;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+    visit(self.kind);
+    visit(self.name);
+    visit(self.name_present);
+    visit(self.ech);
+    visit(self.resolution);
+  }
+};
+
+// Upstream answered: which of these addresses may the guest see and use? Answered by LearnAnswer.
+struct Learn {
+  std::uint64_t query = 0;
+  std::optional<net::DomainName> name;  // always present in a valid message
+  std::vector<net::DomainName> aliases;
+  std::vector<net::IpAddress> addresses;
+  std::uint32_t ttl = 0;
+  std::uint16_t type = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.query);
+    visit(self.name);
+    visit(self.aliases);
+    visit(self.addresses);
+    visit(self.ttl);
+    visit(self.type);
+  }
+};
+
+// For the record: a name was answered without a Learn (from the cache, or another record type).
+struct NameAnswered {
+  std::optional<net::DomainName> name;
+  std::uint16_t type = 0;
+  std::uint16_t rcode = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.name);
+    visit(self.type);
+    visit(self.rcode);
+  }
+};
+
+// For the record: a name was refused. `name` is absent if the question had no host name in it.
+struct NameRefused {
+  std::optional<net::DomainName> name;
+  std::uint16_t type = 0;
+  std::uint8_t reason = 0;
+  std::uint8_t layer = 0;
+  std::uint32_t entry = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.name);
+    visit(self.type);
+    visit(self.reason);
+    visit(self.layer);
+    visit(self.entry);
+  }
+};
+
+// A fresh socket to resolver number `server`, please. Answered by ResolverAnswer.
+struct OpenResolver {
+  std::uint64_t query = 0;
+  std::uint8_t server = 0;
+  bool tcp = false;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.query);
+    visit(self.server);
+    visit(self.tcp);
+  }
+};
+
+// A flow that was connected is over.
+struct FlowClosed {
+  std::uint64_t flow = 0;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+  std::uint32_t error = 0;  // errno that ended it, 0 for an orderly end
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+    visit(self.bytes_up);
+    visit(self.bytes_down);
+    visit(self.error);
+  }
+};
+
+// For the record: the gateway refused something by itself (a protocol it does not carry, a spoofed source, ...).
+struct Refused {
+  enum class Via : std::uint8_t { tcp, udp, icmp, other, count_ };
+
+  Via via = Via::other;
+  net::Endpoint destination;
+  std::uint8_t reason = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.via);
+    visit(self.destination);
+    visit(self.reason);
+  }
+};
+
+using FromGateway = std::variant<Connect, Flight, Learn, NameAnswered, NameRefused, OpenResolver, FlowClosed, Refused>;
+
+// --- supervisor to gateway -------------------------------------------------------------------------------------------
+
+// First message: what the gateway needs to know of its world.
+struct Start {
+  net::IpAddress guest4;
+  net::IpAddress gateway4;
+  net::IpAddress guest6;
+  net::IpAddress gateway6;
+  std::uint8_t resolvers = 0;  // how many upstream resolvers there are
+  bool upstream_ipv6 = false;  // the host has an IPv6 default route
+  std::uint32_t max_flows = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.guest4);
+    visit(self.gateway4);
+    visit(self.guest6);
+    visit(self.gateway6);
+    visit(self.resolvers);
+    visit(self.upstream_ipv6);
+    visit(self.max_flows);
+  }
+};
+
+struct ConnectAnswer {
+  // connected: the upstream socket rides along. connected_hold: likewise, but no byte of the guest's may go up before
+  // its first flight was judged. failed: `error` says how. resolve: ask `name` upstream, Learn it, then Connect again.
+  enum class Outcome : std::uint8_t { refused, failed, connected, connected_hold, resolve, count_ };
+
+  std::uint64_t flow = 0;
+  Outcome outcome = Outcome::refused;
+  std::uint32_t error = 0;
+  std::optional<net::DomainName> name;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+    visit(self.outcome);
+    visit(self.error);
+    visit(self.name);
+  }
+};
+
+struct FlightAnswer {
+  // resolve: the name of the flight was never resolved: resolve it, Learn it, send the Flight again.
+  enum class Outcome : std::uint8_t { refused, allowed, resolve, count_ };
+
+  std::uint64_t flow = 0;
+  Outcome outcome = Outcome::refused;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+    visit(self.outcome);
+  }
+};
+
+struct LearnAnswer {
+  std::uint64_t query = 0;
+  std::uint32_t allowed = 0;  // bit i: addresses[i] of the Learn may be shown
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.query);
+    visit(self.allowed);
+  }
+};
+
+// With error 0 the connected socket rides along.
+struct ResolverAnswer {
+  std::uint64_t query = 0;
+  std::uint32_t error = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.query);
+    visit(self.error);
+  }
+};
+
+using ToGateway = std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer>;
+
+}  // namespace weir::control

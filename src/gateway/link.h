@@ -1,0 +1,39 @@
+// The gateway's only way to get anything: questions to the supervisor, answers back.
+//
+// Sending blocks when the supervisor is behind: that is the back-pressure. The supervisor never waits for the gateway,
+// so the two cannot wait for each other.
+#pragma once
+
+#include <functional>
+
+#include "control/gateway_messages.h"
+#include "sys/channel.h"
+#include "sys/reactor.h"
+
+namespace weir::gateway {
+
+class Link : public sys::EventHandler {
+ public:
+  using Handler = std::function<void(const control::ToGateway&, sys::OwnedFd)>;
+
+  // `channel`: blocking for writes.
+  Link(sys::Reactor& reactor, sys::Channel channel) : reactor_(reactor), channel_(std::move(channel)) {}
+
+  Result<> start(Handler handler);
+
+  // Ends the gateway when the supervisor is gone: without it nothing may go on.
+  void send(const control::FromGateway& message);
+
+  // Numbers flows and queries; never used twice.
+  std::uint64_t next_id() { return ++last_id_; }
+
+  void on_events(std::uint32_t events) override;
+
+ private:
+  sys::Reactor& reactor_;
+  sys::Channel channel_;
+  Handler handler_;
+  std::uint64_t last_id_ = 0;
+};
+
+}  // namespace weir::gateway

@@ -1,0 +1,279 @@
+#include "gateway/tcp/relay.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+namespace weir::gateway {
+
+namespace {
+
+// Two full buffers in a row: this is bulk, and splice saves both copies.
+constexpr unsigned kBulkReads = 2;
+// Bytes one direction may move before the other flows get their turn.
+constexpr std::size_t kBudget = 4 * RelayContext::kBuffer;
+// A gate sees at most this much before it must have decided: 64 KiB of ClientHello or request head, and its records.
+constexpr std::size_t kMaxHeld = 96 * 1024;
+
+bool would_block(int code) {
+  return code == EAGAIN || code == EINTR;
+}
+
+// An orderly close sends what is queued, then FIN.
+void clear_linger(int fd) {
+  const linger none{.l_onoff = 0, .l_linger = 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+}
+
+}  // namespace
+
+void Relay::Leg::on_events(std::uint32_t events) {
+  constexpr std::uint32_t kReadable = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+  constexpr std::uint32_t kWritable = EPOLLOUT | EPOLLHUP | EPOLLERR;
+  if ((events & kReadable) != 0) readable = true;
+  if ((events & kWritable) != 0) writable = true;
+  relay.run();
+}
+
+Relay::Relay(RelayContext& context, sys::OwnedFd guest, sys::OwnedFd upstream, std::unique_ptr<Gate> gate, OnEnd on_end)
+    : context_(context),
+      guest_(*this, std::move(guest)),
+      upstream_(*this, std::move(upstream)),
+      gate_(std::move(gate)),
+      on_end_(std::move(on_end)),
+      last_activity_ms_(context.reactor.now_ms()) {}
+
+Relay::~Relay() {
+  context_.reactor.cancel(continuation_);
+  return_pipe(up_);
+  return_pipe(down_);
+}
+
+Result<> Relay::start() {
+  constexpr std::uint32_t kEverything = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  WEIR_CHECK_OK(context_.reactor.watch(guest_.fd.get(), kEverything, guest_));
+  return context_.reactor.watch(upstream_.fd.get(), kEverything, upstream_);
+}
+
+void Relay::abort(int error) {
+  finish(error);
+}
+
+void Relay::run() {
+  if (ended_) return;
+  last_activity_ms_ = context_.reactor.now_ms();
+  if (gate_ != nullptr && !run_gate()) return;
+  const Progress up = gate_ == nullptr ? pump(up_) : Progress::stuck;
+  if (up == Progress::failed) return finish(error_);
+  const Progress down = pump(down_);
+  if (down == Progress::failed) return finish(error_);
+  if (up_.sink_shut && down_.sink_shut) {
+    clear_linger(guest_.fd.get());
+    clear_linger(upstream_.fd.get());
+    return finish(0);
+  }
+  if ((up == Progress::budget_spent || down == Progress::budget_spent) && continuation_ == 0) {
+    continuation_ = context_.reactor.at(context_.reactor.now_ms(), [this] {
+      continuation_ = 0;
+      run();
+    });
+  }
+}
+
+// Moves until the source is empty, the sink is full, or the budget is spent.
+Relay::Progress Relay::pump(Direction& direction) {
+  const std::uint64_t start = direction.bytes;
+  while (!direction.sink_shut) {
+    if (!flush(direction)) return error_ != 0 ? Progress::failed : Progress::stuck;
+    if (direction.source_ended) {
+      pass_end(direction);
+      return Progress::stuck;
+    }
+    if (!direction.source.readable) {
+      return_pipe(direction);
+      return Progress::stuck;
+    }
+    if (direction.bytes - start >= kBudget) return Progress::budget_spent;
+    const bool bulk = direction.full_reads >= kBulkReads;
+    const bool moved = bulk ? move_by_splice(direction) : move_by_copy(direction);
+    if (!moved && error_ != 0) return Progress::failed;
+  }
+  return Progress::stuck;
+}
+
+// True when nothing is left between source and sink.
+bool Relay::flush(Direction& direction) {
+  if (direction.in_pipe > 0 && !drain_pipe(direction)) return false;
+  if (direction.pending.empty()) return true;
+  if (!direction.sink.writable) return false;
+  const Bytes rest = Bytes(direction.pending).subspan(direction.pending_offset);
+  const ssize_t sent = ::send(direction.sink.fd.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+  if (sent < 0) {
+    if (!would_block(errno)) error_ = errno;
+    direction.sink.writable = false;
+    return false;
+  }
+  direction.bytes += static_cast<std::uint64_t>(sent);
+  direction.pending_offset += static_cast<std::size_t>(sent);
+  if (direction.pending_offset < direction.pending.size()) return false;
+  std::vector<std::uint8_t>().swap(direction.pending);  // an idle flow holds no buffer
+  direction.pending_offset = 0;
+  return true;
+}
+
+bool Relay::move_by_copy(Direction& direction) {
+  const ssize_t received = ::recv(direction.source.fd.get(), context_.buffer.data(), context_.buffer.size(), 0);
+  if (received < 0) return source_failed(direction);
+  if (received == 0) {
+    direction.source_ended = true;
+    return true;
+  }
+  const auto count = static_cast<std::size_t>(received);
+  direction.full_reads = count == context_.buffer.size() ? direction.full_reads + 1 : 0;
+  return deliver(direction, Bytes(context_.buffer).first(count));
+}
+
+bool Relay::deliver(Direction& direction, Bytes bytes) {
+  std::size_t sent = 0;
+  if (direction.sink.writable) {
+    const ssize_t count = ::send(direction.sink.fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (count < 0 && !would_block(errno)) {
+      error_ = errno;
+      return false;
+    }
+    sent = count < 0 ? 0 : static_cast<std::size_t>(count);
+    if (sent < bytes.size()) direction.sink.writable = false;
+  }
+  direction.bytes += sent;
+  direction.pending.assign(bytes.begin() + static_cast<std::ptrdiff_t>(sent), bytes.end());
+  direction.pending_offset = 0;
+  return true;
+}
+
+bool Relay::move_by_splice(Direction& direction) {
+  if (!direction.pipe) direction.pipe = context_.pipes.borrow();
+  if (!direction.pipe) {
+    direction.full_reads = 0;
+    return move_by_copy(direction);
+  }
+  // The pipe is empty here, so EAGAIN means that the source is.
+  const ssize_t moved = ::splice(direction.source.fd.get(), nullptr, direction.pipe->write_end.get(), nullptr,
+                                 direction.pipe->capacity, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  if (moved < 0) {
+    // The next burst decides anew whether it is bulk.
+    direction.full_reads = 0;
+    return source_failed(direction);
+  }
+  if (moved == 0) {
+    direction.source_ended = true;
+    return true;
+  }
+  direction.in_pipe = static_cast<std::size_t>(moved);
+  return drain_pipe(direction) || error_ == 0;
+}
+
+// True when the pipe is empty.
+bool Relay::drain_pipe(Direction& direction) {
+  while (direction.in_pipe > 0) {
+    if (!direction.sink.writable) return false;
+    const ssize_t moved = ::splice(direction.pipe->read_end.get(), nullptr, direction.sink.fd.get(), nullptr,
+                                   direction.in_pipe, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (moved <= 0) {
+      if (moved == 0 || !would_block(errno)) error_ = moved == 0 ? EPIPE : errno;
+      direction.sink.writable = false;
+      return false;
+    }
+    direction.in_pipe -= static_cast<std::size_t>(moved);
+    direction.bytes += static_cast<std::uint64_t>(moved);
+  }
+  return true;
+}
+
+void Relay::return_pipe(Direction& direction) {
+  if (!direction.pipe) return;
+  if (direction.in_pipe == 0) {
+    context_.pipes.give_back(std::move(*direction.pipe));
+  } else {
+    context_.pipes.lost();
+  }
+  direction.pipe.reset();
+  direction.in_pipe = 0;
+}
+
+// False; the error is kept unless the source is merely empty.
+bool Relay::source_failed(Direction& direction) {
+  if (!would_block(errno)) error_ = errno;
+  direction.source.readable = false;
+  return false;
+}
+
+void Relay::pass_end(Direction& direction) {
+  return_pipe(direction);
+  direction.sink_shut = true;
+  // Fails only when the sink is gone already, which its own direction reports.
+  if (::shutdown(direction.sink.fd.get(), SHUT_WR) != 0 && errno != ENOTCONN && error_ == 0) error_ = errno;
+}
+
+// False when the relay is over. Afterwards either the gate is gone, or it waits for bytes, an answer or the sink.
+bool Relay::run_gate() {
+  while (gate_ != nullptr && up_.pending.empty()) {
+    if (guest_.readable && !up_.source_ended && held_.size() < kMaxHeld && !receive_held()) return false;
+    const std::size_t before = held_.size();
+    if (!apply(up_.source_ended ? gate_->judge_end(held_) : gate_->judge(held_))) return false;
+    if (!flush(up_) && error_ != 0) {
+      finish(error_);
+      return false;
+    }
+    const bool passed = held_.size() < before;
+    if (!passed && (!guest_.readable || up_.source_ended || held_.size() >= kMaxHeld)) break;
+  }
+  return true;
+}
+
+// Reads once from the guest into what is held. False when the relay is over.
+bool Relay::receive_held() {
+  const std::size_t room = std::min(context_.buffer.size(), kMaxHeld - held_.size());
+  const ssize_t received = ::recv(guest_.fd.get(), context_.buffer.data(), room, 0);
+  if (received < 0) {
+    source_failed(up_);
+    if (error_ != 0) finish(error_);
+    return error_ == 0;
+  }
+  if (received == 0) up_.source_ended = true;
+  held_.insert(held_.end(), context_.buffer.begin(), context_.buffer.begin() + received);
+  return true;
+}
+
+// False when the relay is over.
+bool Relay::apply(Gate::Step step) {
+  switch (step.decision) {
+    case Gate::Decision::need_more:
+    case Gate::Decision::waiting:
+      return true;
+    case Gate::Decision::refuse:
+      finish(ECONNABORTED);
+      return false;
+    case Gate::Decision::pass:
+    case Gate::Decision::open:
+      break;
+  }
+  const bool opened = step.decision == Gate::Decision::open;
+  const std::size_t count = opened ? held_.size() : step.count;
+  up_.pending.insert(up_.pending.end(), held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count));
+  held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count));
+  if (opened) gate_.reset();
+  return true;
+}
+
+void Relay::finish(int error) {
+  if (ended_) return;
+  ended_ = true;
+  const End end{.bytes_up = up_.bytes, .bytes_down = down_.bytes, .error = error};
+  // Closing ends the watch; what the linger option says then decides between FIN and RST.
+  guest_.fd.reset();
+  upstream_.fd.reset();
+  on_end_(*this, end);
+}
+
+}  // namespace weir::gateway

@@ -1,0 +1,135 @@
+// Two connected kernel sockets and the bytes between them.
+//
+// Theory of operation. Each leg is watched edge-triggered for everything, once, so a running flow costs no epoll_ctl.
+// What an edge told is remembered (`readable`, `writable`) until a call says EAGAIN. A direction moves with recv/send
+// through one buffer that all flows share; what the receiver did not take is kept in the direction (`pending`, at most
+// one buffer) and nothing more is read until it is gone: back-pressure is the kernel's. A direction that fills the
+// buffer kBulkReads times in a row goes on with splice through a borrowed pipe and gives the pipe back when it pauses.
+// End of stream is passed on per direction (shutdown). The death of this process, and every abnormal end, must reach
+// both peers as a reset: SO_LINGER{1,0} stands on both legs from birth and is cleared only before an orderly close.
+//
+// A held flow (Gate): bytes of the guest go to the gate first, which says how many may pass.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/bytes.h"
+#include "gateway/tcp/pipe_pool.h"
+#include "sys/reactor.h"
+
+namespace weir::gateway {
+
+// Judges what the guest sends, in order, before it goes upstream.
+class Gate {
+ public:
+  enum class Decision : std::uint8_t {
+    need_more,  // nothing may pass yet; feed more
+    waiting,    // a question is under way; resume() of the relay follows
+    pass,       // `count` bytes of what was fed so far may pass, then feed on
+    open,       // everything may pass from here on; the gate is done
+    refuse,     // reset both legs
+  };
+  struct Step {
+    Decision decision = Decision::need_more;
+    std::size_t count = 0;
+  };
+
+  virtual ~Gate() = default;
+  // `held`: all bytes that were received and have not passed. Called again with the same bytes after resume().
+  virtual Step judge(Bytes held) = 0;
+  // The guest has closed its direction; `held` will not grow.
+  virtual Step judge_end(Bytes held) = 0;
+};
+
+// What all relays of a gateway share.
+struct RelayContext {
+  static constexpr std::size_t kBuffer = 64 * 1024;
+
+  sys::Reactor& reactor;
+  PipePool pipes;
+  std::vector<std::uint8_t> buffer = std::vector<std::uint8_t>(kBuffer);
+};
+
+class Relay {
+ public:
+  struct End {
+    std::uint64_t bytes_up = 0;
+    std::uint64_t bytes_down = 0;
+    int error = 0;  // errno that ended the flow; 0 for an orderly end
+  };
+  using OnEnd = std::function<void(Relay&, const End&)>;
+
+  // Both sockets connected, non-blocking, lingering {1,0}. `gate` may be null. on_end is called exactly once, from the
+  // event loop; the owner then retires the relay.
+  Relay(RelayContext& context, sys::OwnedFd guest, sys::OwnedFd upstream, std::unique_ptr<Gate> gate, OnEnd on_end);
+  ~Relay();
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
+
+  Result<> start();
+  // The gate's question was answered.
+  void resume() { run(); }
+  // Resets both legs; `error` goes into the record.
+  void abort(int error);
+
+  std::uint64_t last_activity_ms() const { return last_activity_ms_; }
+  bool is_held() const { return gate_ != nullptr; }
+
+ private:
+  struct Leg : sys::EventHandler {
+    Leg(Relay& owner, sys::OwnedFd socket) : relay(owner), fd(std::move(socket)) {}
+    void on_events(std::uint32_t events) override;
+
+    Relay& relay;
+    sys::OwnedFd fd;
+    bool readable = true;  // assume so until a call says otherwise
+    bool writable = true;
+  };
+  struct Direction {
+    Leg& source;
+    Leg& sink;
+    std::vector<std::uint8_t> pending;  // received, not yet taken by the sink
+    std::size_t pending_offset = 0;
+    std::optional<Pipe> pipe;
+    std::size_t in_pipe = 0;
+    std::uint64_t bytes = 0;
+    unsigned full_reads = 0;
+    bool source_ended = false;
+    bool sink_shut = false;
+  };
+  enum class Progress : std::uint8_t { stuck, budget_spent, failed };
+
+  void run();
+  Progress pump(Direction& direction);
+  bool flush(Direction& direction);
+  bool move_by_copy(Direction& direction);
+  bool move_by_splice(Direction& direction);
+  bool drain_pipe(Direction& direction);
+  bool deliver(Direction& direction, Bytes bytes);
+  bool run_gate();
+  bool receive_held();
+  bool apply(Gate::Step step);
+  void return_pipe(Direction& direction);
+  bool source_failed(Direction& direction);
+  void pass_end(Direction& direction);
+  void finish(int error);
+
+  RelayContext& context_;
+  Leg guest_;
+  Leg upstream_;
+  Direction up_{guest_, upstream_, {}, 0, {}, 0, 0, 0, false, false};
+  Direction down_{upstream_, guest_, {}, 0, {}, 0, 0, 0, false, false};
+  std::unique_ptr<Gate> gate_;
+  std::vector<std::uint8_t> held_;
+  OnEnd on_end_;
+  std::uint64_t last_activity_ms_;
+  sys::Reactor::TimerId continuation_ = 0;
+  int error_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace weir::gateway
