@@ -180,7 +180,8 @@ struct Start {
 struct ConnectAnswer {
   // connected: the upstream socket rides along. connected_hold: likewise, but no byte of the guest's may go up before
   // its first flight was judged. failed: `error` says how. resolve: ask `name` upstream, Learn it, then Connect again.
-  enum class Outcome : std::uint8_t { refused, failed, connected, connected_hold, resolve, count_ };
+  // resolver: port 53 of any address is the gateway's own resolver.
+  enum class Outcome : std::uint8_t { refused, failed, connected, connected_hold, resolve, resolver, count_ };
 
   std::uint64_t flow = 0;
   Outcome outcome = Outcome::refused;

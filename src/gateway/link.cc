@@ -4,9 +4,10 @@
 
 namespace weir::gateway {
 
-Result<> Link::start(Handler handler) {
+Result<> Link::start(Handler handler, std::function<void()> on_end) {
   handler_ = std::move(handler);
-  return reactor_.watch(channel_.fd(), EPOLLIN | EPOLLRDHUP, *this);
+  on_end_ = std::move(on_end);
+  return reactor_.watch(channel_.fd(), EPOLLIN, *this);
 }
 
 void Link::send(const control::FromGateway& message) {
@@ -19,12 +20,17 @@ void Link::on_events(std::uint32_t) {
   // Bounded so that a flood of answers does not starve the flows.
   for (int i = 0; i < 64; ++i) {
     auto received = channel_.receive(buffer);
-    if (!received || received->state == sys::Channel::Received::State::closed) return reactor_.stop();
+    if (!received || received->state == sys::Channel::Received::State::closed) return end();
     if (received->state == sys::Channel::Received::State::nothing) return;
     const auto message = control::decode<control::ToGateway>(received->message);
-    if (!message) return reactor_.stop();
+    if (!message) return end();
     handler_(*message, std::move(received->passed));
   }
+}
+
+void Link::end() {
+  reactor_.forget(channel_.fd());
+  on_end_();
 }
 
 }  // namespace weir::gateway

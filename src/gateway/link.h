@@ -19,9 +19,11 @@ class Link : public sys::EventHandler {
   // `channel`: blocking for writes.
   Link(sys::Reactor& reactor, sys::Channel channel) : reactor_(reactor), channel_(std::move(channel)) {}
 
-  Result<> start(Handler handler);
+  // `on_end`: the supervisor says no more (it has ended the sandbox, or it broke the protocol). Its death needs no
+  // handler: it is the gateway's death (PR_SET_PDEATHSIG).
+  Result<> start(Handler handler, std::function<void()> on_end);
 
-  // Ends the gateway when the supervisor is gone: without it nothing may go on.
+  // Stops the event loop when nobody reads: without the supervisor nothing may go on.
   void send(const control::FromGateway& message);
 
   // Numbers flows and queries; never used twice.
@@ -30,9 +32,12 @@ class Link : public sys::EventHandler {
   void on_events(std::uint32_t events) override;
 
  private:
+  void end();
+
   sys::Reactor& reactor_;
   sys::Channel channel_;
   Handler handler_;
+  std::function<void()> on_end_;
   std::uint64_t last_id_ = 0;
 };
 

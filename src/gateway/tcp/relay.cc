@@ -68,7 +68,7 @@ void Relay::run() {
   if (up == Progress::failed) return finish(error_);
   const Progress down = pump(down_);
   if (down == Progress::failed) return finish(error_);
-  if (up_.sink_shut && down_.sink_shut) {
+  if (up_.sink_shut && (down_.sink_shut || draining_)) {
     clear_linger(guest_.fd.get());
     clear_linger(upstream_.fd.get());
     return finish(0);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "control/gateway_messages.h"
 #include "gateway/tcp/pipe_pool.h"
 #include "sys/reactor.h"
 
@@ -43,6 +44,8 @@ class Gate {
   virtual Step judge(Bytes held) = 0;
   // The guest has closed its direction; `held` will not grow.
   virtual Step judge_end(Bytes held) = 0;
+  // The supervisor answered the gate's question; judge() is called next.
+  virtual void on_answer(const control::FlightAnswer& answer) = 0;
 };
 
 // What all relays of a gateway share.
@@ -73,8 +76,12 @@ class Relay {
   Result<> start();
   // The gate's question was answered.
   void resume() { run(); }
+  // The supervisor's answer for the gate's question.
+  void gate_answered(const control::FlightAnswer& answer);
   // Resets both legs; `error` goes into the record.
   void abort(int error);
+  // The guest's processes are gone: the flow ends as soon as what they sent has gone up.
+  void drain();
 
   std::uint64_t last_activity_ms() const { return last_activity_ms_; }
   bool is_held() const { return gate_ != nullptr; }
@@ -129,6 +136,7 @@ class Relay {
   std::uint64_t last_activity_ms_;
   sys::Reactor::TimerId continuation_ = 0;
   int error_ = 0;
+  bool draining_ = false;
   bool ended_ = false;
 };
 

@@ -78,4 +78,8 @@ NameVerdict judge_name(const Image& image, const net::DomainName& name, std::uin
 Verdict judge_answer(const Image& image, const HostFacts& facts, const NameCandidate& candidate,
                      const net::IpAddress& address);
 
+// True for the one exception to "port 53 ends at the resolver": a layer names exactly this address with port 53 written
+// out (policy.md section 4), and every layer admits it.
+bool passes_port_53(const Image& image, const net::IpAddress& address);
+
 }  // namespace weir::policy

@@ -1,0 +1,224 @@
+#include "cli/option_table.h"
+
+#include <array>
+
+#include "base/error.h"
+
+namespace weir::cli {
+namespace {
+
+using enum CommandId;
+using enum ValueKind;
+
+constexpr CommandSet kAll =
+    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, doctor, version, help);
+constexpr CommandSet kRun = only(run);
+constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show);
+constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test);
+constexpr CommandSet kPrints =
+    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, doctor, version);
+
+constexpr std::array<std::string_view, 0> kNoAliases = {};
+constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
+
+constexpr std::array kOptions = {
+    OptionSpec{OptionId::network, Group::network, "net", kNetworkAliases, 'n', required, "MODE", Repeat::once,
+               kPolicyFlags,
+               "What the sandbox may reach. none (also blocked, zerotrust, off): nothing but its own loopback; the "
+               "default. inbound (mounts, mounts_only): the same, and published ports. allowlist: only what --allow "
+               "and the policy name; --allow alone means this. open (allow_all, full): everything but what is denied "
+               "and the hard floor. host: the network of the host itself, with no gateway and no record; needs "
+               "--i-trust-this-code. A mode given here replaces the one in the policy file.",
+               "-n allowlist"},
+    OptionSpec{OptionId::allow, Group::network, "allow", kNoAliases, '\0', required, "TARGET[,TARGET...]", Repeat::many,
+               kPolicyFlags,
+               "Allow a destination: [proto://]destination[:ports], where destination is a name (example.com), all "
+               "names below one (*.example.com), both (.example.com), an address, a block, a class (@private) or a "
+               "set (@pypi).",
+               "--allow pypi.org,files.pythonhosted.org:443"},
+    OptionSpec{OptionId::deny, Group::network, "deny", kNoAliases, '\0', required, "TARGET[,TARGET...]", Repeat::many,
+               kPolicyFlags, "Refuse a destination, written as for --allow; a match here wins over every allow.",
+               "--net open --deny '*.tracking.example'"},
+    OptionSpec{OptionId::policy, Group::network, "policy", kNoAliases, '\0', required, "FILE", Repeat::once,
+               kPolicyFlags,
+               "Read the policy from a TOML file; --net, --allow and --deny add to it. weir never looks for a policy "
+               "file by itself.",
+               "--policy agents.toml"},
+    OptionSpec{OptionId::insist, Group::network, "insist", kNoAliases, '\0', required, "WHAT", Repeat::many, kInsist,
+               "Accept what weir otherwise refuses, named exactly: broad=PATTERN for a wildcard over a public suffix, "
+               "floor=ADDRESS for an address of the hard floor. Printed at start.",
+               "--insist 'broad=*.github.io'"},
+    OptionSpec{OptionId::trust_this_code, Group::network, "i-trust-this-code", kNoAliases, '\0', none, "", Repeat::once,
+               kRun, "Required with --net host, which gives the command the network of the host.",
+               "--net host --i-trust-this-code"},
+    OptionSpec{OptionId::volume, Group::files, "volume", kNoAliases, 'v', required, "SRC:DST[:ro|:copy|:overlay]",
+               Repeat::many, kRun,
+               "Share a file or folder of the host, for reading and writing unless it says otherwise. copy works on a "
+               "copy; overlay writes into a private layer. Folders that carry sockets (/run, /tmp, $HOME ...) are "
+               "refused without --share-sockets.",
+               "-v ./data:/data:ro"},
+    OptionSpec{OptionId::here, Group::files, "here", kNoAliases, '\0', optional, "ro|overlay|rw-all", Repeat::once,
+               kRun,
+               "Share the current folder at the same path and start there. What would run later outside (.git/hooks, "
+               ".envrc, .vscode ...) stays read-only unless it is rw-all. Refused for $HOME and /.",
+               "--here=overlay"},
+    OptionSpec{OptionId::share_sockets, Group::files, "share-sockets", kNoAliases, '\0', none, "", Repeat::once, kRun,
+               "Let shares carry Unix sockets, which lead past the network of the sandbox.", "--share-sockets"},
+    OptionSpec{OptionId::tool, Group::files, "tool", kNoAliases, '\0', required, "PATH", Repeat::many, kRun,
+               "Make a tool from outside /usr (uv, cargo, node of a version manager) visible read-only and put it on "
+               "PATH.",
+               "--tool ~/.local/bin/uv"},
+    OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once, kRun,
+               "The folder, inside, in which the command starts; default the home folder, with --here the current "
+               "one.",
+               "-w /data"},
+    OptionSpec{OptionId::env, Group::process, "env", kNoAliases, 'e', required, "NAME[=VALUE]", Repeat::many, kRun,
+               "Set an environment variable; without =VALUE it is copied from the caller. The environment starts with "
+               "PATH, HOME, USER, LANG, TERM and WEIR=1 and nothing else.",
+               "-e LOG=debug -e CI"},
+    OptionSpec{OptionId::env_file, Group::process, "env-file", kNoAliases, '\0', required, "FILE", Repeat::many, kRun,
+               "Read variables from a file, one NAME=VALUE or NAME per line, # for comments; --env wins over it.",
+               "--env-file test.env"},
+    OptionSpec{OptionId::user, Group::process, "user", kNoAliases, '\0', required, "root|sandbox|UID", Repeat::once,
+               kRun, "Who the command runs as, inside; default sandbox (1000). root inside is nobody outside.",
+               "--user root"},
+    OptionSpec{OptionId::timeout, Group::process, "timeout", kNoAliases, '\0', required, "DURATION", Repeat::once, kRun,
+               "End the command after this time (500ms, 10s, 1m30s, a number of seconds); weir then exits with 124.",
+               "--timeout 30s"},
+    OptionSpec{OptionId::name, Group::process, "name", kNoAliases, '\0', required, "NAME", Repeat::once, kRun,
+               "A name for the sandbox, for lists and messages: letters, digits, '_', '.', '-'.", "--name build-7"},
+    OptionSpec{OptionId::interactive, Group::process, "interactive", kNoAliases, 'i', none, "", Repeat::once, kRun,
+               "Keep standard input connected: always so for run, accepted out of habit.", "-it"},
+    OptionSpec{OptionId::terminal, Group::process, "tty", kNoAliases, 't', none, "", Repeat::once, kRun,
+               "Give the command a terminal of its own. Without it pipes stay pipes.", "-t"},
+    OptionSpec{OptionId::remove, Group::process, "rm", kNoAliases, '\0', none, "", Repeat::once, kRun,
+               "Remove the sandbox when the command ends: always so for run, accepted out of habit.", "--rm"},
+    OptionSpec{OptionId::events, Group::output, "events", kNoAliases, '\0', required, "FILE|-|none", Repeat::once, kRun,
+               "Where the record of every attempt goes, as JSON Lines; default a bounded file per sandbox under the "
+               "user's state folder.",
+               "--events e.jsonl"},
+    OptionSpec{OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once, kRun,
+               "Print the effective policy and what would be mounted; start nothing.", "--dry-run"},
+    OptionSpec{OptionId::output, Group::output, "output", kNoAliases, 'o', required, "text|json", Repeat::once, kPrints,
+               "How weir writes its own output: for people or as JSON.", "-o json"},
+    OptionSpec{OptionId::quiet, Group::output, "quiet", kNoAliases, 'q', none, "", Repeat::once, kRun,
+               "No notices at start, no summary at the end; failures are still said.", "-q"},
+    OptionSpec{OptionId::debug, Group::output, "debug", kNoAliases, '\0', none, "", Repeat::once, kRun,
+               "Say on stderr what weir does, step by step.", "--debug"},
+    OptionSpec{OptionId::markdown, Group::output, "markdown", kNoAliases, '\0', none, "", Repeat::once, only(help),
+               "Print the whole reference as Markdown: the page docs/reference/cli.md.", "--markdown"},
+    OptionSpec{OptionId::help, Group::output, "help", kNoAliases, 'h', none, "", Repeat::once, kAll,
+               "Print the help of the command.", "--help"},
+};
+
+constexpr std::array kRunExamples = {
+    Example{"weir run -- python3 task.py", "no network at all: every connect fails at once"},
+    Example{"weir run --allow pypi.org,files.pythonhosted.org -- pip install requests", "two hosts, nothing else"},
+    Example{"weir run --here --allow api.example.com:443 -- ./agent", "work in the current folder, talk to one API"},
+    Example{"weir run --policy agents.toml --events e.jsonl -- ./agent",
+            "a policy from a file, every attempt recorded"},
+    Example{"weir run -it -- bash", "look around inside"},
+    Example{"weir run --dry-run --here -v ./data:/data:ro -- true", "show what it would be, start nothing"},
+};
+constexpr std::array kCheckExamples = {
+    Example{"weir policy check agents.toml", "errors with line and column, then warnings"},
+};
+constexpr std::array kExplainExamples = {
+    Example{"weir policy explain --policy agents.toml pypi.org:443", "verdict, and the entry that decided"},
+    Example{"weir policy explain --allow '*.example.com' example.com:443", "refused: '*.x' does not include x"},
+};
+constexpr std::array kShowExamples = {
+    Example{"weir policy show --policy agents.toml --allow 192.0.2.7", "the policy as it would apply"},
+};
+constexpr std::array kTestExamples = {
+    Example{"weir policy test agents.toml cases.toml", "exit 1 and one line for every case that does not hold"},
+};
+constexpr std::array kSetsExamples = {
+    Example{"weir policy sets", "the sets that policies may name"},
+    Example{"weir policy sets pypi", "what one of them contains"},
+};
+constexpr std::array kDoctorExamples = {
+    Example{"weir doctor", "one line per control, and the command that repairs what is missing"},
+};
+constexpr std::array kVersionExamples = {Example{"weir version -o json", "for scripts"}};
+constexpr std::array kHelpExamples = {
+    Example{"weir help run", "the same as weir run --help"},
+    Example{"weir help --markdown > cli.md", "the reference page"},
+};
+
+constexpr std::uint8_t kAnyNumber = 255;
+
+constexpr std::array kCommands = {
+    CommandSpec{run, "run", "[--] COMMAND [ARG...]", 1, kAnyNumber, true, "run one command in a sandbox",
+                "Starts a sandbox, runs the command in it, and ends everything in it when the command ends. The "
+                "sandbox reaches exactly what its policy names, and every attempt leaves one record. The first word "
+                "that is no option is the command: what follows belongs to it.",
+                kRunExamples},
+    CommandSpec{policy_check, "policy check", "FILE", 1, 1, false, "check a policy file",
+                "Reads a policy file and says what is wrong with it: errors with file, line and column, then warnings "
+                "about entries that do not do what they seem to. Exit code 0: usable, with or without warnings. 1: "
+                "not usable. 125: the file could not be read.",
+                kCheckExamples},
+    CommandSpec{policy_explain, "policy explain", "TARGET", 1, 1, false, "say what a policy decides, and why",
+                "Prints the verdict for one destination, the layer and the entry that decided, and what would change "
+                "it. Asks no network. Exit code 0, whatever the verdict.",
+                kExplainExamples},
+    CommandSpec{policy_show, "policy show", "", 0, 0, false, "print the policy as it applies",
+                "Prints the policy that the file and the flags make together, sets unfolded, floors included.",
+                kShowExamples},
+    CommandSpec{policy_test, "policy test", "FILE CASES", 2, 2, false, "test a policy against expected verdicts",
+                "Judges every case of the file CASES by the policy FILE. Exit code 0: all hold. 1: some do not.",
+                kTestExamples},
+    CommandSpec{policy_sets, "policy sets", "[NAME]", 0, 1, false, "list the sets of destinations",
+                "Lists the named sets that targets may use (@pypi, @debian ...), or what one of them contains and "
+                "whether anyone with an account can receive data there.",
+                kSetsExamples},
+    CommandSpec{doctor, "doctor", "", 0, 0, false, "say what this machine can enforce",
+                "Tries every control that weir needs, for real, in a throw-away child, and prints one line for each: "
+                "what enforces it, or the command that would repair it. Exit code 0: everything needed holds. 1: "
+                "something needed is missing.",
+                kDoctorExamples},
+    CommandSpec{version, "version", "", 0, 0, false, "print the version",
+                "Prints version, commit and compiler, and says so when this is a test build.", kVersionExamples},
+    CommandSpec{help, "help", "[COMMAND...]", 0, 2, false, "explain weir or one command",
+                "Prints the overview, or the help of one command.", kHelpExamples},
+};
+
+}  // namespace
+
+std::string_view title_of(Group group) {
+  switch (group) {
+    case Group::network:
+      return "Network";
+    case Group::files:
+      return "Files";
+    case Group::process:
+      return "Process";
+    case Group::output:
+      return "Output";
+  }
+  return "";
+}
+
+std::span<const OptionSpec> all_options() {
+  return kOptions;
+}
+std::span<const CommandSpec> all_commands() {
+  return kCommands;
+}
+
+const CommandSpec& spec_of(CommandId command) {
+  for (const CommandSpec& spec : kCommands) {
+    if (spec.id == command) return spec;
+  }
+  bug("every CommandId is in the table", __FILE__, __LINE__);
+}
+
+const OptionSpec& spec_of(OptionId option) {
+  for (const OptionSpec& spec : kOptions) {
+    if (spec.id == option) return spec;
+  }
+  bug("every OptionId is in the table", __FILE__, __LINE__);
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,117 @@
+// Every command and every option of `weir`, once.
+//
+// Parser, --help and docs/reference/cli.md are made from this table; nothing else knows a spelling. Each option is one
+// entry whichever commands take it, so it means the same everywhere.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace weir::cli {
+
+enum class CommandId : std::uint8_t {
+  run,
+  policy_check,
+  policy_explain,
+  policy_show,
+  policy_test,
+  policy_sets,
+  doctor,
+  version,
+  help,
+};
+
+enum class OptionId : std::uint8_t {
+  network,
+  allow,
+  deny,
+  policy,
+  insist,
+  trust_this_code,
+  volume,
+  here,
+  share_sockets,
+  tool,
+  workdir,
+  env,
+  env_file,
+  user,
+  timeout,
+  name,
+  interactive,
+  terminal,
+  remove,
+  events,
+  dry_run,
+  output,
+  quiet,
+  debug,
+  markdown,
+  help,
+};
+
+// The commands that take an option: a set of CommandId.
+using CommandSet = std::uint16_t;
+constexpr CommandSet only(CommandId command) {
+  return static_cast<CommandSet>(1u << static_cast<unsigned>(command));
+}
+template <class... Ids>
+constexpr CommandSet any_of(Ids... commands) {
+  return static_cast<CommandSet>((only(commands) | ...));
+}
+
+enum class ValueKind : std::uint8_t {
+  none,      // a flag
+  required,  // --opt VALUE, --opt=VALUE, -oVALUE, -o VALUE
+  optional,  // --opt, --opt=VALUE: the next word is never taken
+};
+
+enum class Repeat : std::uint8_t {
+  once,  // a second value is an error: which one was meant?
+  many,  // every occurrence counts, in order
+};
+
+// What the help groups by.
+enum class Group : std::uint8_t { network, files, process, output };
+std::string_view title_of(Group group);
+
+struct OptionSpec {
+  OptionId id;
+  Group group;
+  std::string_view name;                      // without "--"
+  std::span<const std::string_view> aliases;  // without "--"
+  char letter;                                // '\0': has no short form
+  ValueKind value;
+  std::string_view metavar;  // empty for a flag
+  Repeat repeat;
+  CommandSet commands;
+  std::string_view help;     // one paragraph, no newline
+  std::string_view example;  // the option as one would type it
+};
+
+struct Example {
+  std::string_view command;
+  std::string_view says;
+};
+
+struct CommandSpec {
+  CommandId id;
+  std::string_view name;      // "run", "policy check"
+  std::string_view operands;  // as in the usage line; empty: takes none
+  std::uint8_t min_operands;
+  std::uint8_t max_operands;  // 255: any number
+  // True for run: the first word that is no option ends the options, the rest belongs to the command that runs inside.
+  bool first_operand_ends_options;
+  std::string_view summary;      // half a line
+  std::string_view description;  // one paragraph, no newline
+  std::span<const Example> examples;
+};
+
+std::span<const OptionSpec> all_options();
+std::span<const CommandSpec> all_commands();
+
+const CommandSpec& spec_of(CommandId command);
+const OptionSpec& spec_of(OptionId option);
+
+}  // namespace weir::cli

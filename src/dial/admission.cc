@@ -1,0 +1,347 @@
+#include "dial/admission.h"
+
+#include <cerrno>
+#include <cstring>
+
+namespace weir::dial {
+
+namespace {
+
+using audit::Event;
+using audit::EventType;
+
+std::string errno_name(int code) {
+  const char* name = ::strerrorname_np(code);
+  return name != nullptr ? name : std::to_string(code);
+}
+
+// DNS QTYPE as text (RFC 1035 3.2.2 and successors); RFC 3597 spelling for the rest.
+std::string query_type(std::uint16_t type) {
+  switch (type) {
+    case 1:
+      return "A";
+    case 2:
+      return "NS";
+    case 5:
+      return "CNAME";
+    case 12:
+      return "PTR";
+    case 15:
+      return "MX";
+    case 16:
+      return "TXT";
+    case 28:
+      return "AAAA";
+    case 33:
+      return "SRV";
+    case 64:
+      return "SVCB";
+    case 65:
+      return "HTTPS";
+    default:
+      return "TYPE" + std::to_string(type);
+  }
+}
+
+std::string rcode_text(std::uint16_t rcode) {
+  switch (rcode) {
+    case 0:
+      return "NOERROR";
+    case 2:
+      return "SERVFAIL";
+    case 3:
+      return "NXDOMAIN";
+    default:
+      return std::to_string(rcode);
+  }
+}
+
+Event flow_event(EventType type, const net::Endpoint& destination, const std::string& name) {
+  Event event;
+  event.type = type;
+  event.proto = "tcp";
+  event.via = "tcp";
+  event.name = name;
+  event.dst = destination.address;
+  event.port = destination.port;
+  return event;
+}
+
+policy::FirstFlight flight_of(const control::Flight& flight) {
+  policy::FirstFlight first;
+  using Kind = control::Flight::Kind;
+  switch (flight.kind) {
+    case Kind::tls:
+      first.kind = policy::FlightKind::tls;
+      break;
+    case Kind::http:
+      first.kind = policy::FlightKind::http;
+      break;
+    case Kind::opaque:
+      first.kind = policy::FlightKind::opaque;
+      break;
+    case Kind::h2c_preface:
+      first.kind = policy::FlightKind::h2c_preface;
+      break;
+    case Kind::malformed:
+    case Kind::count_:
+      first.kind = policy::FlightKind::malformed;
+      break;
+  }
+  first.name = flight.name;
+  first.name_present = flight.name_present;
+  first.ech = flight.ech;
+  return first;
+}
+
+bool knows(const std::vector<policy::NameCandidate>& names, const net::DomainName& name) {
+  for (const policy::NameCandidate& candidate : names) {
+    if (*candidate.name == name) return true;
+  }
+  return false;
+}
+
+policy::Verdict refusal(policy::Reason reason) {
+  policy::Verdict verdict;
+  verdict.reason = reason;
+  return verdict;
+}
+
+constexpr net::Port kDnsPort = 53;
+
+}  // namespace
+
+Admission::Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts, Recorder& recorder, Settings settings,
+                     Send send)
+    : reactor_(reactor),
+      image_(image),
+      facts_(std::move(facts)),
+      recorder_(recorder),
+      settings_(std::move(settings)),
+      send_(std::move(send)),
+      dialer_(reactor) {}
+
+void Admission::handle(const control::FromGateway& message) {
+  std::visit([this](const auto& alternative) { on(alternative); }, message);
+}
+
+std::optional<audit::Rule> Admission::rule_of(const policy::RuleRef& rule) const {
+  if (rule.layer == policy::Layer::none) return std::nullopt;
+  audit::Rule out;
+  out.layer = policy::name_of(rule.layer);
+  if (rule.index != policy::RuleRef::kNoEntry) {
+    out.index = rule.index;
+    out.text = image_.entry_text(rule);
+  }
+  return out;
+}
+
+policy::Verdict Admission::judge(const net::Endpoint& destination, std::vector<policy::NameCandidate>& names) {
+  const auto facts = facts_.current();
+  if (!facts) return refusal(policy::Reason::floor);
+  names = book_.candidates(destination.address, reactor_.now_ms());
+  const policy::Request request{
+      .protocol = net::Protocol::tcp, .address = destination.address, .port = destination.port, .names = names};
+  return policy::admit(image_, **facts, request);
+}
+
+void Admission::on(const control::Connect& ask) {
+  if (ask.destination.port == 0) return refuse(ask, refusal(policy::Reason::protocol), {});
+  if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address)) {
+    return answer(control::ConnectAnswer{
+        .flow = ask.flow, .outcome = control::ConnectAnswer::Outcome::resolver, .error = 0, .name = {}});
+  }
+  std::vector<policy::NameCandidate> names;
+  const policy::Verdict verdict = judge(ask.destination, names);
+  const std::string name = names.empty() ? std::string() : names.front().name->text();
+  if (verdict.allowed && flows_.size() >= kMaxFlows) return refuse(ask, refusal(policy::Reason::limit), name);
+  if (verdict.allowed) return dial(ask, verdict, name);
+  if (ask.resolution == control::Resolution::not_tried) {
+    auto expired = book_.expired(ask.destination.address, reactor_.now_ms());
+    if (!expired.empty()) {
+      return answer(control::ConnectAnswer{.flow = ask.flow,
+                                           .outcome = control::ConnectAnswer::Outcome::resolve,
+                                           .error = 0,
+                                           .name = std::move(expired.front())});
+    }
+  }
+  refuse(ask, verdict, name);
+}
+
+void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name) {
+  Event event = flow_event(EventType::flow_refuse, ask.destination, name);
+  event.verdict = "refuse";
+  event.reason = policy::name_of(verdict.reason);
+  event.rule = rule_of(verdict.rule);
+  recorder_.record(std::move(event));
+  answer(control::ConnectAnswer{
+      .flow = ask.flow, .outcome = control::ConnectAnswer::Outcome::refused, .error = 0, .name = {}});
+}
+
+void Admission::dial(const control::Connect& ask, const policy::Verdict& verdict, std::string name) {
+  Event event = flow_event(EventType::flow_open, ask.destination, name);
+  event.flow = ask.flow;
+  event.verdict = "allow";
+  event.rule = rule_of(verdict.rule);
+  if (!recorder_.record(std::move(event))) return refuse(ask, refusal(policy::Reason::audit), name);
+  book_.touch(ask.destination.address, reactor_.now_ms());
+  flows_[ask.flow] = {.destination = ask.destination, .name = std::move(name), .opened_ms = reactor_.now_ms()};
+  dialer_.connect(
+      ask.destination, settings_.connect_timeout_ms,
+      [this, ask, hold = verdict.hold_first_flight](Dialled result) { dialled(ask, hold, std::move(result)); });
+}
+
+void Admission::dialled(const control::Connect& ask, bool hold, Dialled dialled) {
+  using Outcome = control::ConnectAnswer::Outcome;
+  if (dialled.error != 0) {
+    close_flow(ask.flow, 0, 0, dialled.error);
+    return answer(control::ConnectAnswer{
+        .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error), .name = {}});
+  }
+  answer(
+      control::ConnectAnswer{
+          .flow = ask.flow, .outcome = hold ? Outcome::connected_hold : Outcome::connected, .error = 0, .name = {}},
+      std::move(dialled.socket));
+}
+
+void Admission::on(const control::Flight& flight) {
+  using Outcome = control::FlightAnswer::Outcome;
+  const auto found = flows_.find(flight.flow);
+  if (found == flows_.end()) return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
+  Flow& flow = found->second;
+  const auto facts = facts_.current();
+  const auto names = book_.candidates(flow.destination.address, reactor_.now_ms());
+  if (flight.name && flight.resolution == control::Resolution::not_tried && !knows(names, *flight.name)) {
+    return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::resolve});
+  }
+  const policy::Request request{.protocol = net::Protocol::tcp,
+                                .address = flow.destination.address,
+                                .port = flow.destination.port,
+                                .names = names};
+  const policy::Verdict verdict =
+      facts ? policy::admit_first_flight(image_, **facts, request, flight_of(flight)) : refusal(policy::Reason::floor);
+  if (verdict.allowed) {
+    if (flight.name) flow.name = flight.name->text();
+    return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::allowed});
+  }
+  Event event = flow_event(EventType::flow_refuse, flow.destination, flight.name ? flight.name->text() : flow.name);
+  event.flow = flight.flow;
+  event.verdict = "refuse";
+  event.reason = policy::name_of(verdict.reason);
+  event.rule = rule_of(verdict.rule);
+  recorder_.record(std::move(event));
+  answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
+}
+
+void Admission::on(const control::Learn& learn) {
+  if (!learn.name) return;
+  control::LearnAnswer reply{.query = learn.query, .allowed = 0};
+  Event event;
+  event.name = learn.name->text();
+  event.query_type = query_type(learn.type);
+  policy::Verdict last = refusal(policy::Reason::no_rule);
+  const auto facts = facts_.current();
+  const policy::NameCandidate candidate{.name = &*learn.name, .aliases = learn.aliases};
+  for (std::size_t i = 0; facts && i < learn.addresses.size(); ++i) {
+    const net::IpAddress& address = learn.addresses[i];
+    const policy::Verdict verdict = policy::judge_answer(image_, **facts, candidate, address);
+    if (!verdict.allowed) {
+      last = verdict;
+      continue;
+    }
+    reply.allowed |= 1u << i;
+    book_.learn(*learn.name, learn.aliases, address, learn.ttl, reactor_.now_ms());
+    event.addresses.push_back(address);
+  }
+  if (reply.allowed != 0) {
+    event.type = EventType::dns_answer;
+    event.verdict = "allow";
+    event.rcode = rcode_text(0);
+  } else {
+    event.type = EventType::dns_refuse;
+    event.verdict = "refuse";
+    event.reason = policy::name_of(last.reason);
+    event.rule = rule_of(last.rule);
+    event.addresses = learn.addresses;
+  }
+  recorder_.record(std::move(event));
+  answer(reply);
+}
+
+void Admission::on(const control::NameAnswered& answered) {
+  Event event;
+  event.type = EventType::dns_answer;
+  if (answered.name) event.name = answered.name->text();
+  event.query_type = query_type(answered.type);
+  event.rcode = rcode_text(answered.rcode);
+  event.verdict = "allow";
+  recorder_.record(std::move(event));
+}
+
+void Admission::on(const control::NameRefused& refused) {
+  Event event;
+  event.type = EventType::dns_refuse;
+  if (refused.name) event.name = refused.name->text();
+  event.query_type = query_type(refused.type);
+  event.verdict = "refuse";
+  event.reason = policy::name_of(refused.reason < policy::kReasonCount ? static_cast<policy::Reason>(refused.reason)
+                                                                       : policy::Reason::malformed);
+  if (refused.layer <= static_cast<std::uint8_t>(policy::Layer::run)) {
+    event.rule = rule_of({.layer = static_cast<policy::Layer>(refused.layer), .index = refused.entry});
+  }
+  recorder_.record(std::move(event));
+}
+
+void Admission::on(const control::OpenResolver& ask) {
+  const auto fail_with = [this, &ask](int error) {
+    answer(control::ResolverAnswer{.query = ask.query, .error = static_cast<std::uint32_t>(error)});
+  };
+  if (ask.server >= settings_.resolvers.size()) return fail_with(EINVAL);
+  const net::Endpoint& resolver = settings_.resolvers[ask.server];
+  if (ask.tcp) {
+    constexpr std::uint64_t kTimeoutMs = 5000;
+    return dialer_.connect(resolver, kTimeoutMs, [this, query = ask.query](Dialled dialled) {
+      answer(control::ResolverAnswer{.query = query, .error = static_cast<std::uint32_t>(dialled.error)},
+             std::move(dialled.socket));
+    });
+  }
+  auto socket = connected_udp(resolver);
+  if (!socket) return fail_with(socket.error().code());
+  answer(control::ResolverAnswer{.query = ask.query, .error = 0}, std::move(*socket));
+}
+
+void Admission::on(const control::FlowClosed& closed) {
+  close_flow(closed.flow, closed.bytes_up, closed.bytes_down, static_cast<int>(closed.error & 0xfff));
+}
+
+void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error) {
+  const auto found = flows_.find(flow);
+  if (found == flows_.end()) return;
+  Event event = flow_event(EventType::flow_close, found->second.destination, found->second.name);
+  event.flow = flow;
+  event.bytes_up = up;
+  event.bytes_down = down;
+  event.ms = reactor_.now_ms() - found->second.opened_ms;
+  if (error != 0) event.error = errno_name(error);
+  flows_.erase(found);
+  recorder_.record(std::move(event));
+}
+
+void Admission::on(const control::Refused& refused) {
+  Event event;
+  event.type = EventType::flow_refuse;
+  using Via = control::Refused::Via;
+  event.via = refused.via == Via::tcp    ? "tcp"
+              : refused.via == Via::udp  ? "udp"
+              : refused.via == Via::icmp ? "icmp"
+                                         : "other";
+  event.proto = event.via;
+  event.dst = refused.destination.address;
+  if (refused.destination.port != 0) event.port = refused.destination.port;
+  event.verdict = "refuse";
+  event.reason = policy::name_of(refused.reason < policy::kReasonCount ? static_cast<policy::Reason>(refused.reason)
+                                                                       : policy::Reason::protocol);
+  recorder_.record(std::move(event));
+}
+
+}  // namespace weir::dial

@@ -1,0 +1,80 @@
+// Admission on behalf of the gateway: judges, records, dials, passes the descriptor on.
+//
+// The gateway parses hostile bytes and is not believed: whatever it asks for goes through policy::admit() with the
+// address that is dialled here. What it says about names enters the name book only for names that the policy allows and
+// addresses that pass the floor, so a gateway that lies reaches public addresses on ports that a name rule names, and
+// nothing else.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <unordered_map>
+#include <vector>
+
+#include "control/gateway_messages.h"
+#include "dial/dialer.h"
+#include "dial/live_facts.h"
+#include "dial/recorder.h"
+#include "policy/compiled/admit.h"
+#include "policy/compiled/image.h"
+#include "policy/compiled/name_book.h"
+
+namespace weir::dial {
+
+class Admission {
+ public:
+  // `passed` rides along; the receiver duplicates it.
+  using Send = std::function<void(const control::ToGateway& message, sys::OwnedFd passed)>;
+
+  struct Settings {
+    std::vector<net::Endpoint> resolvers;  // upstream name servers, in order
+    std::uint64_t connect_timeout_ms = 30'000;
+  };
+
+  // Flows of one sandbox that may exist at the same time: two descriptors each in the gateway.
+  static constexpr std::size_t kMaxFlows = 8192;
+
+  Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts, Recorder& recorder, Settings settings,
+            Send send);
+
+  void handle(const control::FromGateway& message);
+
+  bool ipv6_upstream() const { return facts_.ipv6_default_route(); }
+  std::size_t resolver_count() const { return settings_.resolvers.size(); }
+
+ private:
+  struct Flow {
+    net::Endpoint destination;
+    std::string name;
+    std::uint64_t opened_ms = 0;
+  };
+
+  void on(const control::Connect& ask);
+  void on(const control::Flight& flight);
+  void on(const control::Learn& learn);
+  void on(const control::NameAnswered& answered);
+  void on(const control::NameRefused& refused);
+  void on(const control::OpenResolver& ask);
+  void on(const control::FlowClosed& closed);
+  void on(const control::Refused& refused);
+
+  policy::Verdict judge(const net::Endpoint& destination, std::vector<policy::NameCandidate>& names);
+  void refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name);
+  void dial(const control::Connect& ask, const policy::Verdict& verdict, std::string name);
+  void dialled(const control::Connect& ask, bool hold, Dialled dialled);
+  void close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error);
+  std::optional<audit::Rule> rule_of(const policy::RuleRef& rule) const;
+  void answer(const control::ToGateway& message, sys::OwnedFd passed = {}) { send_(message, std::move(passed)); }
+
+  sys::Reactor& reactor_;
+  policy::Image image_;
+  LiveFacts facts_;
+  Recorder& recorder_;
+  Settings settings_;
+  Send send_;
+  Dialer dialer_;
+  policy::NameBook book_;
+  std::unordered_map<std::uint64_t, Flow> flows_;
+};
+
+}  // namespace weir::dial

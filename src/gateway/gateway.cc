@@ -1,0 +1,118 @@
+#include "gateway/gateway.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cstdio>
+
+#include "gateway/confine.h"
+#include "gateway/link.h"
+#include "gateway/resolver/resolver.h"
+#include "gateway/router.h"
+#include "gateway/tcp/flow_table.h"
+#include "gateway/tun.h"
+#include "policy/compiled/image.h"
+#include "sys/errno.h"
+
+namespace weir::gateway {
+
+namespace {
+
+constexpr int kControl = 3;
+constexpr int kListener = 4;
+constexpr int kTun = 5;
+constexpr int kPolicy = 6;
+// What the guest left behind may take this long to go up after its last process has ended.
+constexpr std::uint64_t kDrainMs = 1000;
+
+Result<policy::Image> map_policy() {
+  const sys::OwnedFd file(kPolicy);
+  struct stat info{};
+  if (::fstat(file.get(), &info) != 0) return sys::errno_error("cannot read the compiled policy");
+  const auto size = static_cast<std::size_t>(info.st_size);
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (address == MAP_FAILED) return sys::errno_error("cannot map the compiled policy");
+  return policy::Image::open(Bytes(static_cast<const std::uint8_t*>(address), size));
+}
+
+Result<control::Start> read_start(sys::Channel& channel) {
+  std::array<std::uint8_t, control::kMaxMessage> buffer;
+  pollfd readable{.fd = channel.fd(), .events = POLLIN, .revents = 0};
+  if (::poll(&readable, 1, -1) < 0) return sys::errno_error("cannot wait for the supervisor");
+  WEIR_TRY(const auto received, channel.receive(buffer));
+  const auto message = control::decode<control::ToGateway>(received.message);
+  if (!message || !std::holds_alternative<control::Start>(*message))
+    return fail("the supervisor did not say what to do");
+  return std::get<control::Start>(*message);
+}
+
+class Gateway {
+ public:
+  Gateway(sys::Reactor& reactor, sys::Channel channel, const policy::Image& image, const control::Start& world)
+      : reactor_(reactor),
+        link_(reactor, std::move(channel)),
+        tun_(reactor, sys::OwnedFd(kTun)),
+        resolver_(reactor, link_, tun_, image, world),
+        flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener)),
+        router_(reactor, link_, tun_, resolver_, flows_, world) {}
+
+  Result<> serve() {
+    WEIR_CHECK_OK(link_.start(
+        [this](const control::ToGateway& message, sys::OwnedFd passed) { on_message(message, std::move(passed)); },
+        [this] { drain(); }));
+    WEIR_CHECK_OK(flows_.start());
+    WEIR_CHECK_OK(tun_.start([this](Bytes packet) { router_.on_packet(packet); }));
+    return reactor_.run();
+  }
+
+ private:
+  void on_message(const control::ToGateway& message, sys::OwnedFd passed) {
+    if (const auto* connect = std::get_if<control::ConnectAnswer>(&message))
+      return flows_.on_answer(*connect, std::move(passed));
+    if (const auto* flight = std::get_if<control::FlightAnswer>(&message)) return flows_.on_answer(*flight);
+    if (const auto* learned = std::get_if<control::LearnAnswer>(&message)) return resolver_.on_answer(*learned);
+    if (const auto* socket = std::get_if<control::ResolverAnswer>(&message))
+      return resolver_.on_answer(*socket, std::move(passed));
+  }
+
+  void drain() {
+    reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
+    flows_.drain([this] { reactor_.stop(); });
+  }
+
+  sys::Reactor& reactor_;
+  Link link_;
+  Tun tun_;
+  Resolver resolver_;
+  FlowTable flows_;
+  Router router_;
+};
+
+Result<> serve() {
+  // Its parent's death is its own. Set before anything else; the supervisor's channel tells if it was too late.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  ::signal(SIGPIPE, SIG_IGN);
+  sys::Channel channel{sys::OwnedFd(kControl)};
+  WEIR_TRY(const policy::Image image, map_policy());
+  WEIR_TRY(sys::Reactor reactor, sys::Reactor::create());
+  // Beyond this point no file, no new socket, no other process. Hostile bytes are read only after it.
+  WEIR_CHECK_OK(confine());
+  WEIR_TRY(const control::Start world, read_start(channel));
+  Gateway gateway(reactor, std::move(channel), image, world);
+  return gateway.serve();
+}
+
+}  // namespace
+
+int run() {
+  const auto served = serve();
+  if (served) return 0;
+  std::fprintf(stderr, "weir: the gateway cannot serve: %s\n", served.error().what().c_str());
+  return 1;
+}
+
+}  // namespace weir::gateway

@@ -1,0 +1,244 @@
+#include "gateway/tcp/flow_table.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "gateway/tcp/first_flight_gate.h"
+#include "policy/compiled/verdict.h"
+
+namespace weir::gateway {
+
+namespace {
+
+constexpr std::uint64_t kUnclaimedMs = 2000;  // the client gave up, or accept would have returned
+constexpr std::uint64_t kIdleMs = 3'600'000;  // policy.md section 7, idle_timeout TCP
+constexpr std::uint64_t kSweepMs = 30'000;
+constexpr int kAcceptsPerRound = 64;
+constexpr std::size_t kMaxSyn = 40 + 60;  // an IPv6 header and the longest TCP header
+constexpr auto kReasonProtocol = static_cast<std::uint8_t>(policy::Reason::protocol);
+
+std::optional<net::Endpoint> endpoint_of(const sockaddr_storage& storage) {
+  // The listener is dual stack: IPv4 arrives mapped, and IpAddress unwraps it.
+  if (storage.ss_family != AF_INET6) return std::nullopt;
+  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
+  net::IpAddress::V6 bytes{};
+  std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
+  return net::Endpoint{net::IpAddress::v6(bytes), ntohs(v6.sin6_port)};
+}
+
+wire::Refusal refusal_for(std::uint32_t error) {
+  switch (error) {
+    case EHOSTUNREACH:
+      return wire::Refusal::host_unreachable;
+    case ENETUNREACH:
+      return wire::Refusal::net_unreachable;
+    case EACCES:
+    case EPERM:
+      return wire::Refusal::prohibited;
+    default:
+      return wire::Refusal::reset;
+  }
+}
+
+}  // namespace
+
+std::size_t FourTupleHash::operator()(const FourTuple& tuple) const noexcept {
+  const std::hash<net::IpAddress> hash;
+  const std::size_t ports = (static_cast<std::size_t>(tuple.guest.port) << 16) | tuple.destination.port;
+  return hash(tuple.destination.address) ^ (hash(tuple.guest.address) * 31) ^ (ports * 0x9e3779b97f4a7c15ull);
+}
+
+FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener)
+    : reactor_(reactor),
+      link_(link),
+      tun_(tun),
+      resolver_(resolver),
+      listener_(std::move(listener)),
+      context_{.reactor = reactor, .pipes = {}} {}
+
+FlowTable::~FlowTable() = default;
+
+Result<> FlowTable::start() {
+  reactor_.at(reactor_.now_ms() + kSweepMs, [this] { sweep_idle(); });
+  return reactor_.watch(listener_.get(), EPOLLIN, *this);
+}
+
+void FlowTable::on_syn(const wire::Packet& packet) {
+  const auto tcp = wire::parse_tcp(packet);
+  if (!tcp) return;
+  const FourTuple tuple{.guest = {packet.source, tcp->source_port},
+                        .destination = {packet.destination, tcp->destination_port}};
+  const auto found = attempts_.find(tuple);
+  if (found != attempts_.end() && found->second.sequence == tcp->sequence) {
+    // While the upstream is dialled a repeated SYN changes nothing; afterwards the first one may have been lost.
+    if (found->second.state == State::injected) tun_.write(found->second.syn);
+    return;
+  }
+  if (found != attempts_.end()) give_up(tuple);  // the guest reused its port: a new attempt
+  const auto claimed = claimed_.find(tuple);
+  if (claimed != claimed_.end() && live_.at(claimed->second).sequence == tcp->sequence) return;  // a late duplicate
+  begin(tuple, tcp->sequence, packet);
+}
+
+void FlowTable::begin(const FourTuple& tuple, std::uint32_t sequence, const wire::Packet& packet) {
+  // Silence delays: the guest's kernel sends the SYN again.
+  if (attempts_.size() >= kMaxAttempts) return;
+  std::array<std::uint8_t, kMaxSyn> buffer;
+  const Bytes syn = wire::syn_without_payload(packet, buffer);
+  if (syn.empty()) return;
+  Attempt attempt;
+  attempt.flow = link_.next_id();
+  attempt.sequence = sequence;
+  attempt.syn.assign(syn.begin(), syn.end());
+  asking_.emplace(attempt.flow, tuple);
+  ask(tuple, attempt, control::Resolution::not_tried);
+  attempts_.emplace(tuple, std::move(attempt));
+}
+
+void FlowTable::ask(const FourTuple& tuple, const Attempt& attempt, control::Resolution resolution) {
+  link_.send(control::Connect{.flow = attempt.flow, .destination = tuple.destination, .resolution = resolution});
+}
+
+void FlowTable::on_answer(const control::ConnectAnswer& answer, sys::OwnedFd upstream) {
+  using Outcome = control::ConnectAnswer::Outcome;
+  const auto waiting = asking_.find(answer.flow);
+  if (waiting == asking_.end()) {
+    // The guest gave up meanwhile. The upstream socket closes with a reset; the record ends.
+    if (upstream.valid())
+      link_.send(control::FlowClosed{.flow = answer.flow, .bytes_up = 0, .bytes_down = 0, .error = ECANCELED});
+    return;
+  }
+  const FourTuple tuple = waiting->second;
+  Attempt& attempt = attempts_.at(tuple);
+  switch (answer.outcome) {
+    case Outcome::refused:
+      return refuse(tuple, wire::Refusal::reset);
+    case Outcome::failed:
+      return answer.error == ETIMEDOUT ? forget(tuple) : refuse(tuple, refusal_for(answer.error));
+    case Outcome::resolve:
+      if (!answer.name) return refuse(tuple, wire::Refusal::reset);
+      return resolver_.resolve(*answer.name, [this, flow = answer.flow] {
+        const auto still = asking_.find(flow);
+        if (still != asking_.end()) ask(still->second, attempts_.at(still->second), control::Resolution::tried);
+      });
+    case Outcome::resolver:
+      attempt.resolver = true;
+      return inject(tuple, attempt);
+    case Outcome::connected:
+    case Outcome::connected_hold:
+      if (!upstream.valid()) return refuse(tuple, wire::Refusal::reset);
+      attempt.upstream = std::move(upstream);
+      attempt.hold = answer.outcome == Outcome::connected_hold;
+      return inject(tuple, attempt);
+    case Outcome::count_:
+      return;
+  }
+}
+
+void FlowTable::inject(const FourTuple& tuple, Attempt& attempt) {
+  attempt.state = State::injected;
+  asking_.erase(attempt.flow);
+  attempt.timer = reactor_.at(reactor_.now_ms() + kUnclaimedMs, [this, tuple] { give_up(tuple); });
+  tun_.write(attempt.syn);
+}
+
+void FlowTable::refuse(const FourTuple& tuple, wire::Refusal how) {
+  std::array<std::uint8_t, wire::kMaxAnswer> buffer;
+  if (const auto packet = wire::parse_packet(attempts_.at(tuple).syn)) tun_.write(wire::answer(*packet, how, buffer));
+  forget(tuple);
+}
+
+void FlowTable::forget(const FourTuple& tuple) {
+  const auto found = attempts_.find(tuple);
+  if (found == attempts_.end()) return;
+  reactor_.cancel(found->second.timer);
+  asking_.erase(found->second.flow);
+  attempts_.erase(found);
+}
+
+// The attempt ends without a relay: an upstream that stands already is reset.
+void FlowTable::give_up(const FourTuple& tuple) {
+  const auto found = attempts_.find(tuple);
+  if (found == attempts_.end()) return;
+  if (found->second.upstream.valid()) {
+    link_.send(control::FlowClosed{.flow = found->second.flow, .bytes_up = 0, .bytes_down = 0, .error = ECANCELED});
+  }
+  forget(tuple);
+}
+
+void FlowTable::on_events(std::uint32_t) {
+  for (int i = 0; i < kAcceptsPerRound; ++i) {
+    sys::OwnedFd guest(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    // Out of descriptors the connection stays queued; the round ends and the next one tries again.
+    if (!guest.valid()) return;
+    accepted(std::move(guest));
+  }
+}
+
+void FlowTable::accepted(sys::OwnedFd guest) {
+  sockaddr_storage peer{};
+  sockaddr_storage local{};
+  socklen_t peer_size = sizeof peer;
+  socklen_t local_size = sizeof local;
+  if (::getpeername(guest.get(), reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) return;  // reset already
+  if (::getsockname(guest.get(), reinterpret_cast<sockaddr*>(&local), &local_size) != 0) return;
+  const auto from = endpoint_of(peer);
+  const auto to = endpoint_of(local);
+  if (!from || !to) return;
+  const FourTuple tuple{.guest = *from, .destination = *to};
+  const auto found = attempts_.find(tuple);
+  if (found == attempts_.end() || found->second.state != State::injected) {
+    // The guest found another way to the listener. The inherited linger option makes the close a reset.
+    link_.send(control::Refused{
+        .via = control::Refused::Via::tcp, .destination = tuple.destination, .reason = kReasonProtocol});
+    return;
+  }
+  reactor_.cancel(found->second.timer);
+  auto node = attempts_.extract(found);
+  claim(tuple, std::move(node.mapped()), std::move(guest));
+}
+
+void FlowTable::claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest) {
+  if (attempt.resolver) return resolver_.serve_stream(std::move(guest));
+  const std::uint64_t flow = attempt.flow;
+  std::unique_ptr<Gate> gate;
+  if (attempt.hold) gate = std::make_unique<FirstFlightGate>(reactor_, link_, resolver_, flow, tuple.destination.port);
+  auto relay = std::make_unique<Relay>(context_, std::move(guest), std::move(attempt.upstream), std::move(gate),
+                                       [this, flow](Relay&, const Relay::End& end) { relay_ended(flow, end); });
+  Relay& started = *relay;
+  live_.emplace(flow, Live{.tuple = tuple, .sequence = attempt.sequence, .relay = std::move(relay)});
+  claimed_[tuple] = flow;
+  if (!started.start()) started.abort(EMFILE);
+}
+
+void FlowTable::on_answer(const control::FlightAnswer& answer) {
+  const auto found = live_.find(answer.flow);
+  if (found == live_.end() || !found->second.relay->is_held()) return;
+  found->second.relay->gate_answered(answer);
+}
+
+void FlowTable::relay_ended(std::uint64_t flow, const Relay::End& end) {
+  auto node = live_.extract(flow);
+  if (node.empty()) return;
+  const auto claimed = claimed_.find(node.mapped().tuple);
+  if (claimed != claimed_.end() && claimed->second == flow) claimed_.erase(claimed);
+  reactor_.retire(std::move(node.mapped().relay));
+  link_.send(control::FlowClosed{.flow = flow,
+                                 .bytes_up = end.bytes_up,
+                                 .bytes_down = end.bytes_down,
+                                 .error = static_cast<std::uint32_t>(end.error)});
+}
+
+void FlowTable::sweep_idle() {
+  std::vector<Relay*> idle;
+  for (const auto& [flow, live] : live_) {
+    if (reactor_.now_ms() - live.relay->last_activity_ms() > kIdleMs) idle.push_back(live.relay.get());
+  }
+  for (Relay* relay : idle) relay->abort(ETIMEDOUT);
+  reactor_.at(reactor_.now_ms() + kSweepMs, [this] { sweep_idle(); });
+}
+
+}  // namespace weir::gateway

@@ -1,0 +1,80 @@
+// The audit stream of one sandbox: numbered, rolled up, written before what it records happens.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "audit/event.h"
+#include "dial/recorder.h"
+#include "supervisor/run_options.h"
+#include "sys/reactor.h"
+
+namespace weir::supervisor {
+
+// One destination that was refused, for the summary at exit.
+struct RefusedDestination {
+  std::string what;  // "evil.example:443"
+  std::string reason;
+  std::uint64_t times = 0;
+};
+
+class AuditLog : public dial::Recorder {
+ public:
+  // A default file is cut in two when it reaches half of this: the older half is kept beside it as FILE.1.
+  static constexpr std::uint64_t kMaxDefaultFile = 64ull << 20;
+  // Refusals of the last second that wait for their repeats; beyond it every repeat is written on its own.
+  static constexpr std::size_t kMaxRollUps = 1024;
+  // Destinations told apart in the summary.
+  static constexpr std::size_t kMaxSummary = 4096;
+
+  // Opens the sink; nothing is written yet. An unwritable sink is an error: the sandbox does not start.
+  static Result<AuditLog> open(const EventsSink& sink, audit::Envelope envelope);
+
+  // Timers for roll-ups run here. Without it repeats are written one by one.
+  void attach(sys::Reactor& reactor) { reactor_ = &reactor; }
+
+  bool record(audit::Event event) override;
+
+  // Writes what still waits for repeats.
+  void flush_roll_ups();
+
+  // Most frequent first.
+  std::vector<RefusedDestination> refused() const;
+  // False after a write failed; the message says how.
+  bool healthy() const { return failure_.empty(); }
+  const std::string& failure() const { return failure_; }
+  // Empty for none and standard output.
+  const std::string& path() const { return path_; }
+
+ private:
+  struct Repeats {
+    audit::Event event;
+    std::uint64_t count = 0;
+  };
+
+  AuditLog(audit::Envelope envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind)
+      : envelope_(std::move(envelope)), fd_(std::move(fd)), path_(std::move(path)), kind_(kind) {}
+  bool write(const audit::Event& event);
+  bool append(const std::string& line);
+  bool rotate_if_full();
+  bool absorb(const audit::Event& event);
+  void count_refusal(const audit::Event& event);
+
+  audit::Envelope envelope_;
+  sys::OwnedFd fd_;
+  std::string path_;
+  EventsSink::Kind kind_;
+  sys::Reactor* reactor_ = nullptr;
+  std::uint64_t sequence_ = 0;
+  std::uint64_t written_ = 0;
+  std::string failure_;
+  std::map<std::string, Repeats> repeats_;
+  std::map<std::string, RefusedDestination> refused_;
+};
+
+// $XDG_STATE_HOME/weir/events, or $HOME/.local/state/weir/events.
+Result<std::string> default_events_folder();
+
+}  // namespace weir::supervisor

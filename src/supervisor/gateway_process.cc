@@ -1,0 +1,149 @@
+#include "supervisor/gateway_process.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "sys/errno.h"
+
+namespace weir::supervisor {
+
+namespace {
+
+constexpr unsigned kNobody = 65534;
+
+// Everything the child needs, made before the clone: the child allocates nothing.
+struct Plan {
+  int control;
+  int listener;
+  int tun;
+  int policy;
+  int program;
+};
+
+[[noreturn]] void give_up(const char* step) {
+  // Descriptor 2 is still the caller's: the supervisor reports the death, this line says why.
+  const char* cause = ::strerrordesc_np(errno);
+  static_cast<void>(::dprintf(STDERR_FILENO, "weir: the gateway cannot start: %s: %s\n", step, cause));
+  ::_exit(125);
+}
+
+void require(bool done, const char* step) {
+  if (!done) give_up(step);
+}
+
+void become_nobody() {
+  if (::geteuid() != 0) return;
+  require(::setgroups(0, nullptr) == 0, "setgroups");
+  require(::setresgid(kNobody, kNobody, kNobody) == 0, "setresgid");
+  require(::setresuid(kNobody, kNobody, kNobody) == 0, "setresuid");
+}
+
+// Descriptors go to 3..6 by way of high numbers, so that none is overwritten on the way.
+void place_descriptors(const Plan& plan) {
+  const std::array<int, 5> wanted = {plan.control, plan.listener, plan.tun, plan.policy, plan.program};
+  std::array<int, 5> high{};
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    high[i] = ::fcntl(wanted[i], F_DUPFD_CLOEXEC, 100);
+    require(high[i] >= 0, "fcntl");
+  }
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const int last = i + 1 == wanted.size() ? O_CLOEXEC : 0;
+    require(::dup3(high[i], kGatewayControl + static_cast<int>(i), last) >= 0, "dup3");
+  }
+  require(::syscall(SYS_close_range, kGatewayControl + wanted.size(), ~0u, 0) == 0, "close_range");
+}
+
+#ifndef WEIR_SANITIZED
+void enter_empty_root() {
+  require(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "mount private");
+  require(::mount("weir", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,nr_inodes=2,mode=555") == 0,
+          "mount tmpfs");
+  require(::chdir("/tmp") == 0, "chdir");
+  require(::syscall(SYS_pivot_root, ".", ".") == 0, "pivot_root");
+  require(::umount2(".", MNT_DETACH) == 0, "umount");
+  require(
+      ::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0,
+      "remount read-only");
+}
+#endif
+
+[[noreturn]] void become_gateway(const Plan& plan) {
+  constexpr int kProgram = kGatewayPolicy + 1;
+  place_descriptors(plan);
+  become_nobody();
+  require(::unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) == 0,
+          "unshare");
+#ifndef WEIR_SANITIZED
+  // A sanitized program is dynamically linked and would not find its loader in an empty root.
+  enter_empty_root();
+#endif
+  require(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
+  // Ignored signals are inherited through exec, masks too: start from the defaults.
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  const std::array<const char*, 2> arguments = {kGatewayName, nullptr};
+  const std::array<const char*, 1> environment = {nullptr};
+  ::execveat(kProgram, "", const_cast<char* const*>(arguments.data()), const_cast<char* const*>(environment.data()),
+             AT_EMPTY_PATH);
+  give_up("execveat");
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, const sys::OwnedFd& policy_image) {
+  WEIR_TRY(auto channels, sys::Channel::pair());
+  auto& [ours, theirs] = channels;
+  // The gateway waits for the supervisor when it is behind; the supervisor never waits for the gateway.
+  if (::fcntl(theirs.fd(), F_SETFL, 0) != 0) return sys::errno_error("cannot prepare the gateway's channel");
+  WEIR_TRY(const sys::OwnedFd program,
+           sys::checked_fd(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC), "cannot open the program itself"));
+  const Plan plan{.control = theirs.fd(),
+                  .listener = capture.listener.get(),
+                  .tun = capture.tun.get(),
+                  .policy = policy_image.get(),
+                  .program = program.get()};
+  int pidfd = -1;
+  clone_args arguments{};
+  arguments.flags = CLONE_PIDFD;
+  arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
+  arguments.exit_signal = SIGCHLD;
+  const long child = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (child < 0) return sys::errno_error("cannot start the gateway");
+  if (child == 0) {
+    raise_descriptor_limit();
+    become_gateway(plan);
+  }
+  return GatewayProcess(sys::OwnedFd(pidfd), std::move(ours));
+}
+
+int GatewayProcess::kill() {
+  if (!pidfd_.valid()) return 0;
+  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+  siginfo_t info{};
+  while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED) != 0 && errno == EINTR) {
+  }
+  pidfd_.reset();
+  channel_ = sys::Channel();
+  return info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status;
+}
+
+}  // namespace weir::supervisor

@@ -1,0 +1,185 @@
+#include "supervisor/network.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sys/errno.h"
+
+namespace weir::supervisor {
+
+namespace {
+
+// A gateway that asks this much without reading the answers is broken: two answers for each flow it may have.
+constexpr std::size_t kMaxUnsent = 2 * dial::Admission::kMaxFlows;
+constexpr int kMessagesPerRound = 256;
+// What a gateway may take to send what the guest left behind.
+constexpr std::uint64_t kLastWordsMs = 1500;
+
+// The compiled policy as a sealed memory file: whoever maps it can rely on it never changing.
+Result<sys::OwnedFd> seal(Bytes image) {
+  WEIR_TRY(sys::OwnedFd fd, sys::checked_fd(::memfd_create("weir-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING),
+                                            "cannot make a memory file"));
+  for (Bytes rest = image; !rest.empty();) {
+    const ssize_t written = ::write(fd.get(), rest.data(), rest.size());
+    if (written < 0) return sys::errno_error("cannot write the compiled policy");
+    rest = rest.subspan(static_cast<std::size_t>(written));
+  }
+  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) {
+    return sys::errno_error("cannot seal the compiled policy");
+  }
+  return fd;
+}
+
+Result<Bytes> map(const sys::OwnedFd& file, std::size_t size) {
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (address == MAP_FAILED) return sys::errno_error("cannot map the compiled policy");
+  return Bytes(static_cast<const std::uint8_t*>(address), size);
+}
+
+std::vector<net::Cidr> own_subnets(const sandbox::CaptureAddresses& addresses) {
+  return {net::Cidr::of(addresses.guest4, 16), net::Cidr::of(addresses.guest6, 48)};
+}
+
+}  // namespace
+
+Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
+                 sys::OwnedFd image, AuditLog& log, OnFailure on_failure)
+    : reactor_(reactor),
+      capture_(std::move(capture)),
+      addresses_(addresses),
+      image_file_(std::move(image)),
+      log_(log),
+      on_failure_(std::move(on_failure)),
+      first_packet_handler_([this](std::uint32_t) { first_packet(); }),
+      gateway_handler_([this](std::uint32_t events) {
+        if ((events & EPOLLOUT) != 0) on_gateway_writable();
+        if ((events & ~std::uint32_t{EPOLLOUT}) != 0) on_gateway_readable();
+      }),
+      death_handler_([this](std::uint32_t) {
+        read_messages();
+        fail("the gateway died");
+      }) {}
+
+Network::~Network() {
+  stop();
+}
+
+Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox::Capture capture,
+                                                 const sandbox::CaptureAddresses& addresses, Bytes image,
+                                                 std::vector<net::Endpoint> resolvers, AuditLog& log,
+                                                 OnFailure on_failure) {
+  WEIR_TRY(sys::OwnedFd file, seal(image));
+  WEIR_TRY(const Bytes mapped, map(file, image.size()));
+  WEIR_TRY(const policy::Image policy, policy::Image::open(mapped));
+  WEIR_TRY(dial::LiveFacts facts, dial::LiveFacts::open(own_subnets(addresses)));
+  std::unique_ptr<Network> network(
+      new Network(reactor, std::move(capture), addresses, std::move(file), log, std::move(on_failure)));
+  Network& self = *network;
+  self.admission_ = std::make_unique<dial::Admission>(
+      reactor, policy, std::move(facts), log, dial::Admission::Settings{.resolvers = std::move(resolvers)},
+      [&self](const control::ToGateway& message, sys::OwnedFd passed) { self.send(message, std::move(passed)); });
+  WEIR_CHECK_OK(self.wait_for_first_packet());
+  return network;
+}
+
+Result<> Network::wait_for_first_packet() {
+  WEIR_CHECK_OK(reactor_.watch(capture_.tun.get(), EPOLLIN, first_packet_handler_));
+  return reactor_.watch(capture_.listener.get(), EPOLLIN, first_packet_handler_);
+}
+
+void Network::first_packet() {
+  if (gateway_) return;  // both descriptors may be ready in one round
+  reactor_.forget(capture_.tun.get());
+  reactor_.forget(capture_.listener.get());
+  if (auto started = start_gateway(); !started) fail(started.error().what());
+}
+
+Result<> Network::start_gateway() {
+  WEIR_TRY(GatewayProcess process, GatewayProcess::start(capture_, image_file_));
+  gateway_.emplace(std::move(process));
+  WEIR_CHECK_OK(reactor_.watch(gateway_->channel().fd(), EPOLLIN, gateway_handler_));
+  WEIR_CHECK_OK(reactor_.watch(gateway_->pidfd(), EPOLLIN, death_handler_));
+  send(control::Start{.guest4 = addresses_.guest4,
+                      .gateway4 = addresses_.gateway4,
+                      .guest6 = addresses_.guest6,
+                      .gateway6 = addresses_.gateway6,
+                      .resolvers = static_cast<std::uint8_t>(admission_->resolver_count()),
+                      .upstream_ipv6 = admission_->ipv6_upstream(),
+                      .max_flows = static_cast<std::uint32_t>(dial::Admission::kMaxFlows)},
+       {});
+  return {};
+}
+
+void Network::send(const control::ToGateway& message, sys::OwnedFd passed) {
+  if (!gateway_ || stopping_) return;
+  std::array<std::uint8_t, control::kMaxMessage> buffer;
+  const Bytes encoded = control::encode(message, buffer);
+  if (unsent_.empty()) {
+    const auto sent = gateway_->channel().send(encoded, passed.get());
+    if (sent || sent.error().code() != EAGAIN) return;  // a dead peer is reported by its pidfd
+    reactor_.change(gateway_->channel().fd(), EPOLLIN | EPOLLOUT, gateway_handler_);
+  }
+  if (unsent_.size() >= kMaxUnsent) return fail("the gateway does not read its answers");
+  unsent_.push_back({.message = {encoded.begin(), encoded.end()}, .passed = std::move(passed)});
+}
+
+void Network::on_gateway_writable() {
+  std::size_t done = 0;
+  while (done < unsent_.size()) {
+    const auto sent = gateway_->channel().send(unsent_[done].message, unsent_[done].passed.get());
+    if (!sent && sent.error().code() == EAGAIN) break;
+    ++done;
+  }
+  unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<std::ptrdiff_t>(done));
+  if (unsent_.empty()) reactor_.change(gateway_->channel().fd(), EPOLLIN, gateway_handler_);
+}
+
+void Network::on_gateway_readable() {
+  if (!read_messages()) fail("the gateway ended or broke the protocol");
+}
+
+// False when there is nothing more to come.
+bool Network::read_messages() {
+  std::array<std::uint8_t, control::kMaxMessage> buffer;
+  for (int i = 0; gateway_ && i < kMessagesPerRound; ++i) {
+    auto received = gateway_->channel().receive(buffer);
+    if (!received || received->state == sys::Channel::Received::State::closed) return false;
+    if (received->state == sys::Channel::Received::State::nothing) return true;
+    const auto message = control::decode<control::FromGateway>(received->message);
+    if (!message) return false;
+    admission_->handle(*message);
+  }
+  return true;
+}
+
+void Network::fail(std::string why) {
+  if (stopping_) return;
+  stopping_ = true;
+  on_failure_(std::move(why));
+}
+
+void Network::stop() {
+  stopping_ = true;
+  if (!gateway_) return;
+  reactor_.forget(gateway_->channel().fd());
+  reactor_.forget(gateway_->pidfd());
+  // "No more from me": the gateway finishes what the guest sent, reports its flows and exits.
+  if (::shutdown(gateway_->channel().fd(), SHUT_WR) == 0) read_last_messages();
+  gateway_->kill();
+  gateway_.reset();
+}
+
+void Network::read_last_messages() {
+  const std::uint64_t deadline = sys::monotonic_ms() + kLastWordsMs;
+  while (read_messages()) {
+    const std::uint64_t now = sys::monotonic_ms();
+    if (now >= deadline) return;
+    pollfd readable{.fd = gateway_->channel().fd(), .events = POLLIN, .revents = 0};
+    if (::poll(&readable, 1, static_cast<int>(deadline - now)) <= 0) return;
+  }
+}
+
+}  // namespace weir::supervisor

@@ -1,0 +1,75 @@
+// The seam between the command line and the supervisor: everything `weir run` was told, already checked.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/ip_address.h"
+#include "sandbox/spec.h"
+
+namespace weir::supervisor {
+
+// Where the audit stream goes (--events).
+struct EventsSink {
+  enum class Kind : std::uint8_t {
+    default_file,     // a bounded file per sandbox under the user's state folder
+    file,             // `path`, appended to
+    standard_output,  // "-": the caller's descriptor 1, beside the output of the command
+    none,             // no stream; the summary at exit still counts
+  };
+  Kind kind = Kind::default_file;
+  std::string path;  // absolute; only for Kind::file
+};
+
+// What weir itself says on stderr besides its own failure, which is always said.
+enum class Verbosity : std::uint8_t {
+  quiet,   // -q: no start notices, no summary
+  normal,  // start notices, and the refusals at exit
+  debug,   // --debug: also each step of start and end
+};
+
+// How the summary at exit is written (-o). One JSON object on one line of stderr for json.
+enum class SummaryFormat : std::uint8_t { text, json };
+
+struct RunOptions {
+  sandbox::Spec spec;
+
+  // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured: such a run has no
+  // gateway.
+  std::vector<std::uint8_t> policy_image;
+  // For events: the hash of the image (of the mode's name where there is no image), and the mode as policy.md spells
+  // it.
+  std::string policy_hash;
+  std::string policy_mode;
+  // Hash of /etc/weir/floor.toml for the start event; empty when the machine has none.
+  std::string floor_hash;
+  // dns.upstream of the policy, in order; empty: what the host's resolv.conf says.
+  std::vector<net::Endpoint> dns_upstreams;
+
+  // Whole lines without a newline and without "weir: " in front, for stderr before the command starts: what was
+  // insisted on, which soft floors were opened, which mode replaced the file's. Verbosity::quiet leaves them out.
+  std::vector<std::string> start_notices;
+  // The name the user gave (--name), else spec.id; one label of printable ASCII.
+  std::string name;
+
+  EventsSink events;
+  // From the first instruction of the command; nothing: no limit.
+  std::optional<std::chrono::milliseconds> timeout;
+  Verbosity verbosity = Verbosity::normal;
+  SummaryFormat summary = SummaryFormat::text;
+};
+
+// Exit codes that are weir's and not the command's.
+inline constexpr int kExitTimeout = 124;
+inline constexpr int kExitOwnFailure = 125;
+inline constexpr int kExitCannotExecute = 126;
+inline constexpr int kExitNotFound = 127;
+
+// Starts the sandbox, runs it to its end, tears it down. Returns the exit code of `weir`: the command's, 128+n when
+// signal n ended it, or one of the constants above, after writing the one line that explains it to stderr.
+int run(RunOptions options);
+
+}  // namespace weir::supervisor

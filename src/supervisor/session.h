@@ -1,0 +1,54 @@
+// One sandbox from start to exit: the supervisor of `weir run`.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sandbox/sandbox.h"
+#include "supervisor/audit_log.h"
+#include "supervisor/network.h"
+#include "supervisor/run_options.h"
+#include "sys/reactor.h"
+#include "sys/signals.h"
+
+namespace weir::supervisor {
+
+class Session {
+ public:
+  // How a sandbox ended, for the exit code and the line that explains it.
+  struct Ending {
+    int exit_code = kExitOwnFailure;
+    std::string explanation;  // empty: the command's own end needs none
+    std::string remedy;
+  };
+
+  Session(RunOptions options, sys::Reactor& reactor, AuditLog& log)
+      : options_(std::move(options)), reactor_(reactor), log_(log) {}
+
+  // Starts everything, runs the loop, tears everything down in the order of dataplane.md section 6.
+  Ending run();
+
+ private:
+  Result<> start();
+  Result<> start_network();
+  Result<> watch_sandbox();
+  void on_sandbox_readable();
+  void on_signal(int signal);
+  void on_timeout();
+  void end(Ending ending);
+  void tear_down();
+
+  RunOptions options_;
+  sys::Reactor& reactor_;
+  AuditLog& log_;
+  std::optional<sys::SignalWatch> signals_;
+  std::optional<sandbox::Sandbox> sandbox_;
+  std::unique_ptr<Network> network_;
+  std::optional<sys::CallbackHandler> sandbox_handler_;
+  std::optional<Ending> ending_;
+  // Set when weir itself began to end the command: what is said when it is over.
+  std::optional<Ending> reason_;
+};
+
+}  // namespace weir::supervisor

@@ -1,0 +1,74 @@
+#include "sys/files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "sys/errno.h"
+
+namespace weir::sys {
+namespace {
+
+constexpr std::size_t kChunk = 64 * 1024;
+
+Result<std::string> read_to_end(const OwnedFd& fd, const std::string& path, std::size_t max_bytes) {
+  std::string text;
+  for (;;) {
+    const std::size_t before = text.size();
+    // One byte more than allowed tells a file that is too large from one that just fits.
+    const std::size_t wanted = std::min(kChunk, max_bytes + 1 - before);
+    text.resize(before + wanted);
+    const ssize_t got = ::read(fd.get(), text.data() + before, wanted);
+    if (got < 0 && errno == EINTR) {
+      text.resize(before);
+      continue;
+    }
+    if (got < 0) return errno_error("cannot read " + path);
+    text.resize(before + static_cast<std::size_t>(got));
+    if (got == 0) return text;
+    if (text.size() > max_bytes) return fail(path + ": larger than " + std::to_string(max_bytes) + " bytes");
+  }
+}
+
+// Why somebody else than root could have written it; empty when nobody could.
+std::string foreign_hand(const struct stat& status) {
+  if (status.st_uid != 0) return "not owned by root";
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "writable by others than root";
+  return "";
+}
+
+std::unexpected<Error> untrusted(const std::string& path, const std::string& why) {
+  return std::unexpected(
+      Error(path + ": " + why).with_remedy("sudo chown root:root " + path + " && sudo chmod go-w " + path));
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {
+  WEIR_TRY(const OwnedFd fd, checked_fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY), "cannot read " + path));
+  return read_to_end(fd, path, max_bytes);
+}
+
+Result<std::optional<std::string>> read_operator_file(const std::string& path, std::size_t max_bytes) {
+  const std::string folder = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+  // The folder is held open and the file opened below it: what was checked is what is read.
+  const OwnedFd parent(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!parent.valid() && errno == ENOENT) return std::nullopt;
+  if (!parent.valid()) return errno_error("cannot open " + folder);
+  const std::string name = path.substr(path.rfind('/') + 1);
+  // O_NONBLOCK: a FIFO in its place must not hang the start; it is refused below.
+  const OwnedFd fd(::openat(parent.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd.valid() && errno == ENOENT) return std::nullopt;
+  if (!fd.valid()) return errno_error("cannot read " + path);
+  struct stat status{};
+  if (::fstat(parent.get(), &status) != 0) return errno_error("cannot look at " + folder);
+  if (const std::string why = foreign_hand(status); !why.empty()) return untrusted(folder, why);
+  if (::fstat(fd.get(), &status) != 0) return errno_error("cannot look at " + path);
+  if (!S_ISREG(status.st_mode)) return fail(path + ": not a regular file");
+  if (const std::string why = foreign_hand(status); !why.empty()) return untrusted(path, why);
+  WEIR_TRY(std::string text, read_to_end(fd, path, max_bytes));
+  return std::optional(std::move(text));
+}
+
+}  // namespace weir::sys

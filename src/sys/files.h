@@ -1,0 +1,21 @@
+// Reading small files whole, with a bound.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+
+namespace weir::sys {
+
+// The content of a file, a pipe or a terminal, up to its end. An error when it is a folder, cannot be read, or holds
+// more than `max_bytes`. Errors name the path.
+Result<std::string> read_file(const std::string& path, std::size_t max_bytes);
+
+// The content of a file that only the operator can have written: a regular file (no link) of uid 0 that neither group
+// nor others may write, in a folder of which the same holds. Nothing when the file does not exist. Inside a user
+// namespace that does not map the host's root the owner reads as nobody, and the file is refused.
+Result<std::optional<std::string>> read_operator_file(const std::string& path, std::size_t max_bytes);
+
+}  // namespace weir::sys
