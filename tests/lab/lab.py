@@ -180,8 +180,17 @@ def processes():
                 continue
             name, rest = text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
             if rest[0] != "Z":
-                out[int(entry)] = (int(rest[1]), name)
+                out[int(entry)] = (int(rest[1]), _role(entry) or name)
     return out
+
+
+def _role(pid):
+    """The gateway is the same program under another name."""
+    try:
+        first = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+    except OSError:
+        return None
+    return "weir-gateway" if first.endswith(b"weir-gateway") else None
 
 
 def wait_until(condition, seconds=5.0, what="the condition"):
