@@ -116,6 +116,12 @@ def received(world, attempt):
     return sum(counter.to(address, port, proto) for counter in (world.packets, world.lan_packets, world.host_packets))
 
 
+def amount(attempt, got):
+    if attempt.payload_only:
+        return f"{got} packets of data"
+    return f"{got} questions" if attempt.way.startswith("tunnel") else f"{got} packets"
+
+
 def records(attempt, events):
     """The events of this attempt, as short words."""
     found = []
@@ -181,9 +187,7 @@ def table(world, weir, policy_path):
         got = received(world, attempt)
         found = records(attempt, events)
         fault = judge(attempt, allowed, saw.get(number, "nothing: the program did not get there"), got, found)
-        unit = "questions" if attempt.way.startswith("tunnel") else "bytes: none" if attempt.payload_only and not got \
-            else "packets"
-        rows.append((attempt.title, saw.get(number, "-"), f"{got} {unit}" if unit != "bytes: none" else "no data",
+        rows.append((attempt.title, saw.get(number, "-"), amount(attempt, got),
                      describe(found) if attempt.recorded or found else "- (never left the sandbox)",
                      ("allows" if allowed else "forbids") + (f"  <-- {fault}" if fault else "")))
         if fault:

@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -140,8 +141,14 @@ class Running:
         """nsenter, setpriv and env each exec the next: the child is weir itself."""
         return self.process.pid
 
-    def line(self):
-        return self.process.stdout.readline().strip()
+    def line(self, seconds=30):
+        """The next line; a guest that says nothing is killed, and the empty line fails the test."""
+        watchdog = threading.Timer(seconds, self.process.kill)
+        watchdog.start()
+        try:
+            return self.process.stdout.readline().strip()
+        finally:
+            watchdog.cancel()
 
     def say(self, text):
         self.process.stdin.write(text + "\n")
