@@ -23,6 +23,7 @@ constexpr std::array kProbes = {
     Probe{"TUN device", Need::gateway, Footing::user_namespace, probe_tun},
     Probe{"capture IPv4", Need::gateway, Footing::user_namespace, probe_detour4},
     Probe{"capture IPv6", Need::gateway, Footing::user_namespace, probe_detour6},
+    Probe{"truthful refusal", Need::gateway, Footing::user_namespace, probe_refusal},
     Probe{"overlay shares", Need::feature, Footing::user_namespace, probe_overlay},
     Probe{"shares as root", Need::feature, Footing::plain, probe_idmapped_mount},
     Probe{"IPv6 outside", Need::feature, Footing::plain, probe_host_ipv6},

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "audit/json.h"
+#include "base/failure_line.h"
 #include "supervisor/run_options.h"
 #include "supervisor/session.h"
 
@@ -13,12 +14,11 @@ namespace {
 // Lines of the summary; the rest is in the event file.
 constexpr std::size_t kSummaryLines = 5;
 
-void say(const std::string& line) {
-  std::fprintf(stderr, "weir: %s\n", line.c_str());
+void say(const Error& line) {
+  std::fputs(failure_line(line).c_str(), stderr);
 }
-
-void say_failure(const std::string& what, const std::string& remedy) {
-  say(remedy.empty() ? what : what + "; " + remedy);
+void say(const std::string& line) {
+  say(Error(line));
 }
 
 audit::Event start_event(const RunOptions& options) {
@@ -32,11 +32,11 @@ audit::Event start_event(const RunOptions& options) {
   return event;
 }
 
-audit::Event exit_event(int exit_code, const std::string& explanation) {
+audit::Event exit_event(const Session::Ending& ending) {
   audit::Event event;
   event.type = audit::EventType::sandbox_exit;
-  event.exit_code = exit_code;
-  event.error = explanation;
+  event.exit_code = ending.exit_code;
+  if (ending.error) event.error = ending.error->what();
   return event;
 }
 
@@ -84,22 +84,21 @@ int run(RunOptions options) {
   auto log =
       AuditLog::open(options.events, {.sandbox = options.spec.id, .policy = options.policy_hash, .generation = 1});
   if (!reactor || !log) {
-    const Error& error = reactor ? log.error() : reactor.error();
-    say_failure(error.what(), error.remedy());
+    say(reactor ? log.error() : reactor.error());
     return kExitOwnFailure;
   }
   if (options.verbosity != Verbosity::quiet) {
     for (const std::string& notice : options.start_notices) say(notice);
   }
   if (!log->record(start_event(options))) {
-    say_failure(log->failure(), "name another file with --events FILE, or --events none");
+    say(Error(log->failure()).with_remedy("name another file with --events FILE, or --events none"));
     return kExitOwnFailure;
   }
   log->attach(*reactor);
   Session session(options, *reactor, *log);
   const Session::Ending ending = session.run();
-  log->record(exit_event(ending.exit_code, ending.explanation));
-  if (!ending.explanation.empty()) say_failure(ending.explanation, ending.remedy);
+  log->record(exit_event(ending));
+  if (ending.error) say(*ending.error);
   if (!log->healthy()) say(log->failure() + "; new connections were refused (audit)");
   summarise(*log, options, ending.exit_code);
   return ending.exit_code;

@@ -2,9 +2,6 @@
 
 #include <signal.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdio>
 
 #include "dial/resolv_conf.h"
 
@@ -15,10 +12,8 @@ namespace {
 // Between asking the command to end and ending it.
 constexpr std::uint64_t kGraceMs = 2000;
 
-std::string seconds_text(std::chrono::milliseconds time) {
-  const auto whole = time.count() / 1000;
-  const auto rest = time.count() % 1000;
-  if (rest == 0) return std::to_string(whole) + "s";
+std::string duration_text(std::chrono::milliseconds time) {
+  if (time.count() % 1000 == 0) return std::to_string(time.count() / 1000) + "s";
   return std::to_string(time.count()) + "ms";
 }
 
@@ -30,12 +25,9 @@ int exit_code_of(int status) {
 }  // namespace
 
 Session::Ending Session::run() {
-  if (auto started = start(); !started) {
-    end({.exit_code = kExitOwnFailure, .explanation = started.error().what(), .remedy = started.error().remedy()});
-  }
+  if (auto started = start(); !started) end_with(std::move(started).error());
   if (!ending_) {
-    if (auto ran = reactor_.run(); !ran)
-      end({.exit_code = kExitOwnFailure, .explanation = ran.error().what(), .remedy = {}});
+    if (auto ran = reactor_.run(); !ran) end_with(std::move(ran).error());
   }
   tear_down();
   return *ending_;
@@ -59,12 +51,11 @@ Result<> Session::start_network() {
   if (options_.spec.network != sandbox::Network::captured) return {};
   std::vector<net::Endpoint> resolvers = options_.dns_upstreams;
   if (resolvers.empty()) resolvers = dial::host_resolvers();
+  const auto lost = [this](const std::string& why) {
+    end_with(Error(why + "; the sandbox was ended with its network"));
+  };
   WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, options_.policy_image,
-                                     std::move(resolvers), log_, [this](std::string why) {
-                                       end({.exit_code = kExitOwnFailure,
-                                            .explanation = why + "; the sandbox was ended with its network",
-                                            .remedy = {}});
-                                     }));
+                                     std::move(resolvers), log_, lost));
   return {};
 }
 
@@ -74,12 +65,10 @@ Result<> Session::watch_sandbox() {
 }
 
 void Session::on_sandbox_readable() {
-  const auto event = sandbox_->on_control_readable();
-  if (!event)
-    return end({.exit_code = kExitOwnFailure, .explanation = event.error().what(), .remedy = event.error().remedy()});
-  if (!event->has_value()) return;
-  if (reason_) return end(*reason_);
-  end({.exit_code = exit_code_of((*event)->status), .explanation = {}, .remedy = {}});
+  const auto exited = sandbox_->on_control_readable();
+  if (!exited) return end_with(exited.error());
+  if (!exited->has_value()) return;
+  end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of((*exited)->status), .error = {}});
 }
 
 void Session::on_signal(int signal) {
@@ -88,15 +77,14 @@ void Session::on_signal(int signal) {
   sandbox_->forward_signal(signal);
   // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end.
   if (signal != SIGTERM && signal != SIGHUP) return;
-  const Ending ended{.exit_code = 128 + signal, .explanation = {}, .remedy = {}};
+  const Ending ended{.exit_code = 128 + signal, .error = {}};
   reactor_.at(reactor_.now_ms() + kGraceMs, [this, ended] { end(ended); });
 }
 
 void Session::on_timeout() {
   reason_ =
       Ending{.exit_code = kExitTimeout,
-             .explanation = "the command was ended: it ran longer than --timeout " + seconds_text(*options_.timeout),
-             .remedy = {}};
+             .error = Error("the command was ended: it ran longer than --timeout " + duration_text(*options_.timeout))};
   sandbox_->forward_signal(SIGTERM);
   reactor_.at(reactor_.now_ms() + kGraceMs, [this] { end(*reason_); });
 }

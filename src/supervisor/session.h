@@ -19,8 +19,7 @@ class Session {
   // How a sandbox ended, for the exit code and the line that explains it.
   struct Ending {
     int exit_code = kExitOwnFailure;
-    std::string explanation;  // empty: the command's own end needs none
-    std::string remedy;
+    std::optional<Error> error;  // the command's own end needs none
   };
 
   Session(RunOptions options, sys::Reactor& reactor, AuditLog& log)
@@ -37,6 +36,7 @@ class Session {
   void on_signal(int signal);
   void on_timeout();
   void end(Ending ending);
+  void end_with(Error error) { end({.exit_code = kExitOwnFailure, .error = std::move(error)}); }
   void tear_down();
 
   RunOptions options_;

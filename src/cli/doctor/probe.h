@@ -54,6 +54,7 @@ Result<std::string> probe_loopback();
 Result<std::string> probe_tun();
 Result<std::string> probe_detour4();
 Result<std::string> probe_detour6();
+Result<std::string> probe_refusal();
 Result<std::string> probe_host_ipv6();
 
 // Why a user namespace (or something in it) was refused, from the settings that are known to forbid it; the error

@@ -60,6 +60,17 @@ void Relay::abort(int error) {
   finish(error);
 }
 
+void Relay::gate_answered(const control::FlightAnswer& answer) {
+  if (gate_ == nullptr) return;
+  gate_->on_answer(answer);
+  run();
+}
+
+void Relay::drain() {
+  draining_ = true;
+  run();
+}
+
 void Relay::run() {
   if (ended_) return;
   last_activity_ms_ = context_.reactor.now_ms();
