@@ -90,6 +90,9 @@ Result<Tun> make_tun() {
   request.ifr_flags = IFF_TUN | IFF_NO_PI;
   std::memcpy(request.ifr_name, kDevice.data(), kDevice.size());
   if (::ioctl(fd->get(), TUNSETIFF, &request) != 0) return sys::errno_error("cannot make the TUN device weir0");
+  // Persistent, so that closing the last descriptor only detaches it: unregistering a device waits for an RCU grace
+  // period (tens of milliseconds, in whoever closes). The namespace takes it along when it dies, in a kernel worker.
+  if (::ioctl(fd->get(), TUNSETPERSIST, 1) != 0) return sys::errno_error("cannot make weir0 part of its namespace");
   const sys::OwnedFd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!any.valid() || ::ioctl(any.get(), SIOCGIFINDEX, &request) != 0)
     return sys::errno_error("cannot find the index of weir0");

@@ -39,6 +39,10 @@ Result<> Session::start() {
   signals_.emplace(std::move(signals));
   WEIR_TRY(auto sandbox, sandbox::Sandbox::start(options_.spec));
   sandbox_.emplace(std::move(sandbox));
+  if (const auto& refused = sandbox_->not_executed()) {
+    end({.exit_code = refused->exit_code, .error = refused->error});
+    return {};
+  }
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(watch_sandbox());
   if (options_.timeout) {

@@ -70,7 +70,9 @@ struct NameVerdict {
   Reason reason = Reason::no_rule;
   RuleRef rule;
 };
-// `type` is the DNS QTYPE.
+// `type` is the DNS QTYPE. The three answers that weir gives itself come for every type: where the type is neither A
+// nor AAAA, answer NODATA. In an allowlist a name is asked only if an entry names it, or all of @public or a family
+// (0.0.0.0/0) is allowed: an allowed CIDR is no reason to carry every name upstream.
 NameVerdict judge_name(const Image& image, const net::DomainName& name, std::uint16_t type);
 
 // DNS: may this address be shown to the guest as an answer for `candidate`? It may if some protocol and port exist at
@@ -78,8 +80,8 @@ NameVerdict judge_name(const Image& image, const net::DomainName& name, std::uin
 Verdict judge_answer(const Image& image, const HostFacts& facts, const NameCandidate& candidate,
                      const net::IpAddress& address);
 
-// True for the one exception to "port 53 ends at the resolver": a layer names exactly this address with port 53 written
-// out (policy.md section 4), and every layer admits it.
-bool passes_port_53(const Image& image, const net::IpAddress& address);
+// True for the one exception to "port 53 ends at the resolver": session and run (where there is one) each name exactly
+// this address with port 53 written out (policy.md section 4). Ask admit() as well: a deny still counts.
+bool passes_port_53(const Image& image, const net::IpAddress& address, net::Protocol protocol = net::Protocol::tcp);
 
 }  // namespace weir::policy

@@ -1,20 +1,83 @@
 // A compiled policy: one flat, position-independent block of bytes that is mapped read-only and never changes.
 //
 // policy/text compiles it; supervisor and gateway open the same bytes (a sealed memory file). open() validates every
-// offset and count, so a view over an image is safe to use even if the bytes are hostile.
+// offset and count, so a view over an image is safe to use even if the bytes are hostile. Layout: format.h. Names are
+// found by one hash probe per label, CIDRs by one probe per prefix length in use, however many entries there are.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "net/ip_address.h"
 #include "policy/compiled/verdict.h"
 
 namespace weir::policy {
 
+// In order of width, but for `host`, which has no policy at all.
 enum class Mode : std::uint8_t { none, inbound, allowlist, publicly, semitrusted, open, host };
+inline constexpr std::uint8_t kModeCount = static_cast<std::uint8_t>(Mode::host) + 1;
 std::string_view name_of(Mode mode);  // "none", "inbound", "allowlist", "public", ...
+
+// require_name: must a live name lead to every address?
+enum class NameNeed : std::uint8_t { optional, required };
+
+// dns.upstream
+struct DnsUpstream {
+  enum class Transport : std::uint8_t { plain = 1, tls = 2 };
+  Transport transport = Transport::plain;
+  net::Endpoint endpoint;
+  friend bool operator==(const DnsUpstream&, const DnsUpstream&) = default;
+};
+
+// A published port: `bind`:`host` outside leads to `guest` inside. `host` 0: any free port.
+struct Publish {
+  net::Protocol protocol = net::Protocol::tcp;
+  net::IpAddress bind = net::IpAddress::v4({127, 0, 0, 1});
+  net::Port host = 0;
+  net::Port guest = 0;
+  friend bool operator==(const Publish&, const Publish&) = default;
+};
+
+// policy.md section 7. The value of each is in the unit that its name says.
+enum class Limit : std::uint8_t {
+  max_flows,
+  half_open,
+  connects_per_second,
+  dns_queries_per_second,
+  dns_names_per_minute,
+  egress_bytes,  // per destination
+  egress_bytes_total,
+  ingress_bytes,
+  egress_bits_per_second,
+  ingress_bits_per_second,
+  connect_timeout_ms,
+  idle_timeout_ms,      // TCP
+  udp_idle_timeout_ms,  // UDP
+};
+inline constexpr std::size_t kLimitCount = static_cast<std::size_t>(Limit::udp_idle_timeout_ms) + 1;
+
+struct Limits {
+  static constexpr std::uint64_t kUnlimited = UINT64_MAX;
+
+  std::array<std::uint64_t, kLimitCount> values;
+
+  Limits() { values.fill(kUnlimited); }
+  std::uint64_t& operator[](Limit limit) { return values[static_cast<std::size_t>(limit)]; }
+  std::uint64_t operator[](Limit limit) const { return values[static_cast<std::size_t>(limit)]; }
+  // What a mode has where the policy says nothing.
+  static Limits defaults_of(Mode mode);
+  // The narrower value of each.
+  void narrow(const Limits& other);
+  friend bool operator==(const Limits&, const Limits&) = default;
+};
+
+class LayerView;
 
 class Image {
  public:
@@ -24,14 +87,31 @@ class Image {
   Bytes bytes() const { return bytes_; }
   // The mode of the innermost layer (run if there is one, else session).
   Mode mode() const;
-  // SHA-256 is overkill for telling policies apart in a log; this is the first 16 hex digits of it all the same.
+  // Tells policies apart in a log: 16 hex digits of a 64-bit mixing hash (hash.h) over the image. Not cryptographic:
+  // the one who writes the policies of a machine could make two with one hash, and gains nothing.
   std::string_view hash() const;
-  // The entry as its author wrote it, for events and messages.
+  // The entry as its author wrote it, for events and messages; "" for kNoEntry and for what is not in the image.
   std::string_view entry_text(RuleRef rule) const;
 
+  const Limits& limits() const;
+  std::span<const DnsUpstream> dns_upstreams() const;
+  std::span<const Publish> publishes() const;
+
+  // For the decision functions of this room, lint and explain. From the outside in.
+  std::span<const LayerView> layers() const;
+  const LayerView* layer(Layer layer) const;  // nullptr if the image has none
+  std::span<const net::IpAddress> self_addresses() const;
+  std::span<const net::IpAddress> lifted() const;  // not hard any more
+  std::span<const net::Cidr> nat64_prefixes() const;
+
  private:
-  explicit Image(Bytes bytes) : bytes_(bytes) {}
+  // The few things that are decoded once, at open(); copies of the view share them.
+  struct Decoded;
+  Image(Bytes bytes, std::shared_ptr<const Decoded> decoded) : bytes_(bytes), decoded_(std::move(decoded)) {}
+  static Result<std::shared_ptr<const Decoded>> decode(Bytes bytes);
+
   Bytes bytes_;
+  std::shared_ptr<const Decoded> decoded_;
 };
 
 }  // namespace weir::policy

@@ -30,7 +30,8 @@ class NameBook {
   NameBook(NameBook&&) noexcept;
   NameBook& operator=(NameBook&&) noexcept;
 
-  // Enters or renews (name, address). `aliases`: the CNAME chain below the name, longest 8.
+  // Enters or renews (name, address). `aliases`: the CNAME chain below the name; with more than kMaxAliases nothing is
+  // entered, since a deny might be on the part that does not fit.
   void learn(const net::DomainName& name, std::span<const net::DomainName> aliases, const net::IpAddress& address,
              std::uint32_t ttl_seconds, std::uint64_t now_ms);
 

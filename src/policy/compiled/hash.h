@@ -1,0 +1,37 @@
+// A 64-bit mixing hash for tables and for telling images apart. Not cryptographic.
+//
+// Eight bytes at a time are folded into the state with a 64x64->128 bit multiplication whose halves are xored, so every
+// input bit reaches every output bit; the length goes in at the end. The constants are odd 64-bit numbers with an even
+// spread of bits (the fractional parts of the golden ratio and of the square root of 2 and 3).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "base/bytes.h"
+
+namespace weir::policy {
+
+inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
+  const auto product = static_cast<unsigned __int128>(a) * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+inline std::uint64_t hash_bytes(Bytes bytes) {
+  constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15;
+  constexpr std::uint64_t kRoot2 = 0x6a09e667f3bcc909;
+  constexpr std::uint64_t kRoot3 = 0xbb67ae8584caa73b;
+  std::uint64_t state = kGolden;
+  std::size_t at = 0;
+  for (; bytes.size() - at >= sizeof(std::uint64_t); at += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + at, sizeof(word));
+    state = mix(state ^ word, kRoot2);
+  }
+  std::uint64_t tail = 0;
+  if (at < bytes.size()) std::memcpy(&tail, bytes.data() + at, bytes.size() - at);
+  state = mix(state ^ tail, kRoot3);
+  return mix(state ^ bytes.size(), kGolden);
+}
+
+}  // namespace weir::policy

@@ -1,0 +1,239 @@
+#include "policy/compiled/image.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "policy/compiled/layer_view.h"
+
+namespace weir::policy {
+
+struct Image::Decoded {
+  std::array<char, format::kHashDigits> hash;
+  std::vector<LayerView> layers;
+  Limits limits;
+  std::vector<DnsUpstream> upstreams;
+  std::vector<Publish> publishes;
+  std::vector<net::IpAddress> self_addresses;
+  std::vector<net::IpAddress> lifted;
+  std::vector<net::Cidr> nat64_prefixes;
+};
+
+namespace {
+
+template <class Record>
+bool fits(Bytes image, format::Section section) {
+  const std::uint64_t end = std::uint64_t{section.offset} + std::uint64_t{section.count} * sizeof(Record);
+  return end <= image.size();
+}
+
+bool sections_fit(Bytes image, const format::Header& header) {
+  return fits<format::LayerRecord>(image, header.layers) && fits<format::CidrRecord>(image, header.nat64_prefixes) &&
+         fits<format::AddressRecord>(image, header.self_addresses) &&
+         fits<format::AddressRecord>(image, header.lifted) && fits<format::UpstreamRecord>(image, header.upstreams) &&
+         fits<format::PublishRecord>(image, header.publishes) && fits<char>(image, header.text);
+}
+
+bool sections_fit(Bytes image, const format::LayerRecord& layer) {
+  return fits<format::EntryRecord>(image, layer.entries) && fits<format::KeyRecord>(image, layer.keys) &&
+         fits<std::uint32_t>(image, layer.slots) && fits<format::PostingRecord>(image, layer.postings) &&
+         fits<format::RangeRecord>(image, layer.ranges) && fits<format::RangeRecord>(image, layer.name_deny_ports) &&
+         fits<std::uint16_t>(image, layer.types);
+}
+
+// [first, first + count) within [0, size)
+bool within(std::uint64_t first, std::uint64_t count, std::uint64_t size) {
+  return first + count <= size;
+}
+
+bool entries_valid(Bytes image, const format::LayerRecord& layer, std::uint32_t text_size) {
+  const RecordSpan<format::EntryRecord> entries(image, layer.entries);
+  for (std::uint32_t i = 0; i < entries.size(); ++i) {
+    const format::EntryRecord entry = entries[i];
+    if (!within(entry.text_offset, entry.text_size, text_size)) return false;
+    if (entry.action > 1 || entry.ech > 1 || entry.step < 1 || entry.step > 3) return false;
+  }
+  return true;
+}
+
+bool keys_valid(Bytes image, const format::LayerRecord& layer, std::uint32_t text_size) {
+  const RecordSpan<format::KeyRecord> keys(image, layer.keys);
+  for (std::uint32_t i = 0; i < keys.size(); ++i) {
+    const format::KeyRecord key = keys[i];
+    if (!within(key.text_offset, key.text_size, text_size)) return false;
+    if (!within(key.first_posting, key.posting_count, layer.postings.count)) return false;
+  }
+  const RecordSpan<std::uint32_t> slots(image, layer.slots);
+  if (slots.size() != 0 && !std::has_single_bit(slots.size())) return false;
+  for (std::uint32_t i = 0; i < slots.size(); ++i) {
+    if (slots[i] > keys.size()) return false;
+  }
+  return true;
+}
+
+bool postings_valid(Bytes image, const format::LayerRecord& layer) {
+  const RecordSpan<format::PostingRecord> postings(image, layer.postings);
+  for (std::uint32_t i = 0; i < postings.size(); ++i) {
+    const format::PostingRecord posting = postings[i];
+    if (posting.entry >= layer.entries.count) return false;
+    if (!within(posting.first_range, posting.range_count, layer.ranges.count)) return false;
+  }
+  return true;
+}
+
+// A length that no prefix has would shift beyond the address; host mode has no policy to look at.
+bool scalars_valid(const format::LayerRecord& layer) {
+  if (layer.layer < static_cast<std::uint8_t>(Layer::floor) || layer.layer > static_cast<std::uint8_t>(Layer::run)) {
+    return false;
+  }
+  constexpr std::uint64_t kV4Lengths = (std::uint64_t{1} << 33) - 1;
+  if ((layer.lengths4[0] & ~kV4Lengths) != 0 || layer.lengths4[1] != 0 || layer.lengths4[2] != 0) return false;
+  if ((layer.lengths6[2] & ~std::uint64_t{1}) != 0) return false;
+  return layer.mode < static_cast<std::uint8_t>(Mode::host) && layer.name_required <= 1 &&
+         layer.names_in_deny_or_rules <= 1;
+}
+
+// From the outside in, each at most once, and a session always.
+bool order_valid(const std::vector<LayerView>& layers) {
+  bool session = false;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (i > 0 && layers[i].layer() <= layers[i - 1].layer()) return false;
+    session = session || layers[i].layer() == Layer::session;
+  }
+  return session;
+}
+
+Result<std::vector<LayerView>> open_layers(Bytes image, const format::Header& header) {
+  if (header.layers.count > format::kMaxLayers) return fail("the policy image has too many layers");
+  const std::string_view text = as_text(image.subspan(header.text.offset, header.text.count));
+  const RecordSpan<format::LayerRecord> records(image, header.layers);
+  std::vector<LayerView> layers;
+  for (std::uint32_t i = 0; i < records.size(); ++i) {
+    const format::LayerRecord record = records[i];
+    const bool valid = scalars_valid(record) && sections_fit(image, record) &&
+                       entries_valid(image, record, header.text.count) &&
+                       keys_valid(image, record, header.text.count) && postings_valid(image, record);
+    if (!valid) return fail("the policy image is damaged (layer " + std::to_string(i) + ")");
+    layers.emplace_back(image, record, text);
+  }
+  if (!order_valid(layers)) return fail("the policy image is damaged (order of layers)");
+  return layers;
+}
+
+std::vector<net::IpAddress> open_addresses(Bytes image, format::Section section) {
+  const RecordSpan<format::AddressRecord> records(image, section);
+  std::vector<net::IpAddress> addresses;
+  for (std::uint32_t i = 0; i < records.size(); ++i) addresses.push_back(net::IpAddress::v6(records[i].bytes));
+  return addresses;
+}
+
+Result<std::vector<net::Cidr>> open_prefixes(Bytes image, format::Section section) {
+  const RecordSpan<format::CidrRecord> records(image, section);
+  std::vector<net::Cidr> prefixes;
+  for (std::uint32_t i = 0; i < records.size(); ++i) {
+    const auto base = net::IpAddress::v6(records[i].base);
+    if (records[i].length > (base.is_v4() ? 32u : 128u)) return fail("the policy image is damaged (prefixes)");
+    prefixes.push_back(net::Cidr::of(base, records[i].length));
+  }
+  return prefixes;
+}
+
+Result<std::vector<DnsUpstream>> open_upstreams(Bytes image, format::Section section) {
+  const RecordSpan<format::UpstreamRecord> records(image, section);
+  std::vector<DnsUpstream> upstreams;
+  for (std::uint32_t i = 0; i < records.size(); ++i) {
+    const format::UpstreamRecord record = records[i];
+    const auto transport = static_cast<DnsUpstream::Transport>(record.transport);
+    const bool known = transport == DnsUpstream::Transport::plain || transport == DnsUpstream::Transport::tls;
+    if (!known || record.port == 0) return fail("the policy image is damaged (name servers)");
+    upstreams.push_back(
+        {.transport = transport, .endpoint = {.address = net::IpAddress::v6(record.address), .port = record.port}});
+  }
+  return upstreams;
+}
+
+Result<std::vector<Publish>> open_publishes(Bytes image, format::Section section) {
+  const RecordSpan<format::PublishRecord> records(image, section);
+  std::vector<Publish> publishes;
+  for (std::uint32_t i = 0; i < records.size(); ++i) {
+    const format::PublishRecord record = records[i];
+    const auto protocol = static_cast<net::Protocol>(record.protocol);
+    const bool known = protocol == net::Protocol::tcp || protocol == net::Protocol::udp;
+    if (!known || record.guest == 0) return fail("the policy image is damaged (published ports)");
+    publishes.push_back(
+        {.protocol = protocol, .bind = net::IpAddress::v6(record.bind), .host = record.host, .guest = record.guest});
+  }
+  return publishes;
+}
+
+}  // namespace
+
+std::string_view name_of(Mode mode) {
+  constexpr std::array<std::string_view, kModeCount> kNames = {"none",        "inbound", "allowlist", "public",
+                                                               "semitrusted", "open",    "host"};
+  const auto index = static_cast<std::size_t>(mode);
+  return index < kNames.size() ? kNames[index] : std::string_view("none");
+}
+
+Result<std::shared_ptr<const Image::Decoded>> Image::decode(Bytes bytes) {
+  format::Header header;
+  if (bytes.size() < sizeof(header)) return fail("the policy image is too short");
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  if (header.magic != format::kMagic) return fail("this is no policy image, or one of another version of weir");
+  if (header.total_size != bytes.size() || !sections_fit(bytes, header)) return fail("the policy image is cut off");
+  auto decoded = std::make_shared<Decoded>();
+  decoded->hash = header.hash;
+  decoded->limits.values = header.limits;
+  WEIR_TRY(decoded->layers, open_layers(bytes, header));
+  WEIR_TRY(decoded->nat64_prefixes, open_prefixes(bytes, header.nat64_prefixes));
+  WEIR_TRY(decoded->upstreams, open_upstreams(bytes, header.upstreams));
+  WEIR_TRY(decoded->publishes, open_publishes(bytes, header.publishes));
+  decoded->self_addresses = open_addresses(bytes, header.self_addresses);
+  decoded->lifted = open_addresses(bytes, header.lifted);
+  return decoded;
+}
+
+Result<Image> Image::open(Bytes bytes) {
+  WEIR_TRY(auto decoded, decode(bytes));
+  return Image(bytes, std::move(decoded));
+}
+
+Mode Image::mode() const {
+  return decoded_->layers.back().mode();
+}
+std::string_view Image::hash() const {
+  return {decoded_->hash.data(), decoded_->hash.size()};
+}
+std::string_view Image::entry_text(RuleRef rule) const {
+  const LayerView* const found = layer(rule.layer);
+  return found == nullptr ? std::string_view() : found->entry_text(rule.index);
+}
+const Limits& Image::limits() const {
+  return decoded_->limits;
+}
+std::span<const DnsUpstream> Image::dns_upstreams() const {
+  return decoded_->upstreams;
+}
+std::span<const Publish> Image::publishes() const {
+  return decoded_->publishes;
+}
+std::span<const LayerView> Image::layers() const {
+  return decoded_->layers;
+}
+const LayerView* Image::layer(Layer layer) const {
+  for (const LayerView& each : decoded_->layers) {
+    if (each.layer() == layer) return &each;
+  }
+  return nullptr;
+}
+std::span<const net::IpAddress> Image::self_addresses() const {
+  return decoded_->self_addresses;
+}
+std::span<const net::IpAddress> Image::lifted() const {
+  return decoded_->lifted;
+}
+std::span<const net::Cidr> Image::nat64_prefixes() const {
+  return decoded_->nat64_prefixes;
+}
+
+}  // namespace weir::policy

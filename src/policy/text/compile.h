@@ -1,0 +1,60 @@
+// Flags and files become an image: layers in order, sets unfolded, contradictions refused (policy.md sections 1 and 3).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "policy/compiled/source.h"
+#include "policy/text/policy_file.h"
+
+namespace weir::policy {
+
+// A file that the caller has read.
+struct TextFile {
+  std::string name;  // for messages
+  std::string text;
+};
+
+// One layer as a user gives it. Each element of `allow` and `deny` may be a comma-separated list.
+struct PolicyFlags {
+  std::optional<TextFile> file;  // --policy
+  std::string mode;              // -n; "" if not given
+  std::vector<std::string> allow;
+  std::vector<std::string> deny;
+  std::vector<std::string> insist;  // "broad=*.com", "floor=169.254.169.254"
+
+  // Nothing given at all: mode `none`.
+  bool empty() const { return !file && mode.empty() && allow.empty() && deny.empty() && insist.empty(); }
+};
+
+struct CompileInput {
+  std::optional<TextFile> floor;  // contents of /etc/weir/floor.toml, if the machine has one
+  PolicyFlags session;
+  std::optional<PolicyFlags> run;
+};
+
+struct Compiled {
+  Mode mode = Mode::none;  // of the innermost layer
+  // For Image::open(). Empty exactly in mode `host`. `none` and `inbound` have one too, though no gateway reads it.
+  std::vector<std::uint8_t> image;
+  std::string hash;                      // of the image; of the mode's name where there is none
+  std::string floor_hash;                // of the floor file's text; "" if there is none
+  std::vector<net::Endpoint> upstreams;  // plain dns.upstream, in order; empty: the host's own
+  // Whole lines without "weir: ": what was insisted on, opened or replaced. To be printed at start.
+  std::vector<std::string> notices;
+  // What holds only in part, or not at all, because an outer layer is narrower.
+  std::vector<std::string> warnings;
+  ImageSource source;  // what the image was built from, for `show` and `lint`
+};
+
+// Errors say what to write instead. The error of a run that wants more than its session has begins with "cannot_widen".
+Result<Compiled> compile_policy(const CompileInput& input);
+
+// True of that error, whatever context was put in front.
+bool is_cannot_widen(const Error& error);
+
+}  // namespace weir::policy
