@@ -207,8 +207,7 @@ TargetResult<ParsedTarget> TargetParser::parse_bracketed(std::string_view rest) 
   std::string_view after = rest.substr(close + 1);
   if (after.empty()) return parse_address(inner, {});
   if (after.front() != ':') {
-    return fail_at(offset_of(after), "after the bracket only :PORTS may follow",
-                   "write [" + std::string(inner) + "]:443");
+    return fail_at(offset_of(after), "after the bracket only :PORTS may follow", "write [2001:db8::1]:443");
   }
   after.remove_prefix(1);
   auto ports = parse_ports(after);
