@@ -102,6 +102,9 @@ class Init {
     for (const PreparedShare& share : plan_.shares) {
       if (share.mount.valid()) kept.push_back(share.mount.get());
     }
+    for (const Tool& tool : plan_.tools) {
+      if (tool.mount.valid()) kept.push_back(tool.mount.get());
+    }
     return close_all_but(std::move(kept));
   }
 
