@@ -125,12 +125,15 @@ Gate::Step FirstFlightGate::read_requests(Bytes held) {
         break;
       }
       case wire::RequestStream::Event::paused:
-        // What follows an upgrade or CONNECT is judged by nobody here.
-        return ask(of_kind(Kind::malformed));
+        if (stream_->head().is_connect) return ask(of_kind(Kind::malformed));
+        // Whatever the server makes of an upgrade, the guest goes on in HTTP/1 or is refused: clients that merely offer
+        // h2c work, and nothing passes unjudged.
+        stream_->continue_http();
+        break;
       case wire::RequestStream::Event::refused:
         return ask_for_fault(stream_->fault());
     }
-    if (step.consumed == 0) break;
+    if (step.consumed == 0 && step.event == wire::RequestStream::Event::none) break;
   }
   return pass(passable_);
 }
