@@ -166,7 +166,10 @@ TEST_F(RunCommand, RefusalsNameThingReasonAndRemedy) {
       folder_.write("tls.toml", "version = 1\nallow = [\"a.example\"]\n[dns]\nupstream = [\"tls://9.9.9.9\"]\n");
   const std::string publish =
       folder_.write("publish.toml", "version = 1\nmode = \"inbound\"\n[publish]\ntcp = [\"8080:80\"]\n");
+  const std::string limits =
+      folder_.write("limits.toml", "version = 1\nallow = [\"a.example\"]\n[limits]\negress_bytes = \"200MB\"\n");
   const Row rows[] = {
+      {{"--policy", limits}, {"limits.egress_bytes", "not available in this version"}},
       {{"-n", "public"}, {"network mode public", "not available in this version", "allowlist"}},
       {{"-n", "semitrusted"}, {"network mode semitrusted", "not available in this version"}},
       {{"-n", "denylist", "--deny", "a.example"}, {"network mode public", "not available in this version"}},
