@@ -66,6 +66,8 @@ TEST_F(RunCommand, ModesBecomeNetworks) {
       {{"--network=mounts_only"}, sandbox::Network::loopback, "inbound"},
       {{"--allow", "example.com"}, sandbox::Network::captured, "allowlist"},
       {{"-n", "allowlist"}, sandbox::Network::captured, "allowlist"},
+      {{"-n", "public_only"}, sandbox::Network::captured, "public"},
+      {{"-n", "denylist", "--deny", "a.example"}, sandbox::Network::captured, "public"},
       {{"--net", "allow_all"}, sandbox::Network::captured, "open"},
       {{"--net", "host", "--i-trust-this-code"}, sandbox::Network::host, "host"},
   };
@@ -170,9 +172,8 @@ TEST_F(RunCommand, RefusalsNameThingReasonAndRemedy) {
       folder_.write("limits.toml", "version = 1\nallow = [\"a.example\"]\n[limits]\negress_bytes = \"200MB\"\n");
   const Row rows[] = {
       {{"--policy", limits}, {"limits.egress_bytes", "not available in this version"}},
-      {{"-n", "public"}, {"network mode public", "not available in this version", "allowlist"}},
+      {{"-n", "denylist"}, {"denylist denies nothing", "add --deny"}},
       {{"-n", "semitrusted"}, {"network mode semitrusted", "not available in this version"}},
-      {{"-n", "denylist", "--deny", "a.example"}, {"network mode public", "not available in this version"}},
       {{"-n", "hots"}, {"'hots' is no network mode", "host"}},
       {{"-n", ""}, {"the mode is empty"}},
       {{"-n", "host"}, {"without a gateway", "add --i-trust-this-code"}},
