@@ -70,17 +70,20 @@ const Row kBad[] = {
     {"version = 1\n[publish]\ntcp = [\"8080:0\"]", "3:9", "not a port", ""},
     {"version = 1\n[publish]\nudp = [\"::1:53:53\"]", "3:9", "", ""},
     {"version = 1\nallow = [", "2:10", "", ""},
+    {"version = 1\n[\f\f]\nx = 1\n", "2:1", "no TOML", ""},
+    {"version = 1\n\n[!]", "3:", "", ""},
+    {"version = 1\n[dns]\nupstream = [\n]\n[[\v", "5:1", "no TOML", ""},
     {"version = 1\n\"unfinished", "2:12", "", ""},
     {"version = 1\nallow = [\"a\\u0000.example\"]", "2:12", "control", ""},
     {std::string("version = 1\n\0", 13), "2:1", "", ""},
-    {"version = 1\nmode = \"\xff\"", "2:9", "", ""},
+    {"version = 1\nmode = \"\xff\"", "2:8", "", ""},
 };
 
 TEST(PolicyFile, ErrorsNameTheirPlace) {
   for (const Row& row : kBad) {
     const auto parsed = parse_policy(row.text, "p.toml");
     ASSERT_FALSE(parsed) << row.text;
-    const std::string place = std::string("p.toml:") + row.place + ": ";
+    const std::string place = std::string("p.toml:") + row.place;
     EXPECT_TRUE(parsed.error().what().starts_with(place)) << row.text << "\n" << parsed.error().what();
     EXPECT_NE(parsed.error().what().find(row.says), std::string::npos) << row.text << "\n" << parsed.error().what();
     EXPECT_NE(parsed.error().remedy().find(row.remedy), std::string::npos) << row.text << "\n"
