@@ -112,6 +112,8 @@ const Invalid kInvalid[] = {
     {"example.0x7f", 1, "number", ""},
     {"443", 1, "number", ""},
     {"80-90", 1, "number", ""},
+    {"-", 1, "number", ""},
+    {"8-.", 1, "number", ""},
     {"10.0.0.1/8", 1, "behind the prefix", "10.0.0.0/8"},
     {"10.0.0.0/33", 1, "prefix length", ""},
     {"10.0.0.0/08", 1, "prefix length", ""},
