@@ -12,6 +12,8 @@
 #include "base/failure_line.h"
 #include "cli/build_info.h"
 #include "cli/command.h"
+#include "gateway/gateway.h"
+#include "supervisor/gateway_process.h"
 #include "supervisor/run_options.h"
 #include "sys/errno.h"
 
@@ -62,6 +64,8 @@ int main_with(std::span<const std::string> words) {
 }  // namespace
 
 int main(int count, char** words) {
+  // The same program again, started by its own supervisor: one file to install, one to trust.
+  if (count > 0 && std::string_view(words[0]) == supervisor::kGatewayName) return gateway::run();
   const std::vector<std::string> arguments(words + (count > 0 ? 1 : 0), words + count);
   return main_with(arguments);
 }

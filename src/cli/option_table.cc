@@ -131,7 +131,7 @@ constexpr std::array kShowExamples = {
     Example{"weir policy show --policy agents.toml --allow 192.0.2.7", "the policy as it would apply"},
 };
 constexpr std::array kTestExamples = {
-    Example{"weir policy test agents.toml cases.toml", "exit 1 and one line for every case that does not hold"},
+    Example{"weir policy test agents.toml cases.txt", "exit 1 and one line for every case that does not hold"},
 };
 constexpr std::array kSetsExamples = {
     Example{"weir policy sets", "the sets that policies may name"},

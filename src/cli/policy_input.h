@@ -1,31 +1,27 @@
 // From flags, a policy file and the operator's floor to one compiled policy.
 #pragma once
 
-#include <cstdint>
 #include <string>
-#include <vector>
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "net/ip_address.h"
-#include "policy/compiled/image.h"
+#include "policy/text/compile.h"
 
 namespace weir::cli {
 
-// What `weir run` starts with and `weir policy show` prints.
-struct EffectivePolicy {
-  policy::Mode mode = policy::Mode::none;
-  std::vector<std::uint8_t> image;
-  std::string hash;
-  std::string floor_hash;  // empty: the machine has no /etc/weir/floor.toml
-  std::vector<net::Endpoint> dns_upstreams;
-  std::vector<std::string> notices;  // for stderr at start: what was insisted on, opened, replaced
-  std::string shown_text;
-  std::string shown_json;  // one JSON object
-};
+// What --policy, --net, --allow, --deny, --insist and the operator's floor say together, files read. An error where a
+// file cannot be read, or where somebody else than root could have written the floor.
+Result<policy::CompileInput> policy_input(const CommandLine& line, const Caller& caller);
 
-// Reads --policy and the floor, adds --net, --allow, --deny and --insist. Errors where the policy cannot be read or
-// parsed, where flags contradict each other, and where this version does not have the mode.
-Result<EffectivePolicy> effective_policy(const CommandLine& line, const Caller& caller);
+// The same for a file that is named as an operand (policy check, policy test).
+Result<policy::CompileInput> policy_input_of_file(const std::string& path, const CommandLine& line,
+                                                  const Caller& caller);
+
+// A file that a command names, whole and bounded; the name is kept for messages.
+Result<policy::TextFile> read_text_file(const std::string& path);
+
+// What weir run cannot do with this policy: modes and keys that this version does not have, and --net host without
+// --i-trust-this-code. Refused, because starting without them would be less than the policy promises.
+Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& line);
 
 }  // namespace weir::cli

@@ -60,7 +60,7 @@ std::string share_text(const sandbox::Share& share) {
 
 }  // namespace
 
-std::string plan_text(const supervisor::RunOptions& options, const EffectivePolicy& policy) {
+std::string plan_text(const supervisor::RunOptions& options, std::string_view policy) {
   const sandbox::Spec& spec = options.spec;
   std::string out = row("command", joined(spec.argv));
   out += row("user", spec.user.name + " (" + std::to_string(spec.user.uid) + ")");
@@ -77,10 +77,10 @@ std::string plan_text(const supervisor::RunOptions& options, const EffectivePoli
   }
   out += row("events", events_text(options.events));
   for (const std::string& notice : options.start_notices) out += row("notice", notice);
-  return out + row("network", options.policy_mode) + "\n" + policy.shown_text;
+  return out + row("network", options.policy_mode) + "\n" + std::string(policy);
 }
 
-std::string plan_json(const supervisor::RunOptions& options, const EffectivePolicy& policy) {
+std::string plan_json(const supervisor::RunOptions& options, std::string_view policy) {
   const sandbox::Spec& spec = options.spec;
   audit::JsonWriter json;
   json.begin_object().key("command").begin_array();
@@ -112,7 +112,7 @@ std::string plan_json(const supervisor::RunOptions& options, const EffectivePoli
   // The policy is a finished object: it takes the place of the closing brace.
   std::string text = json.take();
   text.pop_back();
-  return text + ",\"policy\":" + policy.shown_json + "}\n";
+  return text + ",\"policy\":" + std::string(policy) + "}\n";
 }
 
 }  // namespace weir::cli

@@ -53,12 +53,12 @@ sandbox::Network network_of(policy::Mode mode) {
   return sandbox::Network::loopback;
 }
 
-Result<sandbox::Spec> planned_spec(const CommandLine& line, const Caller& caller, const EffectivePolicy& policy,
+Result<sandbox::Spec> planned_spec(const CommandLine& line, const Caller& caller, policy::Mode mode,
                                    std::vector<std::string>& notices) {
   sandbox::Spec spec;
   WEIR_TRY(spec.id, new_sandbox_id());
   spec.argv = line.operands;
-  spec.network = network_of(policy.mode);
+  spec.network = network_of(mode);
   spec.addresses = sandbox::CaptureAddresses::defaults();
   spec.terminal = line.has(OptionId::terminal);
   WEIR_CHECK_OK(take(line, OptionId::user, spec.user, parse_user));
@@ -69,15 +69,16 @@ Result<sandbox::Spec> planned_spec(const CommandLine& line, const Caller& caller
 
 }  // namespace
 
-Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, EffectivePolicy& policy) {
+Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy) {
   supervisor::RunOptions options;
   options.start_notices = policy.notices;
-  WEIR_TRY(options.spec, planned_spec(line, caller, policy, options.start_notices));
-  if (options.spec.network == sandbox::Network::captured) options.policy_image = std::move(policy.image);
+  std::ranges::copy(policy.warnings, std::back_inserter(options.start_notices));
+  WEIR_TRY(options.spec, planned_spec(line, caller, policy.mode, options.start_notices));
+  if (options.spec.network == sandbox::Network::captured) options.policy_image = policy.image;
   options.policy_hash = policy.hash;
   options.policy_mode = std::string(policy::name_of(policy.mode));
   options.floor_hash = policy.floor_hash;
-  options.dns_upstreams = policy.dns_upstreams;
+  options.dns_upstreams = policy.upstreams;
   options.name = options.spec.id;
   WEIR_CHECK_OK(take(line, OptionId::name, options.name, parse_name));
   const auto events = [&](std::string_view text) { return parse_events(text, caller.folder); };

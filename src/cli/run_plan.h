@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "cli/policy_input.h"
+#include "policy/text/compile.h"
 #include "sandbox/spec.h"
 #include "supervisor/run_options.h"
 
@@ -37,11 +37,12 @@ Result<std::string> absolute_path(std::string_view path, std::string_view folder
 // exclusively.
 Result<std::string> new_sandbox_id();
 
-// Everything together; reads env files and looks at shared folders, starts nothing. `policy` gives its image away.
-Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, EffectivePolicy& policy);
+// Everything together; reads env files and looks at shared folders, starts nothing.
+Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy);
 
 // --dry-run: the policy and what would be mounted. Values of environment variables are left out: they may be secrets.
-std::string plan_text(const supervisor::RunOptions& options, const EffectivePolicy& policy);
-std::string plan_json(const supervisor::RunOptions& options, const EffectivePolicy& policy);
+// `policy`: as `weir policy show` prints it, in the same format.
+std::string plan_text(const supervisor::RunOptions& options, std::string_view policy);
+std::string plan_json(const supervisor::RunOptions& options, std::string_view policy);
 
 }  // namespace weir::cli

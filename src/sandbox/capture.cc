@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -72,6 +73,15 @@ Result<> set_sysctls() {
     return std::unexpected(written.error());
   }
   return {};
+}
+
+// Ping sockets for everybody inside: what they send arrives on weir0 like everything else. Both ends of the range must
+// be mapped; a sandbox of an ordinary user has one group only.
+Result<> allow_ping_sockets() {
+  const std::string path = "/proc/sys/net/ipv4/ping_group_range";
+  if (write_sysctl(path, "0 65535")) return {};
+  const std::string group = std::to_string(::getegid());
+  return write_sysctl(path, group + " " + group);
 }
 
 struct Tun {
@@ -240,6 +250,7 @@ Result<Capture> set_up_capture(const CaptureAddresses& addresses) {
   WEIR_CHECK_OK(add_addresses(route, addresses, tun.link));
   WEIR_CHECK_OK(add_routes(route, addresses, tun.link));
   WEIR_CHECK_OK(set_sysctls());
+  WEIR_CHECK_OK(allow_ping_sockets());
   WEIR_CHECK_OK(add_rules(addresses));
   WEIR_TRY(sys::OwnedFd listener, make_listener());
   return Capture{.listener = std::move(listener), .tun = std::move(tun.fd)};

@@ -40,7 +40,7 @@ audit::Event exit_event(const Session::Ending& ending) {
   return event;
 }
 
-void summarise_text(const AuditLog& log, const RunOptions& options) {
+void summarise_text(const AuditLog& log) {
   const auto refused = log.refused();
   // Only a person may be told how to open the door: a program that reads stderr must not be talked into it by a name
   // that the guest chose.
@@ -74,7 +74,7 @@ void summarise_json(const AuditLog& log, int exit_code) {
 
 void summarise(const AuditLog& log, const RunOptions& options, int exit_code) {
   if (options.summary == SummaryFormat::json) return summarise_json(log, exit_code);
-  if (options.verbosity != Verbosity::quiet) summarise_text(log, options);
+  if (options.verbosity != Verbosity::quiet) summarise_text(log);
 }
 
 }  // namespace

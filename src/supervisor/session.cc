@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "dial/resolv_conf.h"
 
@@ -44,6 +45,7 @@ Result<> Session::start() {
     return {};
   }
   WEIR_CHECK_OK(start_network());
+  WEIR_CHECK_OK(start_terminal());
   WEIR_CHECK_OK(watch_sandbox());
   if (options_.timeout) {
     reactor_.at(sys::monotonic_ms() + static_cast<std::uint64_t>(options_.timeout->count()), [this] { on_timeout(); });
@@ -60,6 +62,18 @@ Result<> Session::start_network() {
   };
   WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, options_.policy_image,
                                      std::move(resolvers), log_, lost));
+  return {};
+}
+
+// The caller's terminal is as it was when this process ends, however it ends: with -t it is raw meanwhile, without it
+// the command may have set what it likes.
+Result<> Session::start_terminal() {
+  using Mode = sandbox::TerminalKeeper::Mode;
+  WEIR_TRY(auto keeper, sandbox::TerminalKeeper::keep(STDIN_FILENO, options_.spec.terminal ? Mode::raw : Mode::as_is));
+  if (keeper) keeper_.emplace(std::move(*keeper));
+  if (!options_.spec.terminal) return {};
+  sandbox_->forward_window_size();
+  WEIR_TRY(pump_, sandbox::TerminalPump::start(reactor_, sandbox_->terminal(), STDIN_FILENO, STDOUT_FILENO));
   return {};
 }
 
@@ -102,6 +116,9 @@ void Session::end(Ending ending) {
 void Session::tear_down() {
   if (sandbox_handler_ && sandbox_) reactor_.forget(sandbox_->control_fd());
   if (sandbox_) sandbox_->kill();
+  if (pump_) pump_->drain();
+  pump_.reset();
+  keeper_.reset();
   network_.reset();
   log_.flush_roll_ups();
   sandbox_.reset();

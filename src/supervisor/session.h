@@ -6,6 +6,7 @@
 #include <string>
 
 #include "sandbox/sandbox.h"
+#include "sandbox/terminal.h"
 #include "supervisor/audit_log.h"
 #include "supervisor/network.h"
 #include "supervisor/run_options.h"
@@ -31,6 +32,7 @@ class Session {
  private:
   Result<> start();
   Result<> start_network();
+  Result<> start_terminal();
   Result<> watch_sandbox();
   void on_sandbox_readable();
   void on_signal(int signal);
@@ -43,7 +45,9 @@ class Session {
   sys::Reactor& reactor_;
   AuditLog& log_;
   std::optional<sys::SignalWatch> signals_;
+  std::optional<sandbox::TerminalKeeper> keeper_;
   std::optional<sandbox::Sandbox> sandbox_;
+  std::unique_ptr<sandbox::TerminalPump> pump_;
   std::unique_ptr<Network> network_;
   std::optional<sys::CallbackHandler> sandbox_handler_;
   std::optional<Ending> ending_;

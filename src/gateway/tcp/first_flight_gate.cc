@@ -9,6 +9,10 @@ constexpr net::Port kHttps = 443;
 
 using Kind = control::Flight::Kind;
 
+wire::Expect expected_on(net::Port port) {
+  return port == kHttps ? wire::Expect::tls : port == kHttp ? wire::Expect::http : wire::Expect::either;
+}
+
 control::Flight of_kind(Kind kind) {
   control::Flight flight;
   flight.kind = kind;
@@ -27,7 +31,11 @@ control::Flight of_hello(const wire::ClientHello& hello) {
 
 FirstFlightGate::FirstFlightGate(sys::Reactor& reactor, Link& link, Resolver& resolver, std::uint64_t flow,
                                  net::Port port)
-    : reactor_(reactor), link_(link), resolver_(resolver), self_(std::make_shared<FirstFlightGate*>(this)) {
+    : reactor_(reactor),
+      link_(link),
+      resolver_(resolver),
+      sniffer_(expected_on(port)),
+      self_(std::make_shared<FirstFlightGate*>(this)) {
   flight_.flow = flow;
   // There the client speaks first, so its silence counts too.
   if (port == kHttp || port == kHttps) start_deadline();
@@ -72,32 +80,24 @@ Gate::Step FirstFlightGate::judge_end(Bytes held) {
   if (step.decision != Decision::need_more) return step;
   // Nothing was said, or every request was whole: there is nothing left to judge, and the end may pass.
   if (held.empty()) return {.decision = Decision::open};
-  const bool started_like_something = stream_ != nullptr || tls_.state() == wire::ClientHelloReader::State::need_more;
-  return ask(of_kind(started_like_something ? Kind::malformed : Kind::opaque));
+  const bool looks_like_tls = wire::looks_like_tls(held) == wire::Look::yes;
+  return ask(of_kind(stream_ != nullptr || looks_like_tls ? Kind::malformed : Kind::opaque));
 }
 
-// TLS and HTTP are told apart within the first line; both readers see every byte until one of them is sure.
 Gate::Step FirstFlightGate::sniff(Bytes fresh) {
-  using State = wire::ClientHelloReader::State;
-  if (http_look_ == wire::HttpLook::need_more) http_look_ = http_.feed(fresh);
-  switch (tls_.feed(fresh)) {
-    case State::need_more:
+  using Verdict = wire::FirstFlightSniffer::Verdict;
+  switch (sniffer_.feed(fresh)) {
+    case Verdict::need_more:
       return {.decision = Decision::need_more};
-    case State::complete:
-      return ask(of_hello(tls_.hello()));
-    case State::malformed:
+    case Verdict::tls:
+      return ask(of_hello(sniffer_.hello()));
+    case Verdict::malformed:
       return ask(of_kind(Kind::malformed));
-    case State::not_tls:
-      break;
-  }
-  switch (http_look_) {
-    case wire::HttpLook::need_more:
-      return {.decision = Decision::need_more};
-    case wire::HttpLook::h2c:
+    case Verdict::h2c:
       return ask(of_kind(Kind::h2c_preface));
-    case wire::HttpLook::no:
+    case Verdict::opaque:
       return ask(of_kind(Kind::opaque));
-    case wire::HttpLook::http1:
+    case Verdict::http:
       break;
   }
   phase_ = Phase::requests;
@@ -125,12 +125,15 @@ Gate::Step FirstFlightGate::read_requests(Bytes held) {
         break;
       }
       case wire::RequestStream::Event::paused:
-        // What follows an upgrade or CONNECT is judged by nobody here.
-        return ask(of_kind(Kind::malformed));
+        if (stream_->head().is_connect) return ask(of_kind(Kind::malformed));
+        // Whatever the server makes of an upgrade, the guest goes on in HTTP/1 or is refused: clients that merely offer
+        // h2c work, and nothing passes unjudged.
+        stream_->continue_http();
+        break;
       case wire::RequestStream::Event::refused:
         return ask_for_fault(stream_->fault());
     }
-    if (step.consumed == 0) break;
+    if (step.consumed == 0 && step.event == wire::RequestStream::Event::none) break;
   }
   return pass(passable_);
 }

@@ -15,7 +15,7 @@
 #include "gateway/link.h"
 #include "gateway/resolver/resolver.h"
 #include "gateway/tcp/relay.h"
-#include "wire/client_hello.h"
+#include "wire/first_flight.h"
 #include "wire/http1.h"
 
 namespace weir::gateway {
@@ -50,9 +50,7 @@ class FirstFlightGate : public Gate {
   Phase phase_ = Phase::sniffing;
   std::size_t fed_ = 0;       // of the held bytes, to whatever reads them in this phase
   std::size_t passable_ = 0;  // of those, from the front: bodies of approved requests and approved heads
-  wire::ClientHelloReader tls_;
-  wire::Http1Prefix http_;
-  wire::HttpLook http_look_ = wire::HttpLook::need_more;
+  wire::FirstFlightSniffer sniffer_;
   std::unique_ptr<wire::RequestStream> stream_;
   std::optional<net::DomainName> approved_;  // the name of the last request that was allowed
   sys::Reactor::TimerId deadline_ = 0;

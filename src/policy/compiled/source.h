@@ -72,7 +72,8 @@ struct Entry {
   Action action = Action::allow;
   Step step = Step::allow;
   Ech ech = Ech::refused;
-  std::string text;  // as the author wrote it
+  std::string text;   // as the author wrote it
+  std::string place;  // where: "agents.toml:3:9", "--allow"; for messages, not in the image
   std::vector<Target> targets;
 };
 

@@ -171,6 +171,7 @@ Result<> LayerCompiler::add(std::string_view text, const Entry& like, const std:
   if (!parsed) return std::unexpected(parsed.error().about(text).context(place));
   Entry entry = like;
   entry.text = std::move(parsed->text);
+  entry.place = place;
   entry.targets = std::move(parsed->targets);
   for (Target& target : entry.targets) {
     const bool any = target.kind == Target::Kind::address_class && target.address_class == AddressClass::any;
@@ -184,7 +185,7 @@ Result<> LayerCompiler::add(std::string_view text, const Entry& like, const std:
 }
 
 Result<> LayerCompiler::add_written(const WrittenTarget& written, Action action, Step step, Ech ech) {
-  const Entry like{.action = action, .step = step, .ech = ech, .text = {}, .targets = {}};
+  const Entry like{.action = action, .step = step, .ech = ech, .text = {}, .place = {}, .targets = {}};
   std::string place = place_text(text_.file, written.at);
   if (place.ends_with(": ")) place.resize(place.size() - 2);
   return add(written.text, like, place);
@@ -192,7 +193,7 @@ Result<> LayerCompiler::add_written(const WrittenTarget& written, Action action,
 
 Result<> LayerCompiler::add_flags(const std::vector<std::string>& lists, Action action) {
   const Step step = action == Action::deny ? Step::deny : Step::allow;
-  const Entry like{.action = action, .step = step, .ech = Ech::refused, .text = {}, .targets = {}};
+  const Entry like{.action = action, .step = step, .ech = Ech::refused, .text = {}, .place = {}, .targets = {}};
   const std::string place = action == Action::deny ? "--deny" : "--allow";
   for (const std::string& list : lists) {
     auto pieces = split_targets(list);

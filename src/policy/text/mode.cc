@@ -34,7 +34,17 @@ constexpr auto kSpellings = std::to_array<Spelling>({
     {"host", {Mode::host}},
 });
 
+constexpr auto kWords = [] {
+  std::array<std::string_view, kSpellings.size()> words;
+  std::ranges::transform(kSpellings, words.begin(), &Spelling::word);
+  return words;
+}();
+
 }  // namespace
+
+std::span<const std::string_view> mode_words() {
+  return kWords;
+}
 
 Result<ModeWord> parse_mode(std::string_view word) {
   std::string folded(word);
@@ -44,9 +54,7 @@ Result<ModeWord> parse_mode(std::string_view word) {
   }
   const auto* const found = std::ranges::find(kSpellings, folded, &Spelling::word);
   if (found != kSpellings.end()) return found->mode;
-  std::array<std::string_view, kSpellings.size()> words;
-  std::ranges::transform(kSpellings, words.begin(), &Spelling::word);
-  const std::string_view near = nearest_spelling(folded, words);
+  const std::string_view near = nearest_spelling(folded, kWords);
   Error error("'" + std::string(word) + "' is no network mode");
   if (near.empty()) {
     return std::unexpected(
