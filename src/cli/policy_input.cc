@@ -66,9 +66,9 @@ Result<policy::CompileInput> policy_input_of_file(const std::string& path, const
 
 Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& line) {
   WEIR_CHECK_OK(check_host_mode(compiled.mode, line));
-  if (compiled.mode == policy::Mode::publicly || compiled.mode == policy::Mode::semitrusted) {
-    return not_yet("network mode " + std::string(policy::name_of(compiled.mode)),
-                   "use allowlist with the hosts that are needed, or open");
+  // Its rate limits and quotas are part of what it promises.
+  if (compiled.mode == policy::Mode::semitrusted) {
+    return not_yet("network mode semitrusted", "use allowlist with the hosts that are needed, or public");
   }
   const auto is_tls = [](const policy::DnsUpstream& upstream) {
     return upstream.transport == policy::DnsUpstream::Transport::tls;

@@ -125,6 +125,10 @@ void Admission::handle(const control::FromGateway& message) {
   std::visit([this](const auto& alternative) { on(alternative); }, message);
 }
 
+void Admission::end() {
+  while (!flows_.empty()) close_flow(flows_.begin()->first, 0, 0, ECANCELED);
+}
+
 std::optional<audit::Rule> Admission::rule_of(const policy::RuleRef& rule) const {
   if (rule.layer == policy::Layer::none) return std::nullopt;
   audit::Rule out;

@@ -169,6 +169,7 @@ void Network::stop() {
   if (::shutdown(gateway_->channel().fd(), SHUT_WR) == 0) read_last_messages();
   gateway_->kill();
   gateway_.reset();
+  admission_->end();
 }
 
 void Network::read_last_messages() {
