@@ -121,7 +121,7 @@ def nameserver():
         for line in file:
             if line.startswith("nameserver"):
                 return line.split()[1]
-    return None
+    return "127.0.0.1"  # what the C library falls back to
 
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "NULL": 10, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33,

@@ -78,7 +78,8 @@ class Web(http.server.BaseHTTPRequestHandler):
             self._send(302, b"", Location=urllib.parse.unquote(url.query))
         elif self.www and kind in ("files", "simple", "git"):
             body = self._file(url.path)
-            self._send(200 if body is not None else 404, body or b"no such file\n")
+            kind = "text/html" if url.path.endswith(("/", ".html")) or body is None else "application/octet-stream"
+            self._send(200 if body is not None else 404, body or b"no such file\n", **{"Content-Type": kind})
         else:
             text = f"weir lab: {self.label} served {self.headers.get('Host', '-')} at {here}\n"
             self._send(200, text.encode(), **{"Content-Type": "text/plain"})

@@ -94,12 +94,13 @@ def test_upstream_silent(lab, family):
     dst = SILENT[family]
     out = lab.guest(f"result = tcp({dst!r}, 80, timeout=2.5)", allow=[dst])
     assert out.result["connect"] == "TIMEOUT", out
-    assert not out.of_type("flow.open"), out
+    assert not out.refusals(), out
+    assert len(out.of_type("flow.close")) == len(out.of_type("flow.open")), "what was opened is closed"
 
 
 def test_upstream_resets(lab):
     out = lab.guest(f"result = tcp({w.ALLOWED4!r}, 10, send='x', recv=1)", allow=[w.ALLOWED4])
-    assert out.result["connect"] == "OK" and out.result["end"] == "ECONNRESET", out
+    assert out.result["connect"] == "OK" and out.result["end"] in ("ECONNRESET", "EPIPE"), out
 
 
 def test_upstream_hangs_then_the_guest_leaves(lab):
@@ -241,9 +242,11 @@ def test_data_in_the_syn(lab, verdict):
     """TCP fast open: the payload of the SYN goes nowhere before the verdict, and arrives exactly once after it."""
     dst = w.ALLOWED4 if verdict == "allow" else w.EVIL4
     code = f"""
-s = socket.socket(); s.settimeout(5)
+s = socket.socket()
+s.setsockopt(socket.IPPROTO_TCP, 34, 1)  # TCP_FASTOPEN_NO_COOKIE
 try:
     s.sendto(b'early', 0x20000000, ({dst!r}, 7))   # MSG_FASTOPEN
+    s.settimeout(5)
     result = {{'connect': 'OK', 'data': s.recv(10).decode()}}
 except OSError as error:
     result = {{'connect': name_of(error)}}
