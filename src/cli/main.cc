@@ -1,3 +1,71 @@
-int main() {
-  return 0;
+// The program `weir`.
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/failure_line.h"
+#include "cli/build_info.h"
+#include "cli/command.h"
+#include "gateway/gateway.h"
+#include "supervisor/gateway_process.h"
+#include "supervisor/run_options.h"
+#include "sys/errno.h"
+
+namespace {
+
+using namespace weir;
+
+cli::Caller caller_of_this_process() {
+  cli::Caller caller;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const std::size_t equals = text.find('=');
+    if (equals == std::string_view::npos) continue;
+    caller.environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  const std::unique_ptr<char, decltype(&std::free)> folder(::realpath(".", nullptr), &std::free);
+  if (folder) caller.folder = folder.get();
+  return caller;
+}
+
+Result<> write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return sys::errno_error("cannot write the output");
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+int main_with(std::span<const std::string> words) {
+  // Loud, and not to be silenced by -q: such a binary protects nothing.
+  std::string err;
+  if (cli::build_kind() == cli::BuildKind::admit_all) err = "weir: " + std::string(cli::kAdmitAllWarning) + "\n";
+  cli::Outcome outcome = cli::execute(words, caller_of_this_process());
+  err += outcome.err;
+  // Nothing is left to tell the user with when descriptor 2 does not take it.
+  if (!write_all(STDERR_FILENO, err)) return supervisor::kExitOwnFailure;
+  if (const auto written = write_all(STDOUT_FILENO, outcome.out); !written) {
+    // As above: the exit code speaks when descriptor 2 cannot.
+    static_cast<void>(write_all(STDERR_FILENO, failure_line(written.error())));
+    return supervisor::kExitOwnFailure;
+  }
+  if (outcome.start) return supervisor::run(std::move(*outcome.start));
+  return outcome.exit_code;
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  // The same program again, started by its own supervisor: one file to install, one to trust.
+  if (count > 0 && std::string_view(words[0]) == supervisor::kGatewayName) return gateway::run();
+  const std::vector<std::string> arguments(words + (count > 0 ? 1 : 0), words + count);
+  return main_with(arguments);
 }

@@ -26,9 +26,11 @@ constexpr std::array kOptions = {
                kPolicyFlags,
                "What the sandbox may reach. none (also blocked, zerotrust, off): nothing but its own loopback; the "
                "default. inbound (mounts, mounts_only): the same, and published ports. allowlist: only what --allow "
-               "and the policy name; --allow alone means this. open (allow_all, full): everything but what is denied "
-               "and the hard floor. host: the network of the host itself, with no gateway and no record; needs "
-               "--i-trust-this-code. A mode given here replaces the one in the policy file.",
+               "and the policy name; --allow alone means this. public (public_only; denylist, which asks for a "
+               "--deny): every globally reachable address, nothing private. semitrusted: the web only; not available "
+               "in this version. open (allow_all, full): everything but what is denied and the hard floor. host: the "
+               "network of the host itself, with no gateway and no record; needs --i-trust-this-code. A mode given "
+               "here replaces the one in the policy file.",
                "-n allowlist"},
     OptionSpec{OptionId::allow, Group::network, "allow", kNoAliases, '\0', required, "TARGET[,TARGET...]", Repeat::many,
                kPolicyFlags,
@@ -131,7 +133,7 @@ constexpr std::array kShowExamples = {
     Example{"weir policy show --policy agents.toml --allow 192.0.2.7", "the policy as it would apply"},
 };
 constexpr std::array kTestExamples = {
-    Example{"weir policy test agents.toml cases.toml", "exit 1 and one line for every case that does not hold"},
+    Example{"weir policy test agents.toml cases.txt", "exit 1 and one line for every case that does not hold"},
 };
 constexpr std::array kSetsExamples = {
     Example{"weir policy sets", "the sets that policies may name"},

@@ -21,6 +21,8 @@ namespace weir::control {
 
 // Lists in messages: the addresses of one answer, the names of one CNAME chain.
 inline constexpr std::size_t kMaxListed = 32;
+// Text in messages: one line of an error. Two fit into a message beside anything else.
+inline constexpr std::size_t kMaxText = 1024;
 // The largest message: 32 addresses, 8 aliases and a name are 2.8 KiB.
 inline constexpr std::size_t kMaxMessage = 4096;
 
@@ -52,6 +54,12 @@ class Encoder {
   void operator()(const net::DomainName& value) {
     writer_.u8(static_cast<std::uint8_t>(value.text().size()));
     writer_.bytes(as_bytes(value.text()));
+  }
+  // Text longer than the bound is cut: what travels as text is for people.
+  void operator()(const std::string& value) {
+    const std::string_view text = std::string_view(value).substr(0, kMaxText);
+    writer_.u16(static_cast<std::uint16_t>(text.size()));
+    writer_.bytes(as_bytes(text));
   }
   template <class T>
   void operator()(const std::optional<T>& value) {
@@ -94,6 +102,15 @@ class Decoder {
     const std::uint8_t byte = take(reader_.u8());
     if (byte >= static_cast<std::uint8_t>(E::count_)) ok_ = false;
     value = ok_ ? static_cast<E>(byte) : E{};
+  }
+  void operator()(std::string& value) {
+    const std::uint16_t size = take(reader_.u16());
+    const auto bytes = size <= kMaxText ? reader_.take(size) : std::nullopt;
+    if (!bytes) {
+      ok_ = false;
+      return;
+    }
+    value = as_text(*bytes);
   }
   void operator()(net::IpAddress& value) {
     const auto bytes = reader_.take(16);

@@ -39,6 +39,9 @@ class Admission {
 
   void handle(const control::FromGateway& message);
 
+  // The sandbox has ended: records the end of flows whose end nobody reported.
+  void end();
+
   bool ipv6_upstream() const { return facts_.ipv6_default_route(); }
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
 

@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -74,6 +75,15 @@ Result<> set_sysctls() {
   return {};
 }
 
+// Ping sockets for everybody inside: what they send arrives on weir0 like everything else. Both ends of the range must
+// be mapped; a sandbox of an ordinary user has one group only.
+Result<> allow_ping_sockets() {
+  const std::string path = "/proc/sys/net/ipv4/ping_group_range";
+  if (write_sysctl(path, "0 65535")) return {};
+  const std::string group = std::to_string(::getegid());
+  return write_sysctl(path, group + " " + group);
+}
+
 struct Tun {
   sys::OwnedFd fd;
   std::uint32_t link = 0;
@@ -90,6 +100,9 @@ Result<Tun> make_tun() {
   request.ifr_flags = IFF_TUN | IFF_NO_PI;
   std::memcpy(request.ifr_name, kDevice.data(), kDevice.size());
   if (::ioctl(fd->get(), TUNSETIFF, &request) != 0) return sys::errno_error("cannot make the TUN device weir0");
+  // Persistent, so that closing the last descriptor only detaches it: unregistering a device waits for an RCU grace
+  // period (tens of milliseconds, in whoever closes). The namespace takes it along when it dies, in a kernel worker.
+  if (::ioctl(fd->get(), TUNSETPERSIST, 1) != 0) return sys::errno_error("cannot make weir0 part of its namespace");
   const sys::OwnedFd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!any.valid() || ::ioctl(any.get(), SIOCGIFINDEX, &request) != 0)
     return sys::errno_error("cannot find the index of weir0");
@@ -237,6 +250,7 @@ Result<Capture> set_up_capture(const CaptureAddresses& addresses) {
   WEIR_CHECK_OK(add_addresses(route, addresses, tun.link));
   WEIR_CHECK_OK(add_routes(route, addresses, tun.link));
   WEIR_CHECK_OK(set_sysctls());
+  WEIR_CHECK_OK(allow_ping_sockets());
   WEIR_CHECK_OK(add_rules(addresses));
   WEIR_TRY(sys::OwnedFd listener, make_listener());
   return Capture{.listener = std::move(listener), .tun = std::move(tun.fd)};

@@ -46,12 +46,11 @@ std::vector<net::Cidr> own_subnets(const sandbox::CaptureAddresses& addresses) {
 }  // namespace
 
 Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
-                 sys::OwnedFd image, AuditLog& log, OnFailure on_failure)
+                 sys::OwnedFd image, OnFailure on_failure)
     : reactor_(reactor),
       capture_(std::move(capture)),
       addresses_(addresses),
       image_file_(std::move(image)),
-      log_(log),
       on_failure_(std::move(on_failure)),
       first_packet_handler_([this](std::uint32_t) { first_packet(); }),
       gateway_handler_([this](std::uint32_t events) {
@@ -69,14 +68,14 @@ Network::~Network() {
 
 Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox::Capture capture,
                                                  const sandbox::CaptureAddresses& addresses, Bytes image,
-                                                 std::vector<net::Endpoint> resolvers, AuditLog& log,
+                                                 std::vector<net::Endpoint> resolvers, dial::Recorder& log,
                                                  OnFailure on_failure) {
   WEIR_TRY(sys::OwnedFd file, seal(image));
   WEIR_TRY(const Bytes mapped, map(file, image.size()));
   WEIR_TRY(const policy::Image policy, policy::Image::open(mapped));
   WEIR_TRY(dial::LiveFacts facts, dial::LiveFacts::open(own_subnets(addresses)));
   std::unique_ptr<Network> network(
-      new Network(reactor, std::move(capture), addresses, std::move(file), log, std::move(on_failure)));
+      new Network(reactor, std::move(capture), addresses, std::move(file), std::move(on_failure)));
   Network& self = *network;
   self.admission_ = std::make_unique<dial::Admission>(
       reactor, policy, std::move(facts), log, dial::Admission::Settings{.resolvers = std::move(resolvers)},
@@ -170,6 +169,7 @@ void Network::stop() {
   if (::shutdown(gateway_->channel().fd(), SHUT_WR) == 0) read_last_messages();
   gateway_->kill();
   gateway_.reset();
+  admission_->end();
 }
 
 void Network::read_last_messages() {

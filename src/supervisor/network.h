@@ -8,7 +8,6 @@
 
 #include "dial/admission.h"
 #include "sandbox/capture.h"
-#include "supervisor/audit_log.h"
 #include "supervisor/gateway_process.h"
 #include "sys/reactor.h"
 
@@ -22,7 +21,7 @@ class Network {
   // `image`: the compiled policy. Nothing is read from the capture until the gateway runs.
   static Result<std::unique_ptr<Network>> create(sys::Reactor& reactor, sandbox::Capture capture,
                                                  const sandbox::CaptureAddresses& addresses, Bytes image,
-                                                 std::vector<net::Endpoint> resolvers, AuditLog& log,
+                                                 std::vector<net::Endpoint> resolvers, dial::Recorder& log,
                                                  OnFailure on_failure);
   ~Network();
   Network(const Network&) = delete;
@@ -34,7 +33,7 @@ class Network {
 
  private:
   Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
-          sys::OwnedFd image, AuditLog& log, OnFailure on_failure);
+          sys::OwnedFd image, OnFailure on_failure);
   Result<> wait_for_first_packet();
   void first_packet();
   Result<> start_gateway();
@@ -54,7 +53,6 @@ class Network {
   sandbox::Capture capture_;
   sandbox::CaptureAddresses addresses_;
   sys::OwnedFd image_file_;
-  AuditLog& log_;
   OnFailure on_failure_;
   sys::CallbackHandler first_packet_handler_;
   sys::CallbackHandler gateway_handler_;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "sandbox/sandbox.h"
+#include "sandbox/terminal.h"
 #include "supervisor/audit_log.h"
 #include "supervisor/network.h"
 #include "supervisor/run_options.h"
@@ -19,8 +20,7 @@ class Session {
   // How a sandbox ended, for the exit code and the line that explains it.
   struct Ending {
     int exit_code = kExitOwnFailure;
-    std::string explanation;  // empty: the command's own end needs none
-    std::string remedy;
+    std::optional<Error> error;  // the command's own end needs none
   };
 
   Session(RunOptions options, sys::Reactor& reactor, AuditLog& log)
@@ -32,18 +32,22 @@ class Session {
  private:
   Result<> start();
   Result<> start_network();
+  Result<> start_terminal();
   Result<> watch_sandbox();
   void on_sandbox_readable();
   void on_signal(int signal);
   void on_timeout();
   void end(Ending ending);
+  void end_with(Error error) { end({.exit_code = kExitOwnFailure, .error = std::move(error)}); }
   void tear_down();
 
   RunOptions options_;
   sys::Reactor& reactor_;
   AuditLog& log_;
   std::optional<sys::SignalWatch> signals_;
+  std::optional<sandbox::TerminalKeeper> keeper_;
   std::optional<sandbox::Sandbox> sandbox_;
+  std::unique_ptr<sandbox::TerminalPump> pump_;
   std::unique_ptr<Network> network_;
   std::optional<sys::CallbackHandler> sandbox_handler_;
   std::optional<Ending> ending_;

@@ -46,6 +46,7 @@ class Reactor {
   // destroyed while events are being delivered hands itself to retire() instead of being deleted.
   Result<> watch(int fd, std::uint32_t events, EventHandler& handler);
   void change(int fd, std::uint32_t events, EventHandler& handler);
+  // Harmless for a descriptor that is not watched.
   void forget(int fd);
 
   // Destroys the object after the current round of events, so that an event already fetched finds it alive.

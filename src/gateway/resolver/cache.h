@@ -9,6 +9,7 @@
 
 #include "net/domain_name.h"
 #include "net/ip_address.h"
+#include "wire/dns.h"
 
 namespace weir::gateway {
 
@@ -27,11 +28,10 @@ struct QuestionHash {
 
 // What a question leads to, ready to be sent to any asker.
 struct Outcome {
-  std::uint8_t rcode = 0;
+  wire::dns::Rcode rcode = wire::dns::Rcode::no_error;
   bool refused = false;                   // by policy: carries EDE 15
   std::vector<net::IpAddress> addresses;  // A and AAAA
-  std::vector<std::uint8_t> records;      // other types: encoded records, see wire::DnsAnswer
-  std::uint16_t record_count = 0;
+  std::vector<wire::dns::Record> records;
   std::uint32_t ttl = 0;  // seconds from `stored_ms`
   std::uint64_t stored_ms = 0;
 };

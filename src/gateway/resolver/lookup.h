@@ -14,19 +14,16 @@ namespace weir::gateway {
 
 class Lookup : public sys::EventHandler {
  public:
-  static constexpr std::size_t kMaxChain = 8;  // CNAMEs followed, over all questions together
   static constexpr std::uint64_t kAttemptMs = 2000;
   static constexpr unsigned kRounds = 2;  // times each server is tried
 
   // What upstream said, before anything of it was judged.
   struct Found {
-    bool failed = false;  // silent, lying or refusing servers: SERVFAIL
-    std::uint8_t rcode = 0;
-    std::vector<net::DomainName> aliases;  // the names below the asked one, in order
+    wire::dns::Rcode rcode = wire::dns::Rcode::server_failure;  // also for silent and lying servers
+    std::vector<net::DomainName> aliases;                       // the names below the asked one, in order
     std::vector<net::IpAddress> addresses;
-    std::vector<std::uint8_t> records;
-    std::uint16_t record_count = 0;
-    std::uint32_t ttl = 0;
+    std::vector<wire::dns::Record> records;
+    std::uint32_t ttl = wire::dns::kMaxTtl;
   };
   using OnDone = std::function<void(Found)>;
 
@@ -50,7 +47,8 @@ class Lookup : public sys::EventHandler {
   void read_stream();
   // True if the bytes were the answer to the question.
   bool take(Bytes message);
-  void follow(const net::DomainName& target);
+  void answered(wire::dns::Response response);
+  void ask_over_tcp();
   void finish(Found found);
   void drop_socket();
 
@@ -66,10 +64,8 @@ class Lookup : public sys::EventHandler {
   bool waiting_for_socket_ = false;
   sys::OwnedFd socket_;
   sys::Reactor::TimerId timer_ = 0;
-  wire::DnsUpstreamQuery sent_;
-  std::vector<std::uint8_t> stream_;
-  std::size_t stream_sent_ = 0;
-  std::vector<std::uint8_t> outgoing_;
+  wire::dns::UpstreamQuery sent_;
+  std::vector<std::uint8_t> stream_;  // what TCP has brought so far
   Found found_;
 };
 

@@ -230,6 +230,17 @@ void FlowTable::relay_ended(std::uint64_t flow, const Relay::End& end) {
                                  .bytes_up = end.bytes_up,
                                  .bytes_down = end.bytes_down,
                                  .error = static_cast<std::uint32_t>(end.error)});
+  if (on_drained_ && live_.empty()) on_drained_();
+}
+
+void FlowTable::drain(std::function<void()> on_drained) {
+  // Connections that were injected in the last moment may still wait to be accepted.
+  on_events(EPOLLIN);
+  on_drained_ = std::move(on_drained);
+  std::vector<Relay*> relays;
+  for (const auto& [flow, live] : live_) relays.push_back(live.relay.get());
+  for (Relay* relay : relays) relay->drain();
+  if (live_.empty()) on_drained_();
 }
 
 void FlowTable::sweep_idle() {

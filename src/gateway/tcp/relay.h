@@ -74,8 +74,6 @@ class Relay {
   Relay& operator=(const Relay&) = delete;
 
   Result<> start();
-  // The gate's question was answered.
-  void resume() { run(); }
   // The supervisor's answer for the gate's question.
   void gate_answered(const control::FlightAnswer& answer);
   // Resets both legs; `error` goes into the record.

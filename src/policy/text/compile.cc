@@ -252,7 +252,7 @@ class PolicyCompiler {
 Result<> PolicyCompiler::add_floor() {
   if (!input_.floor) return {};
   WEIR_TRY(const PolicyText text, read_text(input_.floor, FileKind::floor));
-  const PolicyFlags no_flags;
+  const PolicyFlags no_flags;  // the compiler keeps a reference
   LayerCompiler compiler(Layer::floor, text, no_flags, out_);
   WEIR_TRY(LayerSource source, compiler.run({}));
   out_.source.layers.push_back(std::move(source));

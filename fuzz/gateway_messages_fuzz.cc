@@ -1,0 +1,20 @@
+// What the supervisor reads from a gateway that may be hostile: decoding never crashes, and whatever it accepts encodes
+// to the very same bytes.
+#include <cstdlib>
+
+#include "control/gateway_messages.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace weir;
+  const Bytes input(data, size);
+  std::array<std::uint8_t, control::kMaxMessage> buffer;
+  if (const auto message = control::decode<control::FromGateway>(input)) {
+    const Bytes again = control::encode(*message, buffer);
+    if (as_text(again) != as_text(input)) std::abort();
+  }
+  if (const auto message = control::decode<control::ToGateway>(input)) {
+    const Bytes again = control::encode(*message, buffer);
+    if (as_text(again) != as_text(input)) std::abort();
+  }
+  return 0;
+}

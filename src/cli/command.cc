@@ -1,0 +1,54 @@
+#include "cli/command.h"
+
+#include "base/failure_line.h"
+#include "cli/build_info.h"
+#include "cli/help.h"
+
+namespace weir::cli {
+namespace {
+
+Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
+  if (line.has(OptionId::help)) return Outcome{.out = command_help(line.command), .err = {}, .start = {}};
+  switch (line.command) {
+    case CommandId::run:
+      return run_command(line, caller);
+    case CommandId::policy_check:
+    case CommandId::policy_explain:
+    case CommandId::policy_show:
+    case CommandId::policy_test:
+    case CommandId::policy_sets:
+      return policy_command(line, caller);
+    case CommandId::doctor:
+      return doctor_command(line);
+    case CommandId::version:
+      return version_command(line);
+    case CommandId::help:
+      return help_command(line);
+  }
+  return fail("weir: this command is not in the table");
+}
+
+}  // namespace
+
+std::optional<std::string_view> Caller::variable(std::string_view name) const {
+  for (const auto& [known, value] : environment) {
+    if (known == name) return value;
+  }
+  return std::nullopt;
+}
+
+Result<OutputFormat> output_format(const CommandLine& line) {
+  const std::string format = line.value(OptionId::output).value_or("text");
+  if (format == "text") return OutputFormat::text;
+  if (format == "json") return OutputFormat::json;
+  return std::unexpected(Error("option -o: '" + format + "' is no output format").with_remedy("write text or json"));
+}
+
+Outcome execute(std::span<const std::string> words, const Caller& caller) {
+  Result<CommandLine> line = parse_command_line(words);
+  Result<Outcome> outcome = line ? dispatch(*line, caller) : std::unexpected(std::move(line).error());
+  if (outcome) return std::move(*outcome);
+  return {.exit_code = supervisor::kExitOwnFailure, .out = {}, .err = failure_line(outcome.error()), .start = {}};
+}
+
+}  // namespace weir::cli

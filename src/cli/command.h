@@ -1,0 +1,52 @@
+// What every command is: a function from the command line and the caller's world to an Outcome. Only main() writes
+// and starts things, so each command is tested by calling it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "cli/parser.h"
+#include "supervisor/run_options.h"
+
+namespace weir::cli {
+
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
+// The process that called weir, as values.
+struct Caller {
+  Variables environment;
+  std::string folder;  // absolute, links resolved; empty when the current folder is gone
+  // Where the operator's floor stands. A constant of the program; tests put their own.
+  std::string floor_path = "/etc/weir/floor.toml";
+
+  // Nothing when the variable is not set.
+  std::optional<std::string_view> variable(std::string_view name) const;
+};
+
+struct Outcome {
+  int exit_code = 0;
+  std::string out;  // for standard output
+  std::string err;  // for standard error
+  // weir run: start this after writing, and exit with what it returns.
+  std::optional<supervisor::RunOptions> start;
+};
+
+// Errors are weir's own failures: exit code 125 and one line on stderr.
+Result<Outcome> run_command(const CommandLine& line, const Caller& caller);
+Result<Outcome> policy_command(const CommandLine& line, const Caller& caller);
+Result<Outcome> doctor_command(const CommandLine& line);
+Result<Outcome> version_command(const CommandLine& line);
+Result<Outcome> help_command(const CommandLine& line);
+
+// Parses and executes; failures have become an Outcome.
+Outcome execute(std::span<const std::string> words, const Caller& caller);
+
+enum class OutputFormat : std::uint8_t { text, json };
+// -o; text when it is not given.
+Result<OutputFormat> output_format(const CommandLine& line);
+
+}  // namespace weir::cli

@@ -1,0 +1,174 @@
+#include "audit/json.h"
+#include "base/failure_line.h"
+#include "cli/command.h"
+#include "cli/policy_input.h"
+#include "dial/live_facts.h"
+#include "policy/text/cases.h"
+#include "policy/text/explain.h"
+#include "policy/text/lint.h"
+#include "policy/text/sets.h"
+#include "policy/text/show.h"
+#include "sandbox/capture.h"
+
+namespace weir::cli {
+namespace {
+
+// What a compiled policy is judged with: its image, and the machine as it is now.
+struct Judge {
+  policy::Compiled compiled;
+  policy::HostFacts facts;
+
+  Result<policy::Image> image() const {
+    if (compiled.mode == policy::Mode::host) {
+      return std::unexpected(Error("mode host has no gateway, so nothing is judged in it")
+                                 .with_remedy("every connection is the machine's own"));
+    }
+    return policy::Image::open(compiled.image);
+  }
+};
+
+Result<Judge> judge_of(const policy::CompileInput& input) {
+  WEIR_TRY(policy::Compiled compiled, policy::compile_policy(input));
+  const auto inside = sandbox::CaptureAddresses::defaults();
+  std::vector<net::Cidr> sandboxes = {net::Cidr::of(inside.guest4, 30), net::Cidr::of(inside.guest6, 126)};
+  WEIR_TRY(dial::LiveFacts live, dial::LiveFacts::open(std::move(sandboxes)));
+  WEIR_TRY(const policy::HostFacts* const facts, live.current());
+  return Judge{.compiled = std::move(compiled), .facts = *facts};
+}
+
+// Notices and warnings go to the stream for people; scripts read the other one.
+std::string said(const policy::Compiled& compiled) {
+  std::string text;
+  for (const auto* lines : {&compiled.notices, &compiled.warnings}) {
+    for (const std::string& line : *lines) text += "weir: " + printable(line) + "\n";
+  }
+  return text;
+}
+
+std::string finding_text(const policy::LintFinding& finding) {
+  return printable(finding.place + ": warning: " + finding.message + " [" + finding.code + "]") + "\n";
+}
+
+std::string check_json(const std::vector<policy::LintFinding>& findings) {
+  audit::JsonWriter json;
+  json.begin_object().field("ok", true).key("warnings").begin_array();
+  for (const policy::LintFinding& finding : findings) {
+    json.begin_object()
+        .field("place", std::string_view(finding.place))
+        .field("code", std::string_view(finding.code))
+        .field("message", std::string_view(finding.message))
+        .end_object();
+  }
+  json.end_array().end_object();
+  return json.take() + "\n";
+}
+
+std::string rejected_json(const Error& error) {
+  audit::JsonWriter json;
+  json.begin_object()
+      .field("ok", false)
+      .field("error", std::string_view(error.what()))
+      .field("remedy", std::string_view(error.remedy()))
+      .end_object();
+  return json.take() + "\n";
+}
+
+Result<Outcome> check(const CommandLine& line, const Caller& caller, OutputFormat format) {
+  WEIR_TRY(const policy::CompileInput input, policy_input_of_file(line.operands[0], line, caller));
+  const Result<policy::Compiled> compiled = policy::compile_policy(input);
+  Outcome outcome;
+  if (!compiled) {
+    // Not weir's failure: saying so is what the command is for.
+    outcome.exit_code = 1;
+    if (format == OutputFormat::json) outcome.out = rejected_json(compiled.error());
+    if (format == OutputFormat::text) outcome.err = failure_line(compiled.error());
+    return outcome;
+  }
+  const std::vector<policy::LintFinding> findings = policy::lint(*compiled);
+  if (format == OutputFormat::json) {
+    outcome.out = check_json(findings);
+    return outcome;
+  }
+  for (const policy::LintFinding& finding : findings) outcome.out += finding_text(finding);
+  outcome.out += printable(line.operands[0]) + ": usable, " + std::to_string(findings.size()) +
+                 (findings.size() == 1 ? " warning\n" : " warnings\n");
+  return outcome;
+}
+
+Result<Outcome> explain(const CommandLine& line, const Caller& caller, OutputFormat format) {
+  WEIR_TRY(const policy::ExplainRequest request, policy::parse_explain_request(line.operands[0]));
+  WEIR_TRY(const policy::CompileInput input, policy_input(line, caller));
+  WEIR_TRY(const Judge judge, judge_of(input));
+  WEIR_TRY(const policy::Image image, judge.image());
+  const policy::Explanation explanation = policy::explain(image, judge.facts, request);
+  Outcome outcome;
+  outcome.out = format == OutputFormat::json ? policy::explanation_json(explanation) + "\n"
+                                             : policy::explanation_text(explanation);
+  outcome.err = said(judge.compiled);
+  return outcome;
+}
+
+Result<Outcome> show(const CommandLine& line, const Caller& caller, OutputFormat format) {
+  WEIR_TRY(const policy::CompileInput input, policy_input(line, caller));
+  WEIR_TRY(const policy::Compiled compiled, policy::compile_policy(input));
+  Outcome outcome;
+  outcome.out = format == OutputFormat::json ? policy::show_json(compiled) + "\n" : policy::show_text(compiled);
+  outcome.err = said(compiled);
+  return outcome;
+}
+
+Result<Outcome> test(const CommandLine& line, const Caller& caller, OutputFormat format) {
+  WEIR_TRY(const policy::CompileInput input, policy_input_of_file(line.operands[0], line, caller));
+  WEIR_TRY(const policy::TextFile file, read_text_file(line.operands[1]));
+  WEIR_TRY(const std::vector<policy::PolicyCase> cases, policy::parse_cases(file.text, file.name));
+  WEIR_TRY(const Judge judge, judge_of(input));
+  WEIR_TRY(const policy::Image image, judge.image());
+  const std::vector<policy::CaseFailure> failures = policy::run_cases(image, judge.facts, cases);
+  Outcome outcome;
+  outcome.exit_code = failures.empty() ? 0 : 1;
+  if (format == OutputFormat::json) {
+    outcome.out = policy::failures_json(failures) + "\n";
+    return outcome;
+  }
+  outcome.out = policy::failures_text(failures, file.name);
+  outcome.out += std::to_string(cases.size() - failures.size()) + " of " + std::to_string(cases.size()) + " hold\n";
+  return outcome;
+}
+
+Result<Outcome> sets(const CommandLine& line, OutputFormat format) {
+  Outcome outcome;
+  const bool json = format == OutputFormat::json;
+  if (line.operands.empty()) {
+    outcome.out = json ? policy::sets_json() + "\n" : policy::sets_text();
+    return outcome;
+  }
+  WEIR_TRY(const policy::HostSet* const set, policy::require_host_set(line.operands[0]));
+  outcome.out = json ? policy::set_json(*set) + "\n" : policy::set_text(*set);
+  return outcome;
+}
+
+}  // namespace
+
+Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
+  WEIR_TRY(const OutputFormat format, output_format(line));
+  switch (line.command) {
+    case CommandId::policy_check:
+      return check(line, caller, format);
+    case CommandId::policy_explain:
+      return explain(line, caller, format);
+    case CommandId::policy_show:
+      return show(line, caller, format);
+    case CommandId::policy_test:
+      return test(line, caller, format);
+    case CommandId::policy_sets:
+      return sets(line, format);
+    case CommandId::run:
+    case CommandId::doctor:
+    case CommandId::version:
+    case CommandId::help:
+      break;
+  }
+  return fail("weir policy: not a command about policies");
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,25 @@
+#include "cli/command.h"
+#include "cli/policy_input.h"
+#include "cli/run_plan.h"
+#include "policy/text/show.h"
+
+namespace weir::cli {
+
+Result<Outcome> run_command(const CommandLine& line, const Caller& caller) {
+  WEIR_TRY(const policy::CompileInput input, policy_input(line, caller));
+  WEIR_TRY(const policy::Compiled compiled, policy::compile_policy(input));
+  WEIR_CHECK_OK(check_runnable(compiled, line));
+  WEIR_TRY(const OutputFormat format, output_format(line));
+  WEIR_TRY(supervisor::RunOptions options, plan_run(line, caller, compiled));
+  Outcome outcome;
+  if (!line.has(OptionId::dry_run)) {
+    outcome.start = std::move(options);
+  } else if (format == OutputFormat::json) {
+    outcome.out = plan_json(options, policy::show_json(compiled));
+  } else {
+    outcome.out = plan_text(options, policy::show_text(compiled));
+  }
+  return outcome;
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,43 @@
+#include "audit/json.h"
+#include "cli/build_info.h"
+#include "cli/command.h"
+#include "cli/help.h"
+
+namespace weir::cli {
+
+Result<Outcome> version_command(const CommandLine& line) {
+  WEIR_TRY(const OutputFormat format, output_format(line));
+  const bool admits_all = build_kind() == BuildKind::admit_all;
+  Outcome outcome;
+  if (format == OutputFormat::json) {
+    audit::JsonWriter json;
+    json.begin_object()
+        .field("version", version_text())
+        .field("commit", commit_text())
+        .field("compiler", compiler_text())
+        .field("admits_everything", admits_all)
+        .end_object();
+    outcome.out = json.take() + "\n";
+    return outcome;
+  }
+  outcome.out = "weir " + std::string(version_text()) + " (" + std::string(commit_text()) + ", " +
+                std::string(compiler_text()) + ")\n";
+  if (admits_all) outcome.out += std::string(kAdmitAllWarning) + "\n";
+  return outcome;
+}
+
+Result<Outcome> help_command(const CommandLine& line) {
+  Outcome outcome;
+  if (line.has(OptionId::markdown)) {
+    outcome.out = cli_reference_markdown();
+  } else if (line.operands.empty()) {
+    outcome.out = overview_help();
+  } else {
+    std::size_t used = 0;
+    WEIR_TRY(const CommandId command, find_command(line.operands, used));
+    outcome.out = command_help(command);
+  }
+  return outcome;
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,96 @@
+#include "cli/policy_input.h"
+
+#include <algorithm>
+
+#include "policy/text/policy_file.h"
+#include "policy/text/show.h"
+#include "sys/files.h"
+
+namespace weir::cli {
+namespace {
+
+std::unexpected<Error> not_yet(std::string what, std::string remedy) {
+  return std::unexpected(Error(what + ": not available in this version").with_remedy(std::move(remedy)));
+}
+
+Result<std::optional<policy::TextFile>> read_floor(const Caller& caller) {
+  Result<std::optional<std::string>> text = sys::read_operator_file(caller.floor_path, policy::kMaxPolicyText);
+  if (!text) return std::unexpected(std::move(text).error().context("the operator's floor is not usable"));
+  if (!*text) return std::nullopt;
+  return policy::TextFile{.name = caller.floor_path, .text = std::move(**text)};
+}
+
+Result<> check_host_mode(policy::Mode mode, const CommandLine& line) {
+  const bool trusted = line.has(OptionId::trust_this_code);
+  if (mode == policy::Mode::host && !trusted) {
+    return std::unexpected(Error("--net host: the command would have the network of this machine, without a gateway "
+                                 "and without a record")
+                               .with_remedy("add --i-trust-this-code, or write --net open to keep the gateway"));
+  }
+  if (mode != policy::Mode::host && trusted) {
+    return std::unexpected(
+        Error("option --i-trust-this-code: says nothing without --net host").with_remedy("leave it out"));
+  }
+  return {};
+}
+
+// A limit that the policy sets and nothing enforces would be a promise that is not kept.
+Result<> check_limits(const policy::Compiled& compiled) {
+  const policy::Limits defaults = policy::Limits::defaults_of(compiled.mode);
+  for (std::size_t i = 0; i < policy::kLimitCount; ++i) {
+    const auto limit = static_cast<policy::Limit>(i);
+    if (compiled.source.limits[limit] == defaults[limit]) continue;
+    const std::string key(policy::limit_key(limit));
+    return not_yet("limits." + key, "take " + key + " out of the policy");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<policy::TextFile> read_text_file(const std::string& path) {
+  Result<std::string> text = sys::read_file(path, policy::kMaxPolicyText);
+  if (!text) return std::unexpected(std::move(text).error().with_remedy("name a file that can be read"));
+  return policy::TextFile{.name = path, .text = std::move(*text)};
+}
+
+Result<policy::CompileInput> policy_input(const CommandLine& line, const Caller& caller) {
+  policy::CompileInput input;
+  WEIR_TRY(input.floor, read_floor(caller));
+  if (const auto path = line.value(OptionId::policy)) {
+    WEIR_TRY(input.session.file, read_text_file(*path));
+  }
+  input.session.mode = line.value(OptionId::network).value_or("");
+  if (line.has(OptionId::network) && input.session.mode.empty()) {
+    return std::unexpected(Error("option --net: the mode is empty").with_remedy("write --net none or another mode"));
+  }
+  input.session.allow = line.values(OptionId::allow);
+  input.session.deny = line.values(OptionId::deny);
+  input.session.insist = line.values(OptionId::insist);
+  return input;
+}
+
+Result<policy::CompileInput> policy_input_of_file(const std::string& path, const CommandLine& line,
+                                                  const Caller& caller) {
+  WEIR_TRY(policy::CompileInput input, policy_input(line, caller));
+  WEIR_TRY(input.session.file, read_text_file(path));
+  return input;
+}
+
+Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& line) {
+  WEIR_CHECK_OK(check_host_mode(compiled.mode, line));
+  // Its rate limits and quotas are part of what it promises.
+  if (compiled.mode == policy::Mode::semitrusted) {
+    return not_yet("network mode semitrusted", "use allowlist with the hosts that are needed, or public");
+  }
+  const auto is_tls = [](const policy::DnsUpstream& upstream) {
+    return upstream.transport == policy::DnsUpstream::Transport::tls;
+  };
+  if (std::ranges::any_of(compiled.source.dns_upstreams, is_tls)) {
+    return not_yet("dns.upstream with tls://", "write the address without tls://");
+  }
+  if (!compiled.source.publishes.empty()) return not_yet("publish", "take [publish] out of the policy");
+  return check_limits(compiled);
+}
+
+}  // namespace weir::cli

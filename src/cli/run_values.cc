@@ -1,0 +1,116 @@
+// The values of single options of `weir run`.
+#include <sys/random.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "base/quantity.h"
+#include "cli/run_plan.h"
+#include "sys/errno.h"
+
+namespace weir::cli {
+namespace {
+
+constexpr std::uint32_t kMaxUid = 65533;
+constexpr std::size_t kMaxName = 63;    // a host name label: the name may become one
+constexpr std::size_t kMaxPath = 4095;  // PATH_MAX without its NUL
+
+std::unexpected<Error> bad_value(std::string what, std::string remedy) {
+  return std::unexpected(Error(std::move(what)).with_remedy(std::move(remedy)));
+}
+
+std::optional<std::uint32_t> number(std::string_view text) {
+  if (text.empty() || text.size() > 5) return std::nullopt;
+  std::uint32_t value = 0;
+  for (char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    value = value * 10 + static_cast<std::uint32_t>(c - '0');
+  }
+  return value;
+}
+
+bool is_alphanumeric(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+}  // namespace
+
+Result<sandbox::User> parse_user(std::string_view text) {
+  const sandbox::User root{.uid = 0, .gid = 0, .name = "root", .home = "/root"};
+  if (text == "root") return root;
+  if (text == "sandbox") return sandbox::User{};
+  const auto uid = number(text);
+  if (!uid || *uid > kMaxUid) {
+    return bad_value("option --user: '" + std::string(text) + "' is no user inside",
+                     "write root, sandbox, or a number from 0 to " + std::to_string(kMaxUid));
+  }
+  if (*uid == 0) return root;
+  sandbox::User user;
+  user.uid = *uid;
+  user.gid = *uid;
+  return user;
+}
+
+Result<supervisor::EventsSink> parse_events(std::string_view text, std::string_view folder) {
+  using Kind = supervisor::EventsSink::Kind;
+  if (text == "-") return supervisor::EventsSink{.kind = Kind::standard_output, .path = {}};
+  if (text == "none") return supervisor::EventsSink{.kind = Kind::none, .path = {}};
+  Result<std::string> path = absolute_path(text, folder);
+  if (!path) return std::unexpected(std::move(path).error().context("option --events"));
+  return supervisor::EventsSink{.kind = Kind::file, .path = std::move(*path)};
+}
+
+Result<std::chrono::milliseconds> parse_timeout(std::string_view text) {
+  Result<std::uint64_t> parsed = parse_duration_ms(text);
+  if (!parsed) return std::unexpected(std::move(parsed).error().context("option --timeout"));
+  if (*parsed == 0) return bad_value("option --timeout: 0 would end the command at once", "leave it out for no limit");
+  return std::chrono::milliseconds(*parsed);
+}
+
+Result<std::string> parse_name(std::string_view text) {
+  const bool good =
+      !text.empty() && text.size() <= kMaxName && is_alphanumeric(text.front()) &&
+      std::ranges::all_of(text, [](char c) { return is_alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
+  if (good) return std::string(text);
+  return bad_value("option --name: '" + std::string(text) + "' is no name of a sandbox",
+                   "write 1 to 63 letters, digits, '_', '.' or '-', a letter or digit first");
+}
+
+Result<std::string> parse_workdir(std::string_view text) {
+  if (!text.starts_with('/')) {
+    return bad_value("option --workdir: '" + std::string(text) + "' is not absolute",
+                     "write the path as it is inside, such as /data");
+  }
+  Result<std::string> path = absolute_path(text, "/");
+  if (!path) return std::unexpected(std::move(path).error().context("option --workdir"));
+  return path;
+}
+
+Result<std::string> absolute_path(std::string_view path, std::string_view folder) {
+  if (path.empty()) return bad_value("the path is empty", "write a path");
+  if (path.find('\0') != std::string_view::npos) return fail("the path contains a NUL byte");
+  if (!path.starts_with('/') && folder.empty()) {
+    return bad_value("'" + std::string(path) + "': the current folder is gone", "write an absolute path");
+  }
+  // Not shortened: "a/../b" leads elsewhere when a is a link, and only the kernel knows.
+  std::string whole = path.starts_with('/') ? std::string(path) : std::string(folder) + "/" + std::string(path);
+  if (whole.size() > kMaxPath) return fail("the path is longer than " + std::to_string(kMaxPath) + " bytes");
+  return whole;
+}
+
+Result<std::string> new_sandbox_id() {
+  std::array<std::uint8_t, 4> bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return sys::errno_error("cannot make a random id");
+  }
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string id = "w-";
+  for (const std::uint8_t byte : bytes) {
+    id += kHex[byte >> 4];
+    id += kHex[byte & 15];
+  }
+  return id;
+}
+
+}  // namespace weir::cli

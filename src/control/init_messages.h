@@ -1,0 +1,92 @@
+// What supervisor and init (pid 1 of a sandbox) say to each other, over a SOCK_SEQPACKET pair.
+//
+// Order: Begin goes down once the id maps are written. Then init sends, each at most once and in this order,
+// ListenerMade and TunMade (captured networks), TerminalMade (-t), and exactly one of Started, NotExecuted, Failed.
+// After Started only Exited may follow, once. Init lives in the guest's world, so everything after Started is hostile
+// input: a message out of order ends the sandbox.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "control/codec.h"
+
+namespace weir::control {
+
+// The next three carry one descriptor each: the capture's listener, its TUN, the master of the terminal.
+struct ListenerMade {
+  template <class Self, class Visitor>
+  static void fields(Self&, Visitor&) {}
+};
+struct TunMade {
+  template <class Self, class Visitor>
+  static void fields(Self&, Visitor&) {}
+};
+struct TerminalMade {
+  template <class Self, class Visitor>
+  static void fields(Self&, Visitor&) {}
+};
+
+// The command's first instruction is about to run, or has.
+struct Started {
+  template <class Self, class Visitor>
+  static void fields(Self&, Visitor&) {}
+};
+
+// Everything stands, but execve() refused the command.
+struct NotExecuted {
+  std::uint32_t code = 0;  // errno
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.code);
+  }
+};
+
+// The sandbox could not be set up.
+struct Failed {
+  std::uint32_t code = 0;  // errno, 0: none
+  std::string what;
+  std::string remedy;
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.code);
+    visit(self.what);
+    visit(self.remedy);
+  }
+};
+
+// The command ended. Init ends right after, and with it every process of the sandbox.
+struct Exited {
+  std::uint32_t status = 0;  // as waitpid() gives it
+  std::uint64_t user_us = 0;
+  std::uint64_t system_us = 0;
+  std::uint64_t max_rss_kib = 0;
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.status);
+    visit(self.user_us);
+    visit(self.system_us);
+    visit(self.max_rss_kib);
+  }
+};
+
+using FromInit = std::variant<ListenerMade, TunMade, TerminalMade, Started, NotExecuted, Failed, Exited>;
+
+struct Begin {
+  template <class Self, class Visitor>
+  static void fields(Self&, Visitor&) {}
+};
+
+// For the command and everything in its process group.
+struct SendSignal {
+  std::uint8_t number = 0;
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.number);
+  }
+};
+
+using ToInit = std::variant<Begin, SendSignal>;
+
+}  // namespace weir::control

@@ -1,0 +1,247 @@
+#include "gateway/resolver/resolver.h"
+
+#include <algorithm>
+#include <array>
+
+#include "gateway/resolver/dns_stream.h"
+#include "wire/packet.h"
+
+namespace weir::gateway {
+
+namespace {
+
+namespace dns = wire::dns;
+
+constexpr std::uint32_t kLocalTtl = 60;  // names that weir answers by itself
+constexpr std::size_t kIpAndUdpHeaders = 40 + 8;
+
+bool has_addresses(dns::Type type) {
+  return type == dns::type::kA || type == dns::type::kAaaa;
+}
+
+Outcome negative(dns::Rcode rcode) {
+  Outcome outcome;
+  outcome.rcode = rcode;
+  outcome.ttl = AnswerCache::kNegativeTtl;
+  return outcome;
+}
+
+dns::Rcode rcode_of(policy::NameAnswer answer) {
+  return answer == policy::NameAnswer::nxdomain ? dns::Rcode::name_error : dns::Rcode::no_error;
+}
+
+// A question without a host name in it: none travels to the supervisor.
+control::NameRefused malformed_record(dns::Type type, dns::Rcode rcode) {
+  return {.name = {},
+          .type = type,
+          .rcode = static_cast<std::uint16_t>(rcode),
+          .reason = static_cast<std::uint8_t>(policy::Reason::malformed),
+          .layer = 0,
+          .entry = 0};
+}
+
+control::NameRefused refusal_record(const net::DomainName& name, dns::Type type, const policy::NameVerdict& verdict) {
+  return {.name = name,
+          .type = type,
+          .rcode = static_cast<std::uint16_t>(rcode_of(verdict.answer)),
+          .reason = static_cast<std::uint8_t>(verdict.reason),
+          .layer = static_cast<std::uint8_t>(verdict.rule.layer),
+          .entry = verdict.rule.index};
+}
+
+}  // namespace
+
+Resolver::Resolver(sys::Reactor& reactor, Link& link, Tun& tun, const policy::Image& image, const control::Start& world)
+    : reactor_(reactor), link_(link), tun_(tun), image_(image), world_(world) {}
+
+Resolver::~Resolver() = default;
+
+void Resolver::serve_datagram(const net::Endpoint& guest, const net::Endpoint& server, Bytes query) {
+  serve(query, dns::Carrier::udp, [this, guest, server](Bytes response) {
+    std::array<std::uint8_t, dns::kMaxUdpSize + kIpAndUdpHeaders> packet;
+    tun_.write(wire::udp_packet(server, guest, response, packet));
+  });
+}
+
+void Resolver::serve_stream(sys::OwnedFd guest) {
+  if (streams_.size() >= kMaxStreams) return;  // closed: a reset, and the client asks again
+  auto stream = std::make_unique<DnsStream>(reactor_, *this, std::move(guest));
+  DnsStream& started = *stream;
+  streams_.emplace(&started, std::move(stream));
+  started.start();
+}
+
+void Resolver::stream_ended(DnsStream& stream) {
+  auto node = streams_.extract(&stream);
+  if (!node.empty()) reactor_.retire(std::move(node.mapped()));
+}
+
+void Resolver::serve(Bytes message, dns::Carrier carrier, std::function<void(Bytes)> send) {
+  std::array<std::uint8_t, dns::kMinUdpSize> small;
+  const auto query = dns::parse_query(message);
+  if (!query) {
+    const Bytes response = dns::build_error(query.error(), small);
+    if (response.empty()) return;
+    link_.send(malformed_record(0, dns::Rcode::format_error));
+    return send(response);
+  }
+  const auto respond = [query = *query, carrier, send = std::move(send)](const Outcome& outcome) {
+    std::vector<std::uint8_t> buffer(carrier == dns::Carrier::udp ? dns::kMaxUdpSize : dns::kMaxMessage);
+    dns::Answer answer{.rcode = outcome.rcode,
+                       .addresses = outcome.addresses,
+                       .ttl = outcome.ttl,
+                       .records = outcome.records,
+                       .extended_error = {}};
+    if (outcome.refused)
+      answer.extended_error = dns::ExtendedError{.code = dns::kEdeBlocked, .text = "refused by policy"};
+    send(dns::build_response(query, answer, carrier, buffer));
+  };
+  if (!query->host) {
+    link_.send(malformed_record(query->type, dns::Rcode::name_error));
+    Outcome refused = negative(dns::Rcode::name_error);
+    refused.refused = true;
+    return respond(refused);
+  }
+  ask(*query->host, query->type, respond);
+}
+
+void Resolver::ask(const net::DomainName& name, dns::Type type, Reply reply) {
+  const policy::NameVerdict verdict = policy::judge_name(image_, name, type);
+  if (verdict.answer == policy::NameAnswer::nxdomain || verdict.answer == policy::NameAnswer::nodata) {
+    return refuse(name, type, verdict, reply);
+  }
+  const Question question{.name = name, .type = type};
+  if (answer_locally(verdict.answer, type, reply)) return record_answer(question, {});
+  if (!dns::is_data_type(type)) return reply(negative(dns::Rcode::not_implemented));
+  if (type == dns::type::kAaaa && !world_.upstream_ipv6) {
+    // The host has no way to IPv6 destinations: offering them would only delay the guest.
+    const Outcome empty = negative(dns::Rcode::no_error);
+    record_answer(question, empty);
+    return reply(empty);
+  }
+  if (const Outcome* cached = cache_.find(question, reactor_.now_ms())) {
+    record_answer(question, *cached);
+    return reply(*cached);
+  }
+  look_up(question, std::move(reply));
+}
+
+void Resolver::refuse(const net::DomainName& name, dns::Type type, const policy::NameVerdict& verdict,
+                      const Reply& reply) {
+  link_.send(refusal_record(name, type, verdict));
+  Outcome outcome = negative(rcode_of(verdict.answer));
+  outcome.refused = true;
+  reply(outcome);
+}
+
+bool Resolver::answer_locally(policy::NameAnswer answer, dns::Type type, const Reply& reply) {
+  Outcome outcome;
+  outcome.ttl = kLocalTtl;
+  switch (answer) {
+    case policy::NameAnswer::localhost:
+      outcome.addresses = {net::IpAddress::v4({127, 0, 0, 1}), *net::IpAddress::parse("::1")};
+      break;
+    case policy::NameAnswer::gateway:
+      outcome.addresses = {world_.gateway4, world_.gateway6};
+      break;
+    case policy::NameAnswer::host_service:
+      // Services of the host are not carried yet: the name exists and leads nowhere.
+      break;
+    case policy::NameAnswer::ask:
+    case policy::NameAnswer::nxdomain:
+    case policy::NameAnswer::nodata:
+      return false;
+  }
+  const bool wants_v4 = type == dns::type::kA;
+  std::erase_if(outcome.addresses,
+                [&](const net::IpAddress& address) { return !has_addresses(type) || address.is_v4() != wants_v4; });
+  reply(outcome);
+  return true;
+}
+
+void Resolver::look_up(const Question& question, Reply reply) {
+  if (const auto same = by_question_.find(question); same != by_question_.end()) {
+    Pending& pending = pending_.at(same->second);
+    if (pending.askers.size() >= kMaxAskersPerLookup) return reply(negative(dns::Rcode::server_failure));
+    pending.askers.push_back(std::move(reply));
+    return;
+  }
+  if (pending_.size() >= kMaxLookups || world_.resolvers == 0) return reply(negative(dns::Rcode::server_failure));
+  const std::uint64_t id = ++last_pending_;
+  Pending& pending =
+      pending_.emplace(id, Pending{.question = question, .lookup = nullptr, .askers = {}, .judged = {}, .ttl = 0})
+          .first->second;
+  pending.askers.push_back(std::move(reply));
+  pending.lookup = std::make_unique<Lookup>(reactor_, link_, question, world_.resolvers,
+                                            [this, id](Lookup::Found result) { found(id, std::move(result)); });
+  by_question_.emplace(question, id);
+  pending.lookup->start();
+}
+
+void Resolver::found(std::uint64_t id, Lookup::Found found) {
+  Pending& pending = pending_.at(id);
+  reactor_.retire(std::move(pending.lookup));
+  if (has_addresses(pending.question.type) && !found.addresses.empty()) {
+    pending.judged = std::move(found.addresses);
+    pending.ttl = found.ttl;
+    return link_.send(control::Learn{.query = id,
+                                     .name = pending.question.name,
+                                     .aliases = std::move(found.aliases),
+                                     .addresses = pending.judged,
+                                     .ttl = pending.ttl,
+                                     .type = pending.question.type});
+  }
+  Outcome outcome;
+  outcome.rcode = found.rcode;
+  outcome.records = std::move(found.records);
+  outcome.ttl = outcome.records.empty() ? AnswerCache::kNegativeTtl : found.ttl;
+  record_answer(pending.question, outcome);
+  settle(id, std::move(outcome));
+}
+
+// The supervisor has judged, recorded and learned.
+void Resolver::on_answer(const control::LearnAnswer& answer) {
+  const auto waiting = pending_.find(answer.query);
+  if (waiting == pending_.end() || waiting->second.judged.empty()) return;
+  Pending& pending = waiting->second;
+  Outcome outcome;
+  outcome.ttl = pending.ttl;
+  for (std::size_t i = 0; i < pending.judged.size(); ++i) {
+    if ((answer.allowed >> i & 1) != 0) outcome.addresses.push_back(pending.judged[i]);
+  }
+  outcome.refused = outcome.addresses.empty();
+  if (outcome.refused) outcome.ttl = 0;  // each attempt is judged and recorded anew
+  settle(answer.query, std::move(outcome));
+}
+
+void Resolver::settle(std::uint64_t id, Outcome outcome) {
+  auto node = pending_.extract(id);
+  by_question_.erase(node.mapped().question);
+  for (const Reply& reply : node.mapped().askers) reply(outcome);
+  if (outcome.rcode != dns::Rcode::server_failure)
+    cache_.store(node.mapped().question, std::move(outcome), reactor_.now_ms());
+}
+
+void Resolver::on_answer(const control::ResolverAnswer& answer, sys::OwnedFd socket) {
+  for (auto& [id, pending] : pending_) {
+    if (pending.lookup == nullptr || pending.lookup->query() != answer.query) continue;
+    return pending.lookup->on_socket(std::move(socket), static_cast<int>(answer.error & 0xfff));
+  }
+}
+
+void Resolver::record_answer(const Question& question, const Outcome& outcome) {
+  link_.send(control::NameAnswered{
+      .name = question.name, .type = question.type, .rcode = static_cast<std::uint16_t>(outcome.rcode)});
+}
+
+void Resolver::resolve(const net::DomainName& name, std::function<void()> on_done) {
+  // Both families, because the caller wants to know whether the name leads to an address of either.
+  const auto left = std::make_shared<int>(2);
+  const auto reply = [left, on_done = std::move(on_done)](const Outcome&) {
+    if (--*left == 0) on_done();
+  };
+  ask(name, dns::type::kA, reply);
+  ask(name, dns::type::kAaaa, reply);
+}
+
+}  // namespace weir::gateway

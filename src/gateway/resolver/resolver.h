@@ -1,0 +1,79 @@
+// The resolver: port 53 of every address ends here.
+//
+// A question is parsed strictly and its name is judged before anything is asked. An allowed name is asked upstream with
+// a query built afresh; every address of the answer is judged by the supervisor (Learn), which enters the survivors
+// into the name book; only survivors are shown. One upstream question serves all who ask the same at the same time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "gateway/link.h"
+#include "gateway/resolver/cache.h"
+#include "gateway/resolver/lookup.h"
+#include "gateway/tun.h"
+#include "policy/compiled/admit.h"
+
+namespace weir::gateway {
+
+class DnsStream;
+
+class Resolver {
+ public:
+  static constexpr std::size_t kMaxLookups = 512;         // questions upstream at a time; more are SERVFAIL
+  static constexpr std::size_t kMaxAskersPerLookup = 64;  // who wait for the same answer
+  static constexpr std::size_t kMaxStreams = 64;          // DNS over TCP connections of the guest
+
+  Resolver(sys::Reactor& reactor, Link& link, Tun& tun, const policy::Image& image, const control::Start& world);
+  ~Resolver();
+
+  // A query datagram of the guest to any address.
+  void serve_datagram(const net::Endpoint& guest, const net::Endpoint& server, Bytes query);
+  // A TCP connection of the guest to port 53 of any address.
+  void serve_stream(sys::OwnedFd guest);
+  // Brings a name's addresses into the name book (if the policy lets it be asked), then calls back; at once if there is
+  // nothing to ask.
+  void resolve(const net::DomainName& name, std::function<void()> on_done);
+
+  void on_answer(const control::LearnAnswer& answer);
+  void on_answer(const control::ResolverAnswer& answer, sys::OwnedFd socket);
+
+ private:
+  friend class DnsStream;
+  using Reply = std::function<void(const Outcome&)>;
+  struct Pending {
+    Question question;
+    std::unique_ptr<Lookup> lookup;
+    std::vector<Reply> askers;
+    std::vector<net::IpAddress> judged;  // addresses that the supervisor is judging
+    std::uint32_t ttl = 0;
+  };
+
+  // Calls `reply` with the outcome, now or later.
+  void ask(const net::DomainName& name, wire::dns::Type type, Reply reply);
+  // The response to a message of the guest, through `send`, now or later. Empty: there is none.
+  void serve(Bytes message, wire::dns::Carrier carrier, std::function<void(Bytes)> send);
+  void refuse(const net::DomainName& name, wire::dns::Type type, const policy::NameVerdict& verdict,
+              const Reply& reply);
+  bool answer_locally(policy::NameAnswer answer, wire::dns::Type type, const Reply& reply);
+  void look_up(const Question& question, Reply reply);
+  void found(std::uint64_t pending, Lookup::Found found);
+  void settle(std::uint64_t pending, Outcome outcome);
+  void record_answer(const Question& question, const Outcome& outcome);
+  void stream_ended(DnsStream& stream);
+
+  sys::Reactor& reactor_;
+  Link& link_;
+  Tun& tun_;
+  policy::Image image_;
+  control::Start world_;
+  AnswerCache cache_;
+  std::unordered_map<std::uint64_t, Pending> pending_;
+  std::unordered_map<Question, std::uint64_t, QuestionHash> by_question_;
+  std::unordered_map<DnsStream*, std::unique_ptr<DnsStream>> streams_;
+  std::uint64_t last_pending_ = 0;
+};
+
+}  // namespace weir::gateway

@@ -1,0 +1,147 @@
+#include "sandbox/etc_files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <string_view>
+
+#include "sandbox/root_files.h"
+#include "sys/errno.h"
+#include "sys/files.h"
+#include "sys/mounts.h"
+
+namespace weir::sandbox {
+namespace {
+
+// Up to this size a copy is cheaper than a mount.
+constexpr off_t kMaxCopied = 16 * 1024;
+
+// Names of the host's /etc that show inside, a trailing * for anything. Nothing here holds secrets or says who uses the
+// machine. Certificates come apart from the keys beside them (kCertificates).
+// Every folder here costs each start a mount, so programs that only read a README there do without.
+constexpr std::array<std::string_view, 15> kTaken = {
+    "alternatives", "bash.bashrc", "debian_version", "fonts",     "inputrc", "java-*",   "ld.so.cache", "locale.alias",
+    "localtime",    "mime.types",  "os-release",     "protocols", "profile", "services", "timezone"};
+
+// Folders of folders, of which only these parts show: /etc/ssl/private and /etc/pki/tls/private do not.
+struct Part {
+  const char* folder;
+  const char* path;
+};
+constexpr std::array<Part, 5> kCertificates = {Part{"etc/ssl", "ssl/certs"}, Part{"etc/ssl", "ssl/openssl.cnf"},
+                                               Part{"etc/pki", "pki/ca-trust"}, Part{"etc/pki/tls", "pki/tls/certs"},
+                                               Part{"etc/pki/tls", "pki/tls/openssl.cnf"}};
+
+bool is_taken(std::string_view name) {
+  return std::ranges::any_of(kTaken, [&](std::string_view pattern) {
+    if (!pattern.ends_with('*')) return name == pattern;
+    return name.starts_with(pattern.substr(0, pattern.size() - 1));
+  });
+}
+
+// A file that the caller may not read is left out: the sandbox could not read it either.
+Result<> copy_file(const std::string& host_path, const std::string& path) {
+  const auto content = sys::read_file(host_path, kMaxCopied);
+  if (!content && (content.error().code() == EACCES || content.error().code() == ENOENT)) return {};
+  if (!content) return std::unexpected(content.error());
+  return make_file(path, *content);
+}
+
+Result<> mount_read_only(const std::string& host_path, const std::string& path) {
+  constexpr std::uint64_t kHarmless = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  WEIR_TRY(const sys::OwnedFd mount, sys::clone_mount(AT_FDCWD, host_path, sys::Submounts::included, kHarmless));
+  return sys::attach_mount(mount, AT_FDCWD, path);
+}
+
+// `name`: a path below /etc.
+Result<> take(const std::string& name) {
+  const std::string host_path = "/etc/" + name;
+  const std::string path = "etc/" + name;
+  struct stat status{};
+  if (::lstat(host_path.c_str(), &status) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR || errno == EACCES) return {};
+    return sys::errno_error("cannot look at " + host_path);
+  }
+  if (S_ISLNK(status.st_mode)) return copy_link(host_path, path);
+  if (S_ISREG(status.st_mode) && status.st_size <= kMaxCopied) return copy_file(host_path, path);
+  if (S_ISDIR(status.st_mode)) {
+    WEIR_CHECK_OK(make_folder(path, 0755));
+  } else if (S_ISREG(status.st_mode)) {
+    WEIR_CHECK_OK(make_file(path, ""));
+  } else {
+    return {};
+  }
+  return mount_read_only(host_path, path);
+}
+
+struct CloseFolder {
+  void operator()(DIR* folder) const { ::closedir(folder); }
+};
+
+Result<> take_host_files() {
+  const std::unique_ptr<DIR, CloseFolder> folder(::opendir("/etc"));
+  if (folder == nullptr) return sys::errno_error("cannot list /etc");
+  while (const dirent* entry = ::readdir(folder.get())) {
+    if (is_taken(entry->d_name)) WEIR_CHECK_OK(take(entry->d_name));
+  }
+  return {};
+}
+
+Result<> take_certificates() {
+  for (const auto& [folder, name] : kCertificates) {
+    if (::access(("/etc/" + std::string(name)).c_str(), F_OK) != 0) continue;
+    for (std::size_t slash = 4; slash != std::string::npos;) {
+      slash = std::string_view(folder).find('/', slash);
+      const std::string part = std::string(folder).substr(0, slash);
+      if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return sys::errno_error("cannot make /" + part);
+      if (slash != std::string::npos) ++slash;
+    }
+    WEIR_CHECK_OK(take(name));
+  }
+  return {};
+}
+
+Result<> make_users(const User& user) {
+  const std::string ids = std::to_string(user.uid) + ":" + std::to_string(user.gid);
+  std::string passwd = "root:x:0:0:root:/root:/bin/sh\n";
+  std::string group = "root:x:0:\ntty:x:5:\n";
+  if (user.uid != 0) {
+    passwd += user.name + ":x:" + ids + ":" + user.name + ":" + user.home + ":/bin/sh\n";
+    group += user.name + ":x:" + std::to_string(user.gid) + ":\n";
+  }
+  WEIR_CHECK_OK(make_file("etc/passwd", passwd + "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"));
+  return make_file("etc/group", group + "nogroup:x:65534:\n");
+}
+
+Result<> make_names(const Spec& spec) {
+  WEIR_CHECK_OK(make_file("etc/hostname", spec.hostname + "\n"));
+  WEIR_CHECK_OK(make_file("etc/nsswitch.conf",
+                          "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
+                          "protocols: files\nservices: files\n"));
+  if (spec.network == Network::host) {
+    WEIR_CHECK_OK(copy_file("/etc/hosts", "etc/hosts"));
+    return copy_file("/etc/resolv.conf", "etc/resolv.conf");
+  }
+  WEIR_CHECK_OK(make_file(
+      "etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 " + spec.hostname + "\n"));
+  const bool captured = spec.network == Network::captured;
+  return make_file("etc/resolv.conf", captured ? "nameserver " + spec.addresses.gateway4.text() + "\n" : "");
+}
+
+}  // namespace
+
+Result<> make_etc(const Spec& spec) {
+  WEIR_CHECK_OK(make_folder("etc", 0755));
+  WEIR_CHECK_OK(make_users(spec.user));
+  WEIR_CHECK_OK(make_names(spec));
+  WEIR_CHECK_OK(take_certificates());
+  return take_host_files();
+}
+
+}  // namespace weir::sandbox

@@ -1,0 +1,303 @@
+#include "sandbox/init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "control/init_messages.h"
+#include "sandbox/capture.h"
+#include "sandbox/confinement.h"
+#include "sandbox/root.h"
+#include "sys/errno.h"
+
+namespace weir::sandbox {
+namespace {
+
+// Init's own exit code when it fails; the supervisor has been told why.
+constexpr int kInitFailed = 125;
+
+// /proc/1/cmdline is readable by everybody inside, and what lies there is the supervisor's command line and
+// environment: arguments may hold secrets. The kernel puts both between argv[0] and the name of the executed file.
+void scrub_arguments() {
+  char* const first = program_invocation_name;
+  const auto* end = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
+  if (first == nullptr || end == nullptr || first >= end) return;
+  ::explicit_bzero(first, static_cast<std::size_t>(end - first));
+}
+
+// Everything but 0, 1, 2 and `kept`.
+Result<> close_all_but(std::vector<int> kept) {
+  std::ranges::sort(kept);
+  unsigned first = STDERR_FILENO + 1;
+  for (const int fd : kept) {
+    const auto number = static_cast<unsigned>(fd);
+    if (number < first) continue;
+    if (number > first && ::close_range(first, number - 1, 0) != 0) return sys::errno_error("cannot close descriptors");
+    first = number + 1;
+  }
+  if (::close_range(first, ~0u, 0) != 0) return sys::errno_error("cannot close descriptors");
+  return {};
+}
+
+// The supervisor blocks signals and ignores SIGPIPE; both would be inherited by the command.
+void reset_signals() {
+  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
+}
+
+// A server inside may listen on port 80, as behind a capture: nobody else's port 80 is meant.
+Result<> free_low_ports() {
+  constexpr const char* kSetting = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+  WEIR_TRY(const sys::OwnedFd fd,
+           sys::checked_fd(::open(kSetting, O_WRONLY | O_CLOEXEC), std::string("cannot open ") + kSetting));
+  if (::write(fd.get(), "0", 1) != 1) return sys::errno_error(std::string("cannot write ") + kSetting);
+  return {};
+}
+
+class Init {
+ public:
+  Init(const InitPlan& plan, sys::Channel supervisor)
+      : plan_(plan), spec_(plan.spec), supervisor_(std::move(supervisor)) {}
+
+  [[noreturn]] void run() {
+    if (auto ready = set_up(); !ready) give_up(ready.error());
+    if (const int code = start_command(); code != 0) {
+      send(control::NotExecuted{.code = static_cast<std::uint32_t>(code)});
+      ::_exit(kInitFailed);
+    }
+    send(control::Started{});
+    serve();
+  }
+
+ private:
+  // Each step needs what the ones before it left: the network is made while /dev/net/tun and /proc/sys are the host's,
+  // the root is built while there are capabilities, and the command starts when nothing is left to give up.
+  Result<> set_up() {
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return sys::errno_error("cannot tie init to the supervisor");
+    ::prctl(PR_SET_NAME, "weir-init", 0, 0, 0);
+    scrub_arguments();
+    reset_signals();
+    WEIR_CHECK_OK(close_inherited());
+    WEIR_CHECK_OK(wait_for_begin());
+    WEIR_CHECK_OK(set_up_network());
+    WEIR_CHECK_OK(become_root_inside());
+    if (::sethostname(spec_.hostname.c_str(), spec_.hostname.size()) != 0)
+      return sys::errno_error("cannot set the host name of the sandbox");
+    WEIR_CHECK_OK(
+        build_root({.spec = spec_, .identity = plan_.identity, .shares = plan_.shares, .tools = plan_.tools}));
+    WEIR_CHECK_OK(watch_children());
+    WEIR_CHECK_OK(confine(spec_.user, plan_.identity));
+    WEIR_CHECK_OK(enter_workdir());
+    if (spec_.terminal) return open_terminal();
+    return {};
+  }
+
+  Result<> close_inherited() {
+    std::vector<int> kept = {supervisor_.fd()};
+    for (const PreparedShare& share : plan_.shares) {
+      if (share.mount.valid()) kept.push_back(share.mount.get());
+    }
+    for (const Tool& tool : plan_.tools) {
+      if (tool.mount.valid()) kept.push_back(tool.mount.get());
+    }
+    return close_all_but(std::move(kept));
+  }
+
+  Result<> wait_for_begin() {
+    WEIR_TRY(const auto message, receive());
+    if (!message || !std::holds_alternative<control::Begin>(*message)) ::_exit(kInitFailed);
+    return {};
+  }
+
+  Result<> set_up_network() {
+    switch (spec_.network) {
+      case Network::host:
+        return {};
+      case Network::loopback:
+        WEIR_CHECK_OK(set_up_loopback());
+        return free_low_ports();
+      case Network::captured:
+        break;
+    }
+    WEIR_TRY(const Capture capture, set_up_capture(spec_.addresses));
+    WEIR_CHECK_OK(send(control::ListenerMade{}, capture.listener.get()));
+    return send(control::TunMade{}, capture.tun.get());
+  }
+
+  // Until here the ids are those of the supervisor, which have no name inside.
+  Result<> become_root_inside() {
+    if (plan_.identity == Identity::Kind::own_id) return {};
+    if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return sys::errno_error("cannot become root inside");
+    return {};
+  }
+
+  Result<> watch_children() {
+    sigset_t children;
+    ::sigemptyset(&children);
+    ::sigaddset(&children, SIGCHLD);
+    if (::sigprocmask(SIG_SETMASK, &children, nullptr) != 0) return sys::errno_error("cannot block SIGCHLD");
+    WEIR_TRY(children_,
+             sys::checked_fd(::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK), "cannot watch children"));
+    return {};
+  }
+
+  Result<> enter_workdir() {
+    const std::string& folder = spec_.workdir.empty() ? spec_.user.home : spec_.workdir;
+    if (::chdir(folder.c_str()) != 0) return sys::errno_error("cannot start in " + folder + " (inside)");
+    return {};
+  }
+
+  // A terminal of the sandbox's own devpts: nothing typed or pushed into it reaches the caller's.
+  Result<> open_terminal() {
+    WEIR_TRY(const sys::OwnedFd master,
+             sys::checked_fd(::open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), "cannot make a terminal"));
+    const int unlocked = 0;
+    if (::ioctl(master.get(), TIOCSPTLCK, &unlocked) != 0) return sys::errno_error("cannot unlock the terminal");
+    WEIR_TRY(terminal_, sys::checked_fd(::ioctl(master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC),
+                                        "cannot open the terminal"));
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+      winsize size{};
+      if (::ioctl(fd, TIOCGWINSZ, &size) != 0) continue;
+      ::ioctl(master.get(), TIOCSWINSZ, &size);
+      break;
+    }
+    return send(control::TerminalMade{}, master.get());
+  }
+
+  // 0, or the errno of execve(). vfork(): this process sleeps until the command runs, so the answer is known then, and
+  // no page is copied.
+  int start_command() {
+    const std::vector<std::string> environment = command_environment(spec_, plan_.tools);
+    const std::vector<std::string> programs = candidates(spec_.argv.front(), environment);
+    std::vector<const char*> argv;
+    for (const std::string& argument : spec_.argv) argv.push_back(argument.c_str());
+    argv.push_back(nullptr);
+    std::vector<const char*> envp;
+    for (const std::string& variable : environment) envp.push_back(variable.c_str());
+    envp.push_back(nullptr);
+    volatile int code = 0;
+    command_ = ::vfork();
+    if (command_ < 0) return errno;
+    if (command_ == 0) become_command(programs, argv.data(), envp.data(), code);
+    return code;
+  }
+
+  // Runs in init's memory and on its stack.
+  [[noreturn]] void become_command(const std::vector<std::string>& programs, const char* const* argv,
+                                   const char* const* envp, volatile int& code) const {
+    ::setsid();
+    if (terminal_.valid()) {
+      ::ioctl(terminal_.get(), TIOCSCTTY, 0);
+      for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(terminal_.get(), fd);
+    }
+    ::close_range(STDERR_FILENO + 1, ~0u, 0);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::umask(022);
+    int refusal = ENOENT;
+    for (const std::string& program : programs) {
+      ::execve(program.c_str(), const_cast<char* const*>(argv), const_cast<char* const*>(envp));
+      // A file that is there but may not run is worth telling over one that is not there.
+      if (errno != ENOENT && errno != ENOTDIR) refusal = errno;
+      if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) break;
+    }
+    code = refusal;
+    ::_exit(kInitFailed);
+  }
+
+  [[noreturn]] void serve() {
+    terminal_.reset();
+    while (true) {
+      std::array<pollfd, 2> waiting = {pollfd{.fd = children_.get(), .events = POLLIN, .revents = 0},
+                                       pollfd{.fd = supervisor_.fd(), .events = POLLIN, .revents = 0}};
+      if (::poll(waiting.data(), waiting.size(), -1) < 0) continue;
+      if (waiting[0].revents != 0) reap();
+      if (waiting[1].revents != 0) obey();
+    }
+  }
+
+  void reap() {
+    signalfd_siginfo info{};
+    while (::read(children_.get(), &info, sizeof info) > 0) {
+    }
+    int status = 0;
+    for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+      if (pid == command_) report(status);
+    }
+  }
+
+  // The end of init is the end of every process in its namespace.
+  [[noreturn]] void report(int status) {
+    rusage usage{};
+    ::getrusage(RUSAGE_CHILDREN, &usage);
+    const auto microseconds = [](const timeval& time) {
+      return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
+    };
+    send(control::Exited{.status = static_cast<std::uint32_t>(status),
+                         .user_us = microseconds(usage.ru_utime),
+                         .system_us = microseconds(usage.ru_stime),
+                         .max_rss_kib = static_cast<std::uint64_t>(usage.ru_maxrss)});
+    ::_exit(0);
+  }
+
+  void obey() {
+    const auto message = receive();
+    if (!message || !*message) ::_exit(kInitFailed);  // the supervisor is gone: so is the sandbox
+    const auto* order = std::get_if<control::SendSignal>(&**message);
+    if (order == nullptr) ::_exit(kInitFailed);
+    // The command leads a session and a process group of its own. ESRCH: it has ended, and the report is on its way.
+    ::kill(-command_, order->number);
+  }
+
+  Result<> send(const control::FromInit& message, int passed = -1) {
+    std::array<std::uint8_t, control::kMaxMessage> buffer;
+    return supervisor_.send(control::encode(message, buffer), passed);
+  }
+
+  // Blocks. Nothing: the supervisor is gone or talks nonsense.
+  Result<std::optional<control::ToInit>> receive() {
+    std::array<std::uint8_t, control::kMaxMessage> buffer;
+    pollfd waiting{.fd = supervisor_.fd(), .events = POLLIN, .revents = 0};
+    while (::poll(&waiting, 1, -1) < 0 && errno == EINTR) {
+    }
+    WEIR_TRY(const auto received, supervisor_.receive(buffer));
+    if (received.state != sys::Channel::Received::State::message) return std::nullopt;
+    return control::decode<control::ToInit>(received.message);
+  }
+
+  [[noreturn]] void give_up(const Error& error) {
+    send(control::Failed{
+        .code = static_cast<std::uint32_t>(error.code()), .what = error.what(), .remedy = error.remedy()});
+    ::_exit(kInitFailed);
+  }
+
+  const InitPlan& plan_;
+  const Spec& spec_;
+  sys::Channel supervisor_;
+  sys::OwnedFd children_;
+  sys::OwnedFd terminal_;
+  pid_t command_ = -1;
+};
+
+}  // namespace
+
+void run_init(const InitPlan& plan, sys::Channel supervisor) {
+  Init(plan, std::move(supervisor)).run();
+}
+
+}  // namespace weir::sandbox

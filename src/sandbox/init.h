@@ -1,0 +1,27 @@
+// Pid 1 of a sandbox: builds the sandbox around itself, starts the command, reaps, reports, ends.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sandbox/identity.h"
+#include "sandbox/share_mounts.h"
+#include "sandbox/spec.h"
+#include "sandbox/tools.h"
+#include "sys/channel.h"
+
+namespace weir::sandbox {
+
+// What the supervisor prepares before the clone; all of it lives in the memory that the child gets a copy of.
+struct InitPlan {
+  const Spec& spec;
+  Identity::Kind identity;
+  const std::vector<PreparedShare>& shares;
+  const std::vector<Tool>& tools;
+};
+
+// Runs in the child of a clone with all CLONE_NEW* flags, which is a copy of the supervisor and executes no other
+// program (that would cost more than everything it does). Takes over the child's end of the channel, which blocks.
+[[noreturn]] void run_init(const InitPlan& plan, sys::Channel supervisor);
+
+}  // namespace weir::sandbox

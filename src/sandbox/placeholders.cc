@@ -1,0 +1,118 @@
+#include "sandbox/placeholders.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "sys/errno.h"
+
+namespace weir::sandbox {
+namespace {
+
+constexpr mode_t kMode = 0555;
+// Another supervisor may remove the placeholder between our mkdir and our lock, and so on; more often is a fault.
+constexpr int kAttempts = 8;
+
+sys::OwnedFd open_below(int folder, const std::string& name, int flags) {
+  open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  return sys::OwnedFd(static_cast<int>(::syscall(SYS_openat2, folder, name.c_str(), &how, sizeof how)));
+}
+
+bool is_empty(const sys::OwnedFd& folder) {
+  alignas(dirent64) std::array<char, 1024> buffer;
+  std::size_t entries = 0;
+  while (true) {
+    const ssize_t got = ::getdents64(folder.get(), buffer.data(), buffer.size());
+    if (got <= 0) return got == 0 && entries <= 2;  // "." and ".."
+    for (ssize_t at = 0; at < got; ++entries) at += reinterpret_cast<const dirent64*>(buffer.data() + at)->d_reclen;
+  }
+}
+
+bool is_same(const sys::OwnedFd& parent, const std::string& name, const struct stat& known) {
+  struct stat now{};
+  if (::fstatat(parent.get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) return false;
+  return now.st_dev == known.st_dev && now.st_ino == known.st_ino;
+}
+
+// Nothing inside has more rights than the caller; but what the caller owns, the sandbox's user may open up.
+bool nobody_inside_may_write(const sys::OwnedFd& parent, int code) {
+  if (code == EROFS) return true;
+  struct stat status{};
+  if (code != EACCES || ::fstat(parent.get(), &status) != 0) return false;
+  return status.st_uid != ::geteuid();
+}
+
+}  // namespace
+
+Result<bool> Placeholders::adopt(const sys::OwnedFd& parent, const std::string& name) {
+  sys::OwnedFd found = open_below(parent.get(), name, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
+  struct stat status{};
+  if (!found.valid() || ::fstat(found.get(), &status) != 0) return false;
+  if ((status.st_mode & 07777) != kMode || !is_empty(found)) return false;
+  if (::flock(found.get(), LOCK_SH) != 0) return sys::errno_error("cannot lock " + name);
+  // The last user of it may have removed it while we waited.
+  if (!is_same(parent, name, status)) return false;
+  WEIR_TRY(sys::OwnedFd folder, sys::checked_fd(::fcntl(parent.get(), F_DUPFD_CLOEXEC, 0), "cannot protect " + name));
+  made_.push_back({.parent = std::move(folder), .name = name, .locked = std::move(found)});
+  return true;
+}
+
+Result<std::string> Placeholders::make(const sys::OwnedFd& folder, const std::string& path) {
+  sys::OwnedFd parent = open_below(folder.get(), ".", O_PATH);
+  std::string done;
+  std::string_view rest = path;
+  for (int attempts = 0; parent.valid() && attempts < kAttempts;) {
+    const std::string name(rest.substr(0, rest.find('/')));
+    const std::string here = done.empty() ? name : done + "/" + name;
+    const bool last = name.size() == rest.size();
+    WEIR_TRY(const bool ours, adopt(parent, name));
+    if (ours) return here;
+    sys::OwnedFd found = open_below(parent.get(), name, O_PATH);
+    if (found.valid()) {
+      struct stat status{};
+      // A file in the way (a worktree's .git) is what decides about everything behind it.
+      if (last || ::fstat(found.get(), &status) != 0 || !S_ISDIR(status.st_mode)) return here;
+      parent = std::move(found);
+      done = here;
+      rest.remove_prefix(name.size() + 1);
+      continue;
+    }
+    if (errno == ELOOP) {
+      return std::unexpected(Error("cannot protect " + path + " in the shared folder: " + here + " is a link")
+                                 .with_remedy("replace the link by what it leads to, or share with --here=rw-all"));
+    }
+    if (errno != ENOENT) break;
+    ++attempts;
+    if (::mkdirat(parent.get(), name.c_str(), kMode) == 0) {
+      // The umask may have taken bits.
+      if (::fchmodat(parent.get(), name.c_str(), kMode, 0) != 0) break;
+      continue;
+    }
+    if (errno == EEXIST) continue;
+    if (nobody_inside_may_write(parent, errno)) return path;
+    break;
+  }
+  return sys::errno_error("cannot protect " + path + " in the shared folder");
+}
+
+void Placeholders::remove() {
+  for (Made& made : made_) {
+    struct stat status{};
+    // Whoever else holds the lock removes it later; a folder with something in it refuses to go by itself.
+    if (::flock(made.locked.get(), LOCK_EX | LOCK_NB) != 0 || ::fstat(made.locked.get(), &status) != 0) continue;
+    if (is_same(made.parent, made.name, status)) ::unlinkat(made.parent.get(), made.name.c_str(), AT_REMOVEDIR);
+  }
+  made_.clear();
+}
+
+}  // namespace weir::sandbox

@@ -1,0 +1,187 @@
+#include "sandbox/root.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <memory>
+#include <string_view>
+
+#include "sandbox/etc_files.h"
+#include "sandbox/root_files.h"
+#include "sys/errno.h"
+#include "sys/mounts.h"
+
+namespace weir::sandbox {
+namespace {
+
+constexpr std::uint64_t kReadOnly = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+constexpr unsigned kNoPrograms = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+
+// Puts an empty tmpfs over "/" and makes it the current folder. "/" itself stays the host's root for this process until
+// change_root(): a path that begins at the root does not look for mounts on the root.
+Result<> enter_new_root(const User& user) {
+  WEIR_TRY(const sys::OwnedFd root,
+           sys::new_filesystem("tmpfs",
+                               {{"mode", "0755"}, {"uid", std::to_string(user.uid)}, {"gid", std::to_string(user.gid)}},
+                               MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+  WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
+  if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the new root");
+  return {};
+}
+
+Result<> mount_host_folder(const std::string& host_path, const std::string& path) {
+  WEIR_CHECK_OK(make_folder(path, 0755));
+  WEIR_TRY(const sys::OwnedFd mount, sys::clone_mount(AT_FDCWD, host_path, sys::Submounts::included, kReadOnly));
+  return sys::attach_mount(mount, AT_FDCWD, path);
+}
+
+Result<> mount_programs() {
+  WEIR_CHECK_OK(mount_host_folder("/usr", "usr"));
+  // Links into /usr on a merged system, folders on others.
+  for (const char* name : {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}) {
+    const std::string host_path = std::string("/") + name;
+    struct stat status{};
+    if (::lstat(host_path.c_str(), &status) != 0) continue;
+    WEIR_CHECK_OK(S_ISLNK(status.st_mode) ? copy_link(host_path, name) : mount_host_folder(host_path, name));
+  }
+  return {};
+}
+
+struct CloseFolder {
+  void operator()(DIR* folder) const { ::closedir(folder); }
+};
+
+// Distributions mark their Python as theirs (PEP 668) and pip then refuses even the user site. Nothing of the
+// distribution can be touched in here; a marker that is not a regular file does not count.
+Result<> allow_pip() {
+  const std::unique_ptr<DIR, CloseFolder> folder(::opendir("/usr/lib"));
+  if (folder == nullptr) return {};  // not every system has it
+  while (const dirent* entry = ::readdir(folder.get())) {
+    if (!std::string_view(entry->d_name).starts_with("python3")) continue;
+    const std::string marker = std::string("usr/lib/") + entry->d_name + "/EXTERNALLY-MANAGED";
+    if (::access(marker.c_str(), F_OK) == 0) WEIR_CHECK_OK(sys::bind_file("/dev/null", marker.c_str()));
+  }
+  return {};
+}
+
+Result<> make_own_programs() {
+  WEIR_CHECK_OK(make_folder("run/weir", 0755));
+  WEIR_CHECK_OK(make_folder(kOwnPrograms + 1, 0755));
+  if (::access("/usr/bin/python", X_OK) == 0 || ::access("/usr/bin/python3", X_OK) != 0) return {};
+  return make_link("/usr/bin/python3", std::string(kOwnPrograms + 1) + "/python");
+}
+
+Result<> make_user_folders(const User& user) {
+  constexpr mode_t kForAll = 01777;
+  WEIR_CHECK_OK(make_folder("tmp", kForAll));
+  WEIR_CHECK_OK(make_folder("run", 0755));
+  WEIR_CHECK_OK(make_folder("var", 0755));
+  WEIR_CHECK_OK(make_folder("var/tmp", kForAll));
+  WEIR_CHECK_OK(make_folder("root", 0700));
+  WEIR_TRY(const sys::OwnedFd home, mount_point(user.home, MountPointKind::folder));
+  const std::string path = user.home.substr(1);
+  if (::chmod(path.c_str(), 0700) != 0) return sys::errno_error("cannot protect " + user.home);
+  WEIR_CHECK_OK(give_to(path, user.uid, user.gid));
+  return give_to("run", user.uid, user.gid);
+}
+
+Result<> make_devices() {
+  WEIR_CHECK_OK(make_folder("dev", 0755));
+  for (const char* name : {"null", "zero", "full", "random", "urandom", "tty"}) {
+    const std::string path = std::string("dev/") + name;
+    WEIR_CHECK_OK(make_file(path, ""));
+    WEIR_CHECK_OK(sys::bind_file(("/" + path).c_str(), path.c_str()));
+  }
+  WEIR_CHECK_OK(make_link("/proc/self/fd", "dev/fd"));
+  WEIR_CHECK_OK(make_link("/proc/self/fd/0", "dev/stdin"));
+  WEIR_CHECK_OK(make_link("/proc/self/fd/1", "dev/stdout"));
+  WEIR_CHECK_OK(make_link("/proc/self/fd/2", "dev/stderr"));
+  WEIR_CHECK_OK(make_link("pts/ptmx", "dev/ptmx"));
+  WEIR_CHECK_OK(make_folder("dev/shm", 01777));
+  WEIR_CHECK_OK(make_folder("dev/pts", 0755));
+  // Always an instance of its own (since 4.7).
+  WEIR_TRY(const sys::OwnedFd terminals, sys::new_filesystem("devpts", {{"ptmxmode", "0666"}, {"mode", "0620"}},
+                                                             MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC));
+  return sys::attach_mount(terminals, AT_FDCWD, "dev/pts");
+}
+
+// What /proc tells about the host rather than the sandbox, or does to it. Most of it only the host's root may read; the
+// mask is the second line.
+constexpr std::array kMaskedFiles = {
+    "bootconfig", "cmdline",     "config.gz", "interrupts",    "iomem",      "ioports",     "kallsyms",      "kcore",
+    "key-users",  "keys",        "kmsg",      "kpagecgroup",   "kpagecount", "kpageflags",  "latency_stats", "modules",
+    "mtrr",       "sched_debug", "slabinfo",  "sysrq-trigger", "timer_list", "timer_stats", "vmallocinfo",   "vmcore"};
+constexpr std::array kMaskedFolders = {"acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "scsi"};
+
+Result<> mask_files() {
+  for (const char* name : kMaskedFiles) {
+    const std::string path = std::string("proc/") + name;
+    if (::mount("/dev/null", path.c_str(), nullptr, MS_BIND, nullptr) != 0 && errno != ENOENT)
+      return sys::errno_error("cannot mask /" + path);
+  }
+  return {};
+}
+
+Result<> mask_folders() {
+  WEIR_TRY(const sys::OwnedFd empty,
+           sys::new_filesystem("tmpfs", {{"mode", "0555"}, {"size", "4k"}, {"nr_inodes", "2"}},
+                               kNoPrograms | MOUNT_ATTR_RDONLY));
+  std::string mask;  // where the empty folder is mounted: one file system serves all
+  for (const char* name : kMaskedFolders) {
+    const std::string path = std::string("proc/") + name;
+    if (mask.empty()) {
+      if (::access(path.c_str(), F_OK) != 0) continue;
+      WEIR_CHECK_OK(sys::attach_mount(empty, AT_FDCWD, path));
+      mask = path;
+    } else if (::mount(mask.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0 && errno != ENOENT) {
+      return sys::errno_error("cannot mask /" + path);
+    }
+  }
+  return {};
+}
+
+// hidepid: a process sees what it may trace, which init is not: its memory is a copy of the supervisor's.
+Result<> mount_proc() {
+  WEIR_CHECK_OK(make_folder("proc", 0555));
+  WEIR_TRY(const sys::OwnedFd proc, sys::new_filesystem("proc", {{"hidepid", "invisible"}}, kNoPrograms));
+  WEIR_CHECK_OK(sys::attach_mount(proc, AT_FDCWD, "proc"));
+  WEIR_CHECK_OK(mask_files());
+  WEIR_CHECK_OK(mask_folders());
+  // uid 0 inside owns the settings of its network namespace, with or without capabilities.
+  WEIR_TRY(const sys::OwnedFd settings,
+           sys::clone_mount(AT_FDCWD, "proc/sys", sys::Submounts::left_out, kReadOnly | MOUNT_ATTR_NOEXEC));
+  return sys::attach_mount(settings, AT_FDCWD, "proc/sys");
+}
+
+// The host's root ends up on top of the new one at "/" and is let go of.
+Result<> change_root() {
+  if (::syscall(SYS_pivot_root, ".", ".") != 0) return sys::errno_error("cannot change the root");
+  if (::umount2(".", MNT_DETACH) != 0) return sys::errno_error("cannot let go of the host's root");
+  if (::chdir("/") != 0) return sys::errno_error("cannot enter the new root");
+  return {};
+}
+
+}  // namespace
+
+Result<> build_root(const RootPlan& plan) {
+  const User& user = plan.spec.user;
+  ::umask(0);
+  WEIR_CHECK_OK(enter_new_root(user));
+  WEIR_CHECK_OK(mount_programs());
+  WEIR_CHECK_OK(allow_pip());
+  WEIR_CHECK_OK(make_user_folders(user));
+  WEIR_CHECK_OK(make_own_programs());
+  WEIR_CHECK_OK(make_etc(plan.spec));
+  WEIR_CHECK_OK(make_devices());
+  WEIR_CHECK_OK(mount_proc());
+  WEIR_CHECK_OK(mount_shares(plan.shares, user));
+  WEIR_CHECK_OK(mount_tools(plan.tools));
+  return change_root();
+}
+
+}  // namespace weir::sandbox

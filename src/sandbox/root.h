@@ -1,0 +1,28 @@
+// The file system that a sandbox sees.
+//
+// A private tmpfs is the root: writable, gone with the sandbox. The host's /usr is in it read-only, /etc is made up of
+// what programs need, /dev and /proc are minimal and the sandbox's own, /sys is absent.
+#pragma once
+
+#include <vector>
+
+#include "base/error.h"
+#include "sandbox/identity.h"
+#include "sandbox/share_mounts.h"
+#include "sandbox/spec.h"
+#include "sandbox/tools.h"
+
+namespace weir::sandbox {
+
+struct RootPlan {
+  const Spec& spec;
+  Identity::Kind identity;
+  const std::vector<PreparedShare>& shares;
+  const std::vector<Tool>& tools;
+};
+
+// In init, single-threaded, with CAP_SYS_ADMIN over a mount namespace of its own in which "/" is still the host's.
+// Afterwards the host's root is attached nowhere in it.
+Result<> build_root(const RootPlan& plan);
+
+}  // namespace weir::sandbox

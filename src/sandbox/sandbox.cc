@@ -1,0 +1,182 @@
+#include "sandbox/sandbox.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "control/init_messages.h"
+#include "sandbox/init.h"
+#include "sandbox/remedies.h"
+#include "sandbox/share_mounts.h"
+#include "sandbox/tools.h"
+#include "sys/errno.h"
+#include "sys/reactor.h"
+
+namespace weir::sandbox {
+namespace {
+
+// A start takes milliseconds; copying a large share (`:copy`) takes longer. After this something hangs.
+constexpr std::uint64_t kStartPatienceMs = 120'000;
+
+std::uint64_t namespaces_for(Network network) {
+  constexpr std::uint64_t kAlways =
+      CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  return network == Network::host ? kAlways : kAlways | CLONE_NEWNET;
+}
+
+// The command inherits 0, 1 and 2 and nothing else. Where one is closed, a descriptor of weir could take its number; a
+// folder there would be a way out of the root (openat(0, "..")).
+Result<> check_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    struct stat status{};
+    if (::fstat(fd, &status) != 0) {
+      WEIR_TRY(sys::OwnedFd null, sys::checked_fd(::open("/dev/null", O_RDWR), "cannot open /dev/null"));
+      if (null.get() != fd) return fail("descriptor " + std::to_string(fd) + " is closed and cannot be replaced");
+      static_cast<void>(null.release());  // it lives as long as the process, like any standard descriptor
+    } else if (S_ISDIR(status.st_mode)) {
+      return std::unexpected(
+          Error("descriptor " + std::to_string(fd) + " is a folder, through which the command would reach the host")
+              .with_remedy("redirect it from a file, a pipe or /dev/null"));
+    }
+  }
+  return {};
+}
+
+std::string text_of(const std::vector<std::string>& argv) {
+  return argv.front();
+}
+
+}  // namespace
+
+Result<Sandbox> Sandbox::start(const Spec& spec) {
+  WEIR_ASSERT(!spec.argv.empty());
+  WEIR_CHECK_OK(check_standard_descriptors());
+  WEIR_TRY(Identity identity, Identity::claim(spec.user));
+  WEIR_TRY(std::vector<Tool> tools, resolve_tools(spec.tools));
+  WEIR_CHECK_OK(prepare_tools(tools, identity));
+  Placeholders placeholders;
+  WEIR_TRY(const std::vector<PreparedShare> shares, prepare_shares(spec, identity, placeholders));
+  WEIR_TRY(auto channels, sys::Channel::pair());
+  auto& [ours, theirs] = channels;
+  const InitPlan plan{.spec = spec, .identity = identity.kind(), .shares = shares, .tools = tools};
+  auto init = sys::ChildProcess::clone(namespaces_for(spec.network));
+  if (!init) return std::unexpected(with_clone_remedy(std::move(init).error()));
+  if (init->in_child()) run_init(plan, std::move(theirs));
+  theirs = sys::Channel();
+  Sandbox sandbox(std::move(identity), std::move(placeholders), std::move(*init), std::move(ours));
+  WEIR_CHECK_OK(sandbox.begin());
+  WEIR_CHECK_OK(sandbox.wait_for_start(spec));
+  return sandbox;
+}
+
+Result<> Sandbox::begin() {
+  if (auto applied = identity_.apply_to(init_.pid()); !applied)
+    return std::unexpected(with_set_up_remedy(std::move(applied).error()));
+  std::array<std::uint8_t, control::kMaxMessage> buffer;
+  return control_.send(control::encode(control::ToInit(control::Begin{}), buffer));
+}
+
+Result<> Sandbox::wait_for_start(const Spec& spec) {
+  const std::uint64_t deadline = sys::monotonic_ms() + kStartPatienceMs;
+  while (true) {
+    WEIR_TRY(const bool done, take_start_message(spec));
+    if (done) return {};
+    const std::uint64_t now = sys::monotonic_ms();
+    if (now >= deadline) return fail("the sandbox did not start within two minutes", ETIMEDOUT);
+    pollfd waiting{.fd = control_.fd(), .events = POLLIN, .revents = 0};
+    if (::poll(&waiting, 1, static_cast<int>(deadline - now)) < 0 && errno != EINTR)
+      return sys::errno_error("cannot wait for the sandbox");
+  }
+}
+
+// True: nothing more to wait for.
+Result<bool> Sandbox::take_start_message(const Spec& spec) {
+  std::array<std::uint8_t, control::kMaxMessage> buffer;
+  WEIR_TRY(auto received, control_.receive(buffer));
+  if (received.state == sys::Channel::Received::State::nothing) return false;
+  if (received.state == sys::Channel::Received::State::closed) return died();
+  const auto message = control::decode<control::FromInit>(received.message);
+  if (!message) return fail("init of the sandbox broke the protocol");
+  if (std::holds_alternative<control::ListenerMade>(*message)) {
+    capture_.listener = std::move(received.passed);
+  } else if (std::holds_alternative<control::TunMade>(*message)) {
+    capture_.tun = std::move(received.passed);
+  } else if (std::holds_alternative<control::TerminalMade>(*message)) {
+    terminal_ = std::move(received.passed);
+  } else if (const auto* failed = std::get_if<control::Failed>(&*message)) {
+    Error error = Error(failed->what, static_cast<int>(failed->code)).with_remedy(failed->remedy);
+    return std::unexpected(with_set_up_remedy(std::move(error)));
+  } else if (const auto* refused = std::get_if<control::NotExecuted>(&*message)) {
+    const int code = static_cast<int>(refused->code);
+    not_executed_ =
+        NotExecuted{.exit_code = code == ENOENT ? 127 : 126,
+                    .error = Error("cannot execute " + text_of(spec.argv) + ": " + sys::errno_text(code), code)};
+    kill();
+    return true;
+  } else if (std::holds_alternative<control::Started>(*message)) {
+    if (spec.network == Network::captured && !(capture_.listener.valid() && capture_.tun.valid()))
+      return fail("init of the sandbox broke the protocol: no capture");
+    return true;
+  } else {
+    return fail("init of the sandbox broke the protocol");
+  }
+  return false;
+}
+
+std::unexpected<Error> Sandbox::died() {
+  const int status = init_.wait().value_or(0);
+  if (WIFSIGNALED(status)) {
+    return fail(std::string("init of the sandbox was ended by SIG") + ::sigabbrev_np(WTERMSIG(status)));
+  }
+  return fail("init of the sandbox ended unexpectedly");
+}
+
+Result<std::optional<Sandbox::Exited>> Sandbox::on_control_readable() {
+  std::array<std::uint8_t, control::kMaxMessage> buffer;
+  WEIR_TRY(const auto received, control_.receive(buffer));
+  if (received.state == sys::Channel::Received::State::nothing) return std::nullopt;
+  if (received.state == sys::Channel::Received::State::closed) return died();
+  const auto message = control::decode<control::FromInit>(received.message);
+  const auto* exited = message ? std::get_if<control::Exited>(&*message) : nullptr;
+  // Init shares a world with the guest: a descriptor, a second report or anything else is not for us to interpret.
+  if (exited == nullptr || exited_ || received.passed.valid()) return fail("init of the sandbox broke the protocol");
+  exited_ = true;
+  return Exited{.status = static_cast<int>(exited->status),
+                .user_us = exited->user_us,
+                .system_us = exited->system_us,
+                .max_rss_kib = exited->max_rss_kib};
+}
+
+void Sandbox::forward_signal(int signal) {
+  if (!control_.valid() || signal < 1 || signal >= NSIG) return;
+  std::array<std::uint8_t, control::kMaxMessage> buffer;
+  const control::ToInit order = control::SendSignal{.number = static_cast<std::uint8_t>(signal)};
+  // Fails when init is gone, which the control descriptor tells as well, or has hundreds of signals still to deliver.
+  static_cast<void>(control_.send(control::encode(order, buffer)));
+}
+
+void Sandbox::forward_window_size() {
+  if (!terminal_.valid()) return;
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    winsize size{};
+    if (::ioctl(fd, TIOCGWINSZ, &size) != 0) continue;
+    ::ioctl(terminal_.get(), TIOCSWINSZ, &size);
+    return;
+  }
+}
+
+void Sandbox::kill() {
+  init_.kill();
+  placeholders_.remove();
+}
+
+}  // namespace weir::sandbox

@@ -1,0 +1,101 @@
+// A running sandbox, as the supervisor holds it.
+//
+//   supervisor                            init (pid 1 inside, a clone with new namespaces)
+//   claim ids, take shares
+//   clone3 ------------------------------> waits
+//   write id maps, Begin ----------------> network, root, capabilities, system calls
+//   take listener, TUN, terminal <-------- ListenerMade, TunMade, TerminalMade
+//   start() returns <--------------------- Started, once execve() has replaced the command's image
+//   on_control_readable() <--------------- Exited
+//
+// Init dies with the supervisor's main thread (parent-death signal, and the channel's end), and everything inside dies
+// with init. Nothing on the host outlives that: all mounts are in a namespace of their own, no folder is made.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/error.h"
+#include "sandbox/capture.h"
+#include "sandbox/identity.h"
+#include "sandbox/placeholders.h"
+#include "sandbox/spec.h"
+#include "sys/channel.h"
+#include "sys/child_process.h"
+
+namespace weir::sandbox {
+
+class Sandbox {
+ public:
+  // How the command ended.
+  struct Exited {
+    int status = 0;  // as waitpid() gives it
+    // Of every process of the sandbox that was waited for.
+    std::uint64_t user_us = 0;
+    std::uint64_t system_us = 0;
+    std::uint64_t max_rss_kib = 0;
+  };
+
+  // The sandbox stood, but execve() refused the command.
+  struct NotExecuted {
+    int exit_code = 126;  // 127 where there is no such command, as a shell has it
+    Error error;
+  };
+
+  // Starts the sandbox and its command. Needs no privilege; as root the sandbox gets ids of its own. Blocks until the
+  // network is captured and the command runs or was refused by execve() (see not_executed()), at most kStartPatience.
+  // Call from the main thread, in a process without other threads, and keep that thread alive.
+  static Result<Sandbox> start(const Spec& spec);
+
+  Sandbox(Sandbox&&) noexcept = default;
+  Sandbox& operator=(Sandbox&&) = delete;
+  ~Sandbox() { kill(); }
+
+  // Set when the command could not be executed: the sandbox is over already.
+  const std::optional<NotExecuted>& not_executed() const { return not_executed_; }
+
+  // The descriptors of a captured network; once. Empty for other networks.
+  Capture take_capture() { return std::move(capture_); }
+
+  // For the event loop: readable when on_control_readable() has something to do.
+  int control_fd() const { return control_.fd(); }
+  // Nothing: nothing yet. An error: init broke the protocol or died; the sandbox is to be killed.
+  Result<std::optional<Exited>> on_control_readable();
+
+  // Readable when everything inside has ended. -1 after kill().
+  int init_pidfd() const { return init_.pidfd(); }
+
+  // To the command and its process group. A sandbox that has ended does not mind.
+  void forward_signal(int signal);
+
+  // The master of the sandbox's terminal (Spec::terminal), or -1. See sandbox/terminal.h.
+  int terminal() const { return terminal_.get(); }
+  // Gives the terminal the size that the caller's has now.
+  void forward_window_size();
+
+  // Ends everything inside and waits until it is gone. Idempotent; the destructor does it.
+  void kill();
+
+ private:
+  Sandbox(Identity identity, Placeholders placeholders, sys::ChildProcess init, sys::Channel control)
+      : identity_(std::move(identity)),
+        placeholders_(std::move(placeholders)),
+        init_(std::move(init)),
+        control_(std::move(control)) {}
+  Result<> begin();
+  Result<> wait_for_start(const Spec& spec);
+  Result<bool> take_start_message(const Spec& spec);
+  std::unexpected<Error> died();
+
+  // Destroyed last: the ids stay taken while anything inside may live.
+  Identity identity_;
+  Placeholders placeholders_;
+  sys::ChildProcess init_;
+  sys::Channel control_;
+  Capture capture_;
+  sys::OwnedFd terminal_;
+  std::optional<NotExecuted> not_executed_;
+  bool exited_ = false;
+};
+
+}  // namespace weir::sandbox

@@ -1,0 +1,199 @@
+#include "sandbox/share_mounts.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/fsuid.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <string_view>
+
+#include "sandbox/id_mapped.h"
+#include "sandbox/root_files.h"
+#include "sandbox/share_copy.h"
+#include "sys/errno.h"
+#include "sys/mounts.h"
+
+namespace weir::sandbox {
+namespace {
+
+constexpr std::uint64_t kShared = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+// Where the layers of an overlay are mounted for the moment in which the kernel looks them up by name.
+constexpr const char* kLayers = ".weir-layers";
+
+Result<sys::OwnedFd> open_source(const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  return sys::checked_fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)),
+                         "cannot share " + path);
+}
+
+sys::OwnedFd open_below(int folder, const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  return sys::OwnedFd(static_cast<int>(::syscall(SYS_openat2, folder, path.c_str(), &how, sizeof how)));
+}
+
+// The attributes a share gets when it is taken. Layers of an overlay are read-only by nature, copies are only read.
+std::uint64_t attributes_of(Share::Access access) {
+  return access == Share::Access::read_write ? kShared : kShared | MOUNT_ATTR_RDONLY;
+}
+
+Result<sys::OwnedFd> take(const Share& share) {
+  WEIR_TRY(const sys::OwnedFd source, open_source(share.source));
+  return in_context(sys::clone_mount(source.get(), "", sys::Submounts::included, attributes_of(share.access)),
+                    "cannot share " + share.source);
+}
+
+Result<struct stat> look_at(const sys::OwnedFd& fd, const std::string& path) {
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) return sys::errno_error("cannot look at " + path);
+  return status;
+}
+
+Result<> protect_missing(Share& share, Placeholders& placeholders) {
+  if (share.access != Share::Access::read_write || share.read_only_below.empty()) return {};
+  WEIR_TRY(const sys::OwnedFd folder, open_source(share.source));
+  for (std::string& path : share.read_only_below) {
+    WEIR_TRY(path, placeholders.make(folder, path));
+  }
+  return {};
+}
+
+Result<> attach_read_only(const sys::OwnedFd& entry) {
+  WEIR_TRY(const sys::OwnedFd mount,
+           sys::clone_mount(entry.get(), "", sys::Submounts::included, kShared | MOUNT_ATTR_RDONLY));
+  return sys::attach_mount(mount, entry.get(), "");
+}
+
+// A mount point can be neither renamed nor removed, but a folder above it can, mount and all, and another put in its
+// place. So every folder on the way becomes a mount point too.
+Result<> pin(const sys::OwnedFd& entry) {
+  WEIR_TRY(const sys::OwnedFd mount, sys::clone_mount(entry.get(), "", sys::Submounts::included, kShared));
+  return sys::attach_mount(mount, entry.get(), "");
+}
+
+// `share`: the root of the mounted share. Each step is looked up anew, so that it is found on top of the mounts made
+// before.
+Result<> protect(const sys::OwnedFd& share, const std::string& path) {
+  for (std::size_t end = 0; end != std::string::npos;) {
+    end = path.find('/', end == 0 ? 0 : end + 1);
+    const std::string part = path.substr(0, end);
+    const sys::OwnedFd entry = open_below(share.get(), part);
+    // Placeholders::make() has found that nobody inside can make it either.
+    if (!entry.valid() && errno == ENOENT) return {};
+    if (!entry.valid()) return sys::errno_error("cannot protect " + part + " in the shared folder");
+    const bool last = end == std::string::npos;
+    WEIR_CHECK_OK(in_context(last ? attach_read_only(entry) : pin(entry), "cannot protect " + path));
+  }
+  return {};
+}
+
+Result<> mount_bind(const Share& share, const sys::OwnedFd& source, const sys::OwnedFd& place) {
+  WEIR_CHECK_OK(sys::attach_mount(source, place.get(), ""));
+  if (share.access != Share::Access::read_write) return {};
+  for (const std::string& path : share.read_only_below) WEIR_CHECK_OK(protect(source, path));
+  return {};
+}
+
+// Files are read and made with the user's rights: what the mount says belongs to the user, and so does the copy.
+Result<> copy(const sys::OwnedFd& source, const sys::OwnedFd& place, const User& user) {
+  if (::fchownat(place.get(), "", user.uid, user.gid, AT_EMPTY_PATH) != 0)
+    return sys::errno_error("cannot give the copy to the sandbox's user");
+  const int gid = ::setfsgid(user.gid);
+  const int uid = ::setfsuid(user.uid);
+  Result<> copied = copy_tree(source, place);
+  ::setfsuid(static_cast<uid_t>(uid));
+  ::setfsgid(static_cast<gid_t>(gid));
+  return copied;
+}
+
+Result<> make_upper(const struct stat& lower) {
+  const std::string upper = std::string(kLayers) + "/upper";
+  WEIR_CHECK_OK(make_folder(upper, lower.st_mode & 0777));
+  WEIR_CHECK_OK(give_to(upper, lower.st_uid, lower.st_gid));
+  WEIR_CHECK_OK(make_folder(std::string(kLayers) + "/work", 0700));
+  return make_folder(std::string(kLayers) + "/lower", 0700);
+}
+
+// The layers are named to the kernel relative to the current folder, so that no character of a host path needs escaping
+// there, and are gone from the sandbox's view afterwards.
+Result<> mount_overlay(const Share& share, const sys::OwnedFd& source, const sys::OwnedFd& place) {
+  WEIR_TRY(const struct stat lower, look_at(source, share.source));
+  if (!S_ISDIR(lower.st_mode)) return fail("cannot share " + share.source + " as an overlay: it is not a folder");
+  WEIR_TRY(const sys::OwnedFd layers, sys::new_filesystem("tmpfs", {{"mode", "0700"}}, kShared));
+  WEIR_CHECK_OK(make_folder(kLayers, 0700));
+  WEIR_CHECK_OK(sys::attach_mount(layers, AT_FDCWD, kLayers));
+  const std::string folder = kLayers;
+  WEIR_CHECK_OK(make_upper(lower));
+  WEIR_CHECK_OK(sys::attach_mount(source, AT_FDCWD, folder + "/lower"));
+  // userxattr (5.11): what an overlay of an unprivileged mounter may store its marks in.
+  auto overlay = sys::new_filesystem("overlay",
+                                     {{"lowerdir", folder + "/lower"},
+                                      {"upperdir", folder + "/upper"},
+                                      {"workdir", folder + "/work"},
+                                      {"userxattr", ""}},
+                                     kShared);
+  if (!overlay) {
+    return std::unexpected(
+        std::move(overlay)
+            .error()
+            .context("cannot share " + share.source)
+            .with_remedy("use :copy; an overlay needs kernel 5.11 and a file system that it can lie on"));
+  }
+  WEIR_CHECK_OK(sys::attach_mount(*overlay, place.get(), ""));
+  if (::umount2(kLayers, MNT_DETACH) != 0 || ::rmdir(kLayers) != 0)
+    return sys::errno_error("cannot hide the layers of an overlay");
+  return {};
+}
+
+Result<> mount_share(const PreparedShare& prepared, const User& user) {
+  const Share& share = prepared.share;
+  sys::OwnedFd own;
+  if (!prepared.mount.valid()) {
+    WEIR_TRY(own, take(share));
+  }
+  const sys::OwnedFd& source = prepared.mount.valid() ? prepared.mount : own;
+  WEIR_TRY(const struct stat status, look_at(source, share.source));
+  const auto kind = S_ISDIR(status.st_mode) ? MountPointKind::folder : MountPointKind::file;
+  WEIR_TRY(const sys::OwnedFd place, mount_point(share.target, kind));
+  switch (share.access) {
+    case Share::Access::read_write:
+    case Share::Access::read_only:
+      return mount_bind(share, source, place);
+    case Share::Access::copy:
+      return copy(source, place, user);
+    case Share::Access::overlay:
+      return mount_overlay(share, source, place);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identity& identity,
+                                                  Placeholders& placeholders) {
+  std::vector<PreparedShare> prepared;
+  for (const Share& share : spec.shares) {
+    PreparedShare& entry = prepared.emplace_back(PreparedShare{.share = share, .mount = {}});
+    WEIR_CHECK_OK(protect_missing(entry.share, placeholders));
+    if (identity.kind() == Identity::Kind::own_id) continue;
+    WEIR_TRY(entry.mount, take(share));
+    WEIR_TRY(const struct stat status, look_at(entry.mount, share.source));
+    WEIR_CHECK_OK(map_owner(entry.mount, status.st_uid, status.st_gid, identity, share.source));
+  }
+  return prepared;
+}
+
+Result<> mount_shares(const std::vector<PreparedShare>& shares, const User& user) {
+  for (const PreparedShare& prepared : shares) {
+    WEIR_CHECK_OK(in_context(mount_share(prepared, user), "option -v: " + prepared.share.target));
+  }
+  return {};
+}
+
+}  // namespace weir::sandbox

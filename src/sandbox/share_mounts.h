@@ -1,0 +1,33 @@
+// Shares become mounts.
+//
+// As root the mounts are taken by the supervisor, which may read what the caller may, and are mapped so that the owner
+// of the source is the sandbox's user; as an ordinary user init takes them itself. Sources are opened without following
+// links: what the refusal rules looked at is what is shared.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "sandbox/identity.h"
+#include "sandbox/placeholders.h"
+#include "sandbox/spec.h"
+#include "sys/owned_fd.h"
+
+namespace weir::sandbox {
+
+struct PreparedShare {
+  Share share;
+  sys::OwnedFd mount;  // taken by the supervisor; empty: init takes it by its path
+};
+
+// In the supervisor, before the clone. `placeholders` gets what stands in for protected paths that do not exist.
+Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identity& identity,
+                                                  Placeholders& placeholders);
+
+// In init, with the current folder at the new root and the host's root still "/".
+Result<> mount_shares(const std::vector<PreparedShare>& shares, const User& user);
+
+}  // namespace weir::sandbox

@@ -1,0 +1,107 @@
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "audit/json.h"
+#include "base/failure_line.h"
+#include "supervisor/run_options.h"
+#include "supervisor/session.h"
+
+namespace weir::supervisor {
+
+namespace {
+
+// Lines of the summary; the rest is in the event file.
+constexpr std::size_t kSummaryLines = 5;
+
+void say(const Error& line) {
+  std::fputs(failure_line(line).c_str(), stderr);
+}
+void say(const std::string& line) {
+  say(Error(line));
+}
+
+audit::Event start_event(const RunOptions& options) {
+  audit::Event event;
+  event.type = audit::EventType::sandbox_start;
+  event.mode = options.policy_mode;
+  // The program, not its arguments: those may hold secrets.
+  event.command = options.spec.argv.front();
+  event.floor = options.floor_hash;
+  event.notices = options.start_notices;
+  return event;
+}
+
+audit::Event exit_event(const Session::Ending& ending) {
+  audit::Event event;
+  event.type = audit::EventType::sandbox_exit;
+  event.exit_code = ending.exit_code;
+  if (ending.error) event.error = ending.error->what();
+  return event;
+}
+
+void summarise_text(const AuditLog& log) {
+  const auto refused = log.refused();
+  // Only a person may be told how to open the door: a program that reads stderr must not be talked into it by a name
+  // that the guest chose.
+  const bool person = ::isatty(STDERR_FILENO) == 1;
+  for (std::size_t i = 0; i < refused.size() && i < kSummaryLines; ++i) {
+    const RefusedDestination& entry = refused[i];
+    std::string line = "refused " + entry.what + " (" + entry.reason + ")";
+    if (entry.times > 1) line += ", " + std::to_string(entry.times) + " times";
+    if (person && entry.reason == "no-rule") line += "; to allow: --allow " + entry.what;
+    say(line);
+  }
+  if (refused.size() > kSummaryLines)
+    say("and " + std::to_string(refused.size() - kSummaryLines) +
+        " more: " + (log.path().empty() ? "record them with --events FILE" : "see " + log.path()));
+}
+
+void summarise_json(const AuditLog& log, int exit_code) {
+  audit::JsonWriter json;
+  json.begin_object().field("exit_code", std::int64_t{exit_code});
+  json.key("refused").begin_array();
+  for (const RefusedDestination& entry : log.refused()) {
+    json.begin_object();
+    json.field("destination", std::string_view(entry.what))
+        .field("reason", std::string_view(entry.reason))
+        .field("times", entry.times);
+    json.end_object();
+  }
+  json.end_array().end_object();
+  std::fprintf(stderr, "%s\n", json.text().c_str());
+}
+
+void summarise(const AuditLog& log, const RunOptions& options, int exit_code) {
+  if (options.summary == SummaryFormat::json) return summarise_json(log, exit_code);
+  if (options.verbosity != Verbosity::quiet) summarise_text(log);
+}
+
+}  // namespace
+
+int run(RunOptions options) {
+  auto reactor = sys::Reactor::create();
+  auto log =
+      AuditLog::open(options.events, {.sandbox = options.spec.id, .policy = options.policy_hash, .generation = 1});
+  if (!reactor || !log) {
+    say(reactor ? log.error() : reactor.error());
+    return kExitOwnFailure;
+  }
+  if (options.verbosity != Verbosity::quiet) {
+    for (const std::string& notice : options.start_notices) say(notice);
+  }
+  if (!log->record(start_event(options))) {
+    say(Error(log->failure()).with_remedy("name another file with --events FILE, or --events none"));
+    return kExitOwnFailure;
+  }
+  log->attach(*reactor);
+  Session session(options, *reactor, *log);
+  const Session::Ending ending = session.run();
+  log->record(exit_event(ending));
+  if (ending.error) say(*ending.error);
+  if (!log->healthy()) say(log->failure() + "; new connections were refused (audit)");
+  summarise(*log, options, ending.exit_code);
+  return ending.exit_code;
+}
+
+}  // namespace weir::supervisor

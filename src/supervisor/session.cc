@@ -1,0 +1,128 @@
+#include "supervisor/session.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "dial/resolv_conf.h"
+
+namespace weir::supervisor {
+
+namespace {
+
+// Between asking the command to end and ending it.
+constexpr std::uint64_t kGraceMs = 2000;
+
+std::string duration_text(std::chrono::milliseconds time) {
+  if (time.count() % 1000 == 0) return std::to_string(time.count() / 1000) + "s";
+  return std::to_string(time.count()) + "ms";
+}
+
+// What the shell says of a process that ended so.
+int exit_code_of(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+}  // namespace
+
+Session::Ending Session::run() {
+  if (auto started = start(); !started) end_with(std::move(started).error());
+  if (!ending_) {
+    if (auto ran = reactor_.run(); !ran) end_with(std::move(ran).error());
+  }
+  tear_down();
+  return *ending_;
+}
+
+Result<> Session::start() {
+  WEIR_TRY(auto signals, sys::SignalWatch::create(reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH},
+                                                  [this](int signal) { on_signal(signal); }));
+  signals_.emplace(std::move(signals));
+  WEIR_TRY(auto sandbox, sandbox::Sandbox::start(options_.spec));
+  sandbox_.emplace(std::move(sandbox));
+  if (const auto& refused = sandbox_->not_executed()) {
+    end({.exit_code = refused->exit_code, .error = refused->error});
+    return {};
+  }
+  WEIR_CHECK_OK(start_network());
+  WEIR_CHECK_OK(start_terminal());
+  WEIR_CHECK_OK(watch_sandbox());
+  if (options_.timeout) {
+    reactor_.at(sys::monotonic_ms() + static_cast<std::uint64_t>(options_.timeout->count()), [this] { on_timeout(); });
+  }
+  return {};
+}
+
+Result<> Session::start_network() {
+  if (options_.spec.network != sandbox::Network::captured) return {};
+  std::vector<net::Endpoint> resolvers = options_.dns_upstreams;
+  if (resolvers.empty()) resolvers = dial::host_resolvers();
+  const auto lost = [this](const std::string& why) {
+    end_with(Error(why + "; the sandbox was ended with its network"));
+  };
+  WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, options_.policy_image,
+                                     std::move(resolvers), log_, lost));
+  return {};
+}
+
+// The caller's terminal is as it was when this process ends, however it ends: with -t it is raw meanwhile, without it
+// the command may have set what it likes.
+Result<> Session::start_terminal() {
+  using Mode = sandbox::TerminalKeeper::Mode;
+  WEIR_TRY(auto keeper, sandbox::TerminalKeeper::keep(STDIN_FILENO, options_.spec.terminal ? Mode::raw : Mode::as_is));
+  if (keeper) keeper_.emplace(std::move(*keeper));
+  if (!options_.spec.terminal) return {};
+  sandbox_->forward_window_size();
+  WEIR_TRY(pump_, sandbox::TerminalPump::start(reactor_, sandbox_->terminal(), STDIN_FILENO, STDOUT_FILENO));
+  return {};
+}
+
+Result<> Session::watch_sandbox() {
+  sandbox_handler_.emplace([this](std::uint32_t) { on_sandbox_readable(); });
+  return reactor_.watch(sandbox_->control_fd(), EPOLLIN, *sandbox_handler_);
+}
+
+void Session::on_sandbox_readable() {
+  const auto exited = sandbox_->on_control_readable();
+  if (!exited) return end_with(exited.error());
+  if (!exited->has_value()) return;
+  end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of((*exited)->status), .error = {}});
+}
+
+void Session::on_signal(int signal) {
+  if (!sandbox_) return;
+  if (signal == SIGWINCH) return sandbox_->forward_window_size();
+  sandbox_->forward_signal(signal);
+  // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end.
+  if (signal != SIGTERM && signal != SIGHUP) return;
+  const Ending ended{.exit_code = 128 + signal, .error = {}};
+  reactor_.at(reactor_.now_ms() + kGraceMs, [this, ended] { end(ended); });
+}
+
+void Session::on_timeout() {
+  reason_ =
+      Ending{.exit_code = kExitTimeout,
+             .error = Error("the command was ended: it ran longer than --timeout " + duration_text(*options_.timeout))};
+  sandbox_->forward_signal(SIGTERM);
+  reactor_.at(reactor_.now_ms() + kGraceMs, [this] { end(*reason_); });
+}
+
+void Session::end(Ending ending) {
+  if (!ending_) ending_ = std::move(ending);
+  reactor_.stop();
+}
+
+// Command and init first, then the gateway: a gateway killed while sockets of the sandbox live pins its namespace.
+void Session::tear_down() {
+  if (sandbox_handler_ && sandbox_) reactor_.forget(sandbox_->control_fd());
+  if (sandbox_) sandbox_->kill();
+  if (pump_) pump_->drain();
+  pump_.reset();
+  keeper_.reset();
+  network_.reset();
+  log_.flush_roll_ups();
+  sandbox_.reset();
+  signals_.reset();
+}
+
+}  // namespace weir::supervisor

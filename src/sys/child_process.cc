@@ -1,0 +1,54 @@
+#include "sys/child_process.h"
+
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/errno.h"
+
+namespace weir::sys {
+
+ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
+  if (this != &other) {
+    kill();
+    pid_ = other.pid_;
+    pidfd_ = std::move(other.pidfd_);
+  }
+  return *this;
+}
+
+Result<ChildProcess> ChildProcess::clone(std::uint64_t flags) {
+  int pidfd = -1;
+  clone_args arguments{};
+  arguments.flags = flags | CLONE_PIDFD;
+  arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
+  arguments.exit_signal = SIGCHLD;
+  const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (pid < 0) return errno_error("cannot start a process in namespaces of its own");
+  if (pid == 0) return ChildProcess();
+  return ChildProcess(static_cast<pid_t>(pid), OwnedFd(pidfd));
+}
+
+void ChildProcess::kill() {
+  if (!pidfd_.valid()) return;
+  // Fails only when the process has ended already.
+  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+  wait();
+}
+
+std::optional<int> ChildProcess::wait() {
+  if (!pidfd_.valid()) return std::nullopt;
+  siginfo_t info{};
+  int waited = 0;
+  do {
+    waited = ::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED);
+  } while (waited != 0 && errno == EINTR);
+  pidfd_.reset();
+  if (waited != 0) return std::nullopt;
+  if (info.si_code == CLD_EXITED) return W_EXITCODE(info.si_status, 0);
+  return W_EXITCODE(0, info.si_status) | (info.si_code == CLD_DUMPED ? WCOREFLAG : 0);
+}
+
+}  // namespace weir::sys

@@ -1,0 +1,79 @@
+"""Fixtures of the lab. Needs root (or sudo): the lab makes namespaces, device nodes and runs weir as other users.
+
+--weir PATH  the command under test (default build/release/weir)
+--as NAME    root, or a user name: who runs weir on the lab's host
+"""
+
+import os
+import pathlib
+import pwd
+import shutil
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import lab as lab_module  # noqa: E402
+import world as world_module  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--weir", default=str(ROOT / "build/release/weir"), help="the command under test")
+    parser.addoption("--as", dest="run_as", default="root", help="root or an ordinary user's name")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "refusal: a row that must turn red when admission always says yes")
+    config.addinivalue_line("markers", "slow: left out by ./dev test --quick")
+
+
+@pytest.fixture(scope="session")
+def world():
+    if os.getuid() != 0:
+        pytest.exit("the lab needs root: run it through ./dev test", returncode=4)
+    with world_module.World() as made:
+        _private_tun(made)
+        yield made
+
+
+def _private_tun(made):
+    """Debian gives everybody /dev/net/tun; a machine that does not must not change what the lab tests."""
+    if os.path.exists("/dev/net/tun"):
+        made.host.sh(f"mkdir {made.folder}/dev; mount -t tmpfs -o mode=755 dev {made.folder}/dev\n"
+                     f"mknod -m 666 {made.folder}/dev/tun c 10 200; mount --bind {made.folder}/dev/tun /dev/net/tun")
+
+
+@pytest.fixture(scope="session")
+def identity(request):
+    name = request.config.getoption("run_as")
+    entry = pwd.getpwnam(name)
+    return entry.pw_uid, entry.pw_gid
+
+
+@pytest.fixture(scope="session")
+def weir_binary(request, world):
+    """A copy that the ordinary user can read, wherever the checkout lives."""
+    source = pathlib.Path(request.config.getoption("weir"))
+    target = world.folder / "bin" / "weir"
+    target.parent.mkdir()
+    shutil.copy(source, target)
+    target.chmod(0o755)
+    return str(target)
+
+
+@pytest.fixture
+def lab(world, weir_binary, identity, request):
+    folder = world.folder / "runs" / f"{abs(hash(request.node.nodeid)) & 0xffffffff:08x}"
+    folder.mkdir(parents=True)
+    os.chown(folder, *identity)
+    world.reset()
+    yield lab_module.Lab(world, weir_binary, *identity, folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def ordinary(identity):
+    return identity[0] != 0

@@ -1,0 +1,115 @@
+#include "supervisor/audit_log.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+namespace weir::supervisor {
+namespace {
+
+class AuditLogTest : public testing::Test {
+ protected:
+  AuditLogTest() {
+    std::string pattern = testing::TempDir() + "/weir-audit-XXXXXX";
+    folder_ = ::mkdtemp(pattern.data());
+  }
+  ~AuditLogTest() override {
+    ::unlink(path().c_str());
+    ::rmdir(folder_.c_str());
+  }
+
+  std::string path() const { return folder_ + "/events.jsonl"; }
+
+  AuditLog open() {
+    auto log = AuditLog::open({.kind = EventsSink::Kind::file, .path = path()},
+                              {.sandbox = "w-1", .policy = "00", .generation = 1});
+    EXPECT_TRUE(log.has_value()) << log.error().what();
+    return std::move(*log);
+  }
+
+  std::vector<std::string> lines() const {
+    std::ifstream file(path());
+    std::vector<std::string> all;
+    for (std::string line; std::getline(file, line);) all.push_back(line);
+    return all;
+  }
+
+  static audit::Event refusal(const char* name, net::Port port) {
+    audit::Event event;
+    event.type = audit::EventType::flow_refuse;
+    event.proto = "tcp";
+    event.via = "tcp";
+    event.name = name;
+    event.dst = *net::IpAddress::parse("192.0.2.1");
+    event.port = port;
+    event.verdict = "refuse";
+    event.reason = "no-rule";
+    return event;
+  }
+
+  std::string folder_;
+};
+
+TEST_F(AuditLogTest, NumbersEventsWithoutGaps) {
+  AuditLog log = open();
+  for (net::Port port = 1; port <= 3; ++port) EXPECT_TRUE(log.record(refusal("a.example", port)));
+  const auto all = lines();
+  ASSERT_EQ(all.size(), 3u);
+  for (std::size_t i = 0; i < all.size(); ++i)
+    EXPECT_NE(all[i].find("\"seq\":" + std::to_string(i + 1) + ","), std::string::npos) << all[i];
+}
+
+TEST_F(AuditLogTest, RepeatsOfASecondBecomeOneEventWithACountAndNoDestinationIsLost) {
+  sys::Reactor reactor = *sys::Reactor::create();
+  AuditLog log = open();
+  log.attach(reactor);
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(log.record(refusal("a.example", 443)));
+  EXPECT_TRUE(log.record(refusal("b.example", 443)));
+  EXPECT_EQ(lines().size(), 2u);  // the first of each at once
+  log.flush_roll_ups();
+  const auto all = lines();
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_NE(all[2].find("\"count\":4"), std::string::npos) << all[2];
+  EXPECT_NE(all[2].find("a.example"), std::string::npos);
+  const auto refused = log.refused();
+  ASSERT_EQ(refused.size(), 2u);
+  EXPECT_EQ(refused[0].what, "a.example:443");
+  EXPECT_EQ(refused[0].times, 5u);
+}
+
+TEST_F(AuditLogTest, AFullFileFailsLeavesNoHalfLineAndUsesNoNumber) {
+  AuditLog log = open();
+  ASSERT_TRUE(log.record(refusal("a.example", 443)));
+  const std::size_t before = lines().front().size() + 1;
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
+  ::signal(SIGXFSZ, SIG_IGN);
+  // Room for half a line: the write comes back short.
+  rlimit tight = old;
+  tight.rlim_cur = before + 40;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tight), 0);
+  EXPECT_FALSE(log.record(refusal("b.example", 443)));
+  EXPECT_FALSE(log.healthy());
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+  EXPECT_EQ(lines().size(), 1u);
+  EXPECT_TRUE(log.record(refusal("c.example", 443)));
+  ASSERT_EQ(lines().size(), 2u);
+  EXPECT_NE(lines()[1].find("\"seq\":2,"), std::string::npos) << lines()[1];
+}
+
+TEST_F(AuditLogTest, AnUnwritableFileIsAnErrorWithARemedy) {
+  const auto log = AuditLog::open({.kind = EventsSink::Kind::file, .path = folder_ + "/none/events"},
+                                  {.sandbox = "w", .policy = "", .generation = 1});
+  ASSERT_FALSE(log.has_value());
+  EXPECT_NE(log.error().what().find(folder_ + "/none/events"), std::string::npos);
+  EXPECT_NE(log.error().remedy().find("--events"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace weir::supervisor
