@@ -8,6 +8,7 @@
 #include "policy/text/lint.h"
 #include "policy/text/sets.h"
 #include "policy/text/show.h"
+#include "sandbox/capture.h"
 
 namespace weir::cli {
 namespace {
@@ -28,8 +29,9 @@ struct Judge {
 
 Result<Judge> judge_of(const policy::CompileInput& input) {
   WEIR_TRY(policy::Compiled compiled, policy::compile_policy(input));
-  // The addresses that weir gives to sandboxes are the same in each, and no neighbour's.
-  WEIR_TRY(dial::LiveFacts live, dial::LiveFacts::open({}));
+  const auto inside = sandbox::CaptureAddresses::defaults();
+  std::vector<net::Cidr> sandboxes = {net::Cidr::of(inside.guest4, 30), net::Cidr::of(inside.guest6, 126)};
+  WEIR_TRY(dial::LiveFacts live, dial::LiveFacts::open(std::move(sandboxes)));
   WEIR_TRY(const policy::HostFacts* const facts, live.current());
   return Judge{.compiled = std::move(compiled), .facts = *facts};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "policy/text/policy_file.h"
+#include "policy/text/show.h"
 #include "sys/files.h"
 
 namespace weir::cli {
@@ -29,6 +30,18 @@ Result<> check_host_mode(policy::Mode mode, const CommandLine& line) {
   if (mode != policy::Mode::host && trusted) {
     return std::unexpected(
         Error("option --i-trust-this-code: says nothing without --net host").with_remedy("leave it out"));
+  }
+  return {};
+}
+
+// A limit that the policy sets and nothing enforces would be a promise that is not kept.
+Result<> check_limits(const policy::Compiled& compiled) {
+  const policy::Limits defaults = policy::Limits::defaults_of(compiled.mode);
+  for (std::size_t i = 0; i < policy::kLimitCount; ++i) {
+    const auto limit = static_cast<policy::Limit>(i);
+    if (compiled.source.limits[limit] == defaults[limit]) continue;
+    const std::string key(policy::limit_key(limit));
+    return not_yet("limits." + key, "take " + key + " out of the policy");
   }
   return {};
 }
@@ -77,7 +90,7 @@ Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& lin
     return not_yet("dns.upstream with tls://", "write the address without tls://");
   }
   if (!compiled.source.publishes.empty()) return not_yet("publish", "take [publish] out of the policy");
-  return {};
+  return check_limits(compiled);
 }
 
 }  // namespace weir::cli

@@ -76,7 +76,10 @@ std::string plan_text(const supervisor::RunOptions& options, std::string_view po
     out += row("timeout", duration_text(static_cast<std::uint64_t>(options.timeout->count())));
   }
   out += row("events", events_text(options.events));
-  for (const std::string& notice : options.start_notices) out += row("notice", notice);
+  for (const std::string& notice : options.start_notices) {
+    // The policy prints its own.
+    if (policy.find(notice) == std::string_view::npos) out += row("notice", notice);
+  }
   return out + row("network", options.policy_mode) + "\n" + std::string(policy);
 }
 

@@ -91,6 +91,7 @@ struct NameAnswered {
 struct NameRefused {
   std::optional<net::DomainName> name;
   std::uint16_t type = 0;
+  std::uint16_t rcode = 0;
   std::uint8_t reason = 0;
   std::uint8_t layer = 0;
   std::uint32_t entry = 0;
@@ -99,6 +100,7 @@ struct NameRefused {
   static void fields(Self& self, Visitor& visit) {
     visit(self.name);
     visit(self.type);
+    visit(self.rcode);
     visit(self.reason);
     visit(self.layer);
     visit(self.entry);

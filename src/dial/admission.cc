@@ -47,6 +47,8 @@ std::string rcode_text(std::uint16_t rcode) {
   switch (rcode) {
     case 0:
       return "NOERROR";
+    case 1:
+      return "FORMERR";
     case 2:
       return "SERVFAIL";
     case 3:
@@ -266,6 +268,7 @@ void Admission::on(const control::Learn& learn) {
     event.verdict = "refuse";
     event.reason = policy::name_of(last.reason);
     event.rule = rule_of(last.rule);
+    event.rcode = rcode_text(0);
     event.addresses = learn.addresses;
   }
   recorder_.record(std::move(event));
@@ -287,6 +290,7 @@ void Admission::on(const control::NameRefused& refused) {
   event.type = EventType::dns_refuse;
   if (refused.name) event.name = refused.name->text();
   event.query_type = query_type(refused.type);
+  event.rcode = rcode_text(refused.rcode);
   event.verdict = "refuse";
   event.reason = policy::name_of(refused.reason < policy::kReasonCount ? static_cast<policy::Reason>(refused.reason)
                                                                        : policy::Reason::malformed);

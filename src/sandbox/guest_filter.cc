@@ -164,8 +164,6 @@ constexpr long kAbsent[] = {__NR_io_uring_setup, __NR_io_uring_enter, __NR_io_ur
 
 Filter guest_filter() {
   Filter filter(Action::allow(), Action::fail_with(ENOSYS));
-  // Calls that are refused for some arguments come first: the kernel remembers (since 5.11) which numbers pass
-  // whatever their arguments and runs no filter for them, so the order matters only for these.
   refuse_set_id_files(filter);
   restrict_ioctl(filter);
   restrict_sockets(filter);

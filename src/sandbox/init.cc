@@ -59,6 +59,15 @@ void reset_signals() {
   for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
 }
 
+// A server inside may listen on port 80, as behind a capture: nobody else's port 80 is meant.
+Result<> free_low_ports() {
+  constexpr const char* kSetting = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+  WEIR_TRY(const sys::OwnedFd fd,
+           sys::checked_fd(::open(kSetting, O_WRONLY | O_CLOEXEC), std::string("cannot open ") + kSetting));
+  if (::write(fd.get(), "0", 1) != 1) return sys::errno_error(std::string("cannot write ") + kSetting);
+  return {};
+}
+
 class Init {
  public:
   Init(const InitPlan& plan, sys::Channel supervisor)
@@ -102,6 +111,9 @@ class Init {
     for (const PreparedShare& share : plan_.shares) {
       if (share.mount.valid()) kept.push_back(share.mount.get());
     }
+    for (const Tool& tool : plan_.tools) {
+      if (tool.mount.valid()) kept.push_back(tool.mount.get());
+    }
     return close_all_but(std::move(kept));
   }
 
@@ -116,7 +128,8 @@ class Init {
       case Network::host:
         return {};
       case Network::loopback:
-        return set_up_loopback();
+        WEIR_CHECK_OK(set_up_loopback());
+        return free_low_ports();
       case Network::captured:
         break;
     }

@@ -158,23 +158,6 @@ Result<> mount_proc() {
   return sys::attach_mount(settings, AT_FDCWD, "proc/sys");
 }
 
-Result<> mount_tool(const Tool& tool) {
-  if (tool.source.starts_with("/usr/")) return {};
-  WEIR_TRY(const sys::OwnedFd mount, sys::clone_mount(AT_FDCWD, tool.source, sys::Submounts::included, kReadOnly));
-  struct stat status{};
-  if (::fstat(mount.get(), &status) != 0) return sys::errno_error("cannot look at " + tool.source);
-  const auto kind = S_ISDIR(status.st_mode) ? MountPointKind::folder : MountPointKind::file;
-  WEIR_TRY(const sys::OwnedFd place, mount_point(tool.source, kind));
-  WEIR_CHECK_OK(sys::attach_mount(mount, place.get(), ""));
-  if (tool.link.empty()) return {};
-  // The name by which the user knows it, unless a folder that is shared already has it.
-  const std::size_t slash = tool.link.rfind('/');
-  WEIR_TRY(const sys::OwnedFd folder, mount_point(tool.link.substr(0, slash), MountPointKind::folder));
-  if (::symlinkat(tool.source.c_str(), folder.get(), tool.link.c_str() + slash + 1) != 0 && errno != EEXIST)
-    return sys::errno_error("cannot make the link " + tool.link);
-  return {};
-}
-
 // The host's root ends up on top of the new one at "/" and is let go of.
 Result<> change_root() {
   if (::syscall(SYS_pivot_root, ".", ".") != 0) return sys::errno_error("cannot change the root");
@@ -197,7 +180,7 @@ Result<> build_root(const RootPlan& plan) {
   WEIR_CHECK_OK(make_devices());
   WEIR_CHECK_OK(mount_proc());
   WEIR_CHECK_OK(mount_shares(plan.shares, user));
-  for (const Tool& tool : plan.tools) WEIR_CHECK_OK(mount_tool(tool));
+  WEIR_CHECK_OK(mount_tools(plan.tools));
   return change_root();
 }
 

@@ -61,7 +61,8 @@ Result<Sandbox> Sandbox::start(const Spec& spec) {
   WEIR_ASSERT(!spec.argv.empty());
   WEIR_CHECK_OK(check_standard_descriptors());
   WEIR_TRY(Identity identity, Identity::claim(spec.user));
-  WEIR_TRY(const std::vector<Tool> tools, resolve_tools(spec.tools));
+  WEIR_TRY(std::vector<Tool> tools, resolve_tools(spec.tools));
+  WEIR_CHECK_OK(prepare_tools(tools, identity));
   Placeholders placeholders;
   WEIR_TRY(const std::vector<PreparedShare> shares, prepare_shares(spec, identity, placeholders));
   WEIR_TRY(auto channels, sys::Channel::pair());

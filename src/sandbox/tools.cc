@@ -1,14 +1,19 @@
 #include "sandbox/tools.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <string_view>
 
+#include "sandbox/id_mapped.h"
+#include "sandbox/root_files.h"
 #include "sys/errno.h"
+#include "sys/mounts.h"
 
 namespace weir::sandbox {
 namespace {
@@ -25,7 +30,7 @@ Result<Tool> resolve_tool(const std::string& path) {
   if (::realpath(path.c_str(), real.data()) == nullptr) return sys::errno_error("option --tool: " + path);
   struct stat status{};
   if (::stat(real.data(), &status) != 0) return sys::errno_error("option --tool: " + path);
-  Tool tool{.source = real.data(), .link = {}, .folder = {}};
+  Tool tool{.source = real.data(), .link = {}, .folder = {}, .mount = {}};
   if (tool.source != path) tool.link = path;
   if (S_ISREG(status.st_mode)) {
     if ((status.st_mode & 0111) == 0) return fail("option --tool: " + path + " is not executable");
@@ -36,6 +41,42 @@ Result<Tool> resolve_tool(const std::string& path) {
   const std::string bin = path + "/bin";
   tool.folder = ::stat(bin.c_str(), &status) == 0 && S_ISDIR(status.st_mode) ? bin : path;
   return tool;
+}
+
+// All of the host's /usr is.
+bool is_there_anyway(const Tool& tool) {
+  return tool.source.starts_with("/usr/");
+}
+
+Result<sys::OwnedFd> take(const Tool& tool) {
+  constexpr std::uint64_t kReadOnly = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  return sys::clone_mount(AT_FDCWD, tool.source, sys::Submounts::included, kReadOnly);
+}
+
+Result<struct stat> look_at(const sys::OwnedFd& mount, const std::string& path) {
+  struct stat status{};
+  if (::fstat(mount.get(), &status) != 0) return sys::errno_error("cannot look at " + path);
+  return status;
+}
+
+Result<> mount_tool(const Tool& tool) {
+  if (is_there_anyway(tool)) return {};
+  sys::OwnedFd own;
+  if (!tool.mount.valid()) {
+    WEIR_TRY(own, take(tool));
+  }
+  const sys::OwnedFd& mount = tool.mount.valid() ? tool.mount : own;
+  WEIR_TRY(const struct stat status, look_at(mount, tool.source));
+  const auto kind = S_ISDIR(status.st_mode) ? MountPointKind::folder : MountPointKind::file;
+  WEIR_TRY(const sys::OwnedFd place, mount_point(tool.source, kind));
+  WEIR_CHECK_OK(sys::attach_mount(mount, place.get(), ""));
+  if (tool.link.empty()) return {};
+  // The name by which the user knows it, unless a folder that is shared already has it.
+  const std::size_t slash = tool.link.rfind('/');
+  WEIR_TRY(const sys::OwnedFd folder, mount_point(tool.link.substr(0, slash), MountPointKind::folder));
+  if (::symlinkat(tool.source.c_str(), folder.get(), tool.link.c_str() + slash + 1) != 0 && errno != EEXIST)
+    return sys::errno_error("cannot make the link " + tool.link);
+  return {};
 }
 
 std::string search_path(std::string_view given, const std::vector<Tool>& tools) {
@@ -54,6 +95,22 @@ Result<std::vector<Tool>> resolve_tools(const std::vector<std::string>& paths) {
     tools.push_back(std::move(tool));
   }
   return tools;
+}
+
+Result<> prepare_tools(std::vector<Tool>& tools, const Identity& identity) {
+  if (identity.kind() == Identity::Kind::own_id) return {};
+  for (Tool& tool : tools) {
+    if (is_there_anyway(tool)) continue;
+    WEIR_TRY(tool.mount, take(tool));
+    WEIR_TRY(const struct stat status, look_at(tool.mount, tool.source));
+    WEIR_CHECK_OK(map_owner(tool.mount, status.st_uid, status.st_gid, identity, tool.source));
+  }
+  return {};
+}
+
+Result<> mount_tools(const std::vector<Tool>& tools) {
+  for (const Tool& tool : tools) WEIR_CHECK_OK(in_context(mount_tool(tool), "option --tool"));
+  return {};
 }
 
 std::vector<std::string> command_environment(const Spec& spec, const std::vector<Tool>& tools) {

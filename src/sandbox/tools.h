@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "sandbox/identity.h"
 #include "sandbox/spec.h"
+#include "sys/owned_fd.h"
 
 namespace weir::sandbox {
 
@@ -17,10 +19,18 @@ struct Tool {
   std::string source;  // links resolved
   std::string link;    // the path the user named, when that is a link to `source`; else empty
   std::string folder;  // goes onto PATH
+  sys::OwnedFd mount;  // taken by the supervisor (root); empty: init takes it by its path
 };
 
 // A program's file, or a folder of programs (its bin/ if it has one). Names what is wrong with a path.
 Result<std::vector<Tool>> resolve_tools(const std::vector<std::string>& paths);
+
+// In the supervisor, before the clone: as root the tools are taken as mounts on which their owner is the sandbox's
+// user, as shares are.
+Result<> prepare_tools(std::vector<Tool>& tools, const Identity& identity);
+
+// In init, with the current folder at the new root and the host's root still "/".
+Result<> mount_tools(const std::vector<Tool>& tools);
 
 // The environment of the command: as given, with the tools' folders in front of PATH and weir's own programs behind it.
 // "NAME=VALUE" each.

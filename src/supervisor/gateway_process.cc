@@ -78,6 +78,13 @@ void enter_empty_root() {
 }
 #endif
 
+// EINVAL tells where the kernel's capabilities end.
+void drop_capability_bounds() {
+  for (unsigned long capability = 0; ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; ++capability) {
+  }
+  require(errno == EINVAL, "drop the bounding set");
+}
+
 [[noreturn]] void become_gateway(const Plan& plan) {
   constexpr int kProgram = kGatewayPolicy + 1;
   place_descriptors(plan);
@@ -88,6 +95,7 @@ void enter_empty_root() {
   // A sanitized program is dynamically linked and would not find its loader in an empty root.
   enter_empty_root();
 #endif
+  drop_capability_bounds();
   require(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
   // Ignored signals are inherited through exec, masks too: start from the defaults.
   sigset_t none;

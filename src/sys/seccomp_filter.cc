@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <iterator>
 
 #include "sys/errno.h"
 
@@ -56,18 +57,15 @@ SeccompFilter::Action SeccompFilter::Action::fail_with(int code) {
 
 SeccompFilter::SeccompFilter(Action otherwise, Action foreign_abi) : otherwise_(otherwise), foreign_abi_(foreign_abi) {}
 
-// load number; if other: skip the rule; per condition and word: load, mask, compare, or skip to the next rule.
+// Per condition and word: load, mask, compare, or skip to the next rule.
 void SeccompFilter::add(long number, Action action, std::initializer_list<Condition> conditions) {
-  std::vector<sock_filter> rule;
-  // Each test is masked-load (2), compare (1) per word; how far "no" jumps is patched below.
+  Program rule;
+  // How far "no" jumps is patched below, when the length of the rule is known.
   struct Exit {
     std::size_t at;
-    bool when_true;
+    enum class When : std::uint8_t { equal, not_equal } when;
   };
   std::vector<Exit> exits;
-  rule.push_back(load(offsetof(seccomp_data, nr)));
-  exits.push_back({rule.size(), false});
-  rule.push_back(jump(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(number), 0, 0));
   for (const Condition& condition : conditions) {
     const bool negated = condition.test == Condition::Test::not_equal;
     const auto low_mask = static_cast<std::uint32_t>(condition.mask);
@@ -75,34 +73,58 @@ void SeccompFilter::add(long number, Action action, std::initializer_list<Condit
     rule.push_back(load(low_word(condition.argument)));
     rule.push_back(statement(BPF_ALU | BPF_AND | BPF_K, low_mask));
     // Negated: the low word differing is enough, so "not equal" jumps past the high word's test (3 instructions).
-    if (!negated) exits.push_back({rule.size(), false});
+    if (!negated) exits.push_back({rule.size(), Exit::When::not_equal});
     rule.push_back(jump(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(condition.value), 0, negated ? 3 : 0));
     rule.push_back(load(low_word(condition.argument) + 4));
     rule.push_back(statement(BPF_ALU | BPF_AND | BPF_K, high_mask));
-    exits.push_back({rule.size(), negated});
+    exits.push_back({rule.size(), negated ? Exit::When::equal : Exit::When::not_equal});
     rule.push_back(jump(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(condition.value >> 32), 0, 0));
   }
   rule.push_back(statement(BPF_RET | BPF_K, action.value));
   for (const Exit& exit : exits) {
     const auto distance = static_cast<std::uint8_t>(rule.size() - exit.at - 1);
-    (exit.when_true ? rule[exit.at].jt : rule[exit.at].jf) = distance;
+    (exit.when == Exit::When::equal ? rule[exit.at].jt : rule[exit.at].jf) = distance;
   }
-  rules_.insert(rules_.end(), rule.begin(), rule.end());
+  Program& rules = rules_[static_cast<std::uint32_t>(number)];
+  rules.insert(rules.end(), rule.begin(), rule.end());
+}
+
+// With the number in the accumulator.
+SeccompFilter::Program SeccompFilter::search(Rules::const_iterator begin, Rules::const_iterator end) const {
+  const sock_filter otherwise = statement(BPF_RET | BPF_K, otherwise_.value);
+  if (begin == end) return {otherwise};
+  const auto count = std::distance(begin, end);
+  Program all;
+  if (count == 1) {
+    all = {jump(BPF_JMP | BPF_JEQ | BPF_K, begin->first, 1, 0), otherwise};
+    all.insert(all.end(), begin->second.begin(), begin->second.end());
+    all.push_back(otherwise);
+    return all;
+  }
+  const auto middle = std::next(begin, count / 2);
+  const Program below = search(begin, middle);
+  const Program above = search(middle, end);
+  // A conditional jump reaches 255 instructions, an unconditional one all of them.
+  all = {jump(BPF_JMP | BPF_JGE | BPF_K, middle->first, 0, 1),
+         statement(BPF_JMP | BPF_JA, static_cast<std::uint32_t>(below.size()))};
+  all.insert(all.end(), below.begin(), below.end());
+  all.insert(all.end(), above.begin(), above.end());
+  return all;
 }
 
 std::vector<sock_filter> SeccompFilter::program() const {
-  std::vector<sock_filter> all = {
+  Program all = {
       load(offsetof(seccomp_data, arch)),
       jump(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0),
       statement(BPF_RET | BPF_K, foreign_abi_.value),
-#if defined(__x86_64__)
       load(offsetof(seccomp_data, nr)),
+#if defined(__x86_64__)
       jump(BPF_JMP | BPF_JSET | BPF_K, kX32Bit, 0, 1),
       statement(BPF_RET | BPF_K, foreign_abi_.value),
 #endif
   };
-  all.insert(all.end(), rules_.begin(), rules_.end());
-  all.push_back(statement(BPF_RET | BPF_K, otherwise_.value));
+  const Program rules = search(rules_.begin(), rules_.end());
+  all.insert(all.end(), rules.begin(), rules.end());
   return all;
 }
 

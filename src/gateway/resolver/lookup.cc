@@ -69,6 +69,8 @@ void Lookup::send_question() {
   std::array<std::uint8_t, 34> random{};
   WEIR_ASSERT(::getrandom(random.data(), random.size(), 0) == static_cast<ssize_t>(random.size()));
   const auto id = static_cast<std::uint16_t>((random[32] << 8) | random[33]);
+  // Over TCP nobody can forge an answer from afar, and servers that fold case must be understood there.
+  if (tcp_) random.fill(0);
   sent_ = dns::make_upstream_query(name_, asked_.type, id, std::span<const std::uint8_t, 32>(random.data(), 32));
   std::array<std::uint8_t, 2 + dns::kMinUdpSize> buffer{};
   const Bytes query = dns::write_query(sent_, MutableBytes(buffer).subspan(2));

@@ -26,9 +26,24 @@ Outcome negative(dns::Rcode rcode) {
   return outcome;
 }
 
+dns::Rcode rcode_of(policy::NameAnswer answer) {
+  return answer == policy::NameAnswer::nxdomain ? dns::Rcode::name_error : dns::Rcode::no_error;
+}
+
+// A question without a host name in it: none travels to the supervisor.
+control::NameRefused malformed_record(dns::Type type, dns::Rcode rcode) {
+  return {.name = {},
+          .type = type,
+          .rcode = static_cast<std::uint16_t>(rcode),
+          .reason = static_cast<std::uint8_t>(policy::Reason::malformed),
+          .layer = 0,
+          .entry = 0};
+}
+
 control::NameRefused refusal_record(const net::DomainName& name, dns::Type type, const policy::NameVerdict& verdict) {
   return {.name = name,
           .type = type,
+          .rcode = static_cast<std::uint16_t>(rcode_of(verdict.answer)),
           .reason = static_cast<std::uint8_t>(verdict.reason),
           .layer = static_cast<std::uint8_t>(verdict.rule.layer),
           .entry = verdict.rule.index};
@@ -67,8 +82,7 @@ void Resolver::serve(Bytes message, dns::Carrier carrier, std::function<void(Byt
   if (!query) {
     const Bytes response = dns::build_error(query.error(), small);
     if (response.empty()) return;
-    link_.send(control::NameRefused{
-        .name = {}, .type = 0, .reason = static_cast<std::uint8_t>(policy::Reason::malformed), .layer = 0, .entry = 0});
+    link_.send(malformed_record(0, dns::Rcode::format_error));
     return send(response);
   }
   const auto respond = [query = *query, carrier, send = std::move(send)](const Outcome& outcome) {
@@ -83,11 +97,7 @@ void Resolver::serve(Bytes message, dns::Carrier carrier, std::function<void(Byt
     send(dns::build_response(query, answer, carrier, buffer));
   };
   if (!query->host) {
-    link_.send(control::NameRefused{.name = {},
-                                    .type = query->type,
-                                    .reason = static_cast<std::uint8_t>(policy::Reason::malformed),
-                                    .layer = 0,
-                                    .entry = 0});
+    link_.send(malformed_record(query->type, dns::Rcode::name_error));
     Outcome refused = negative(dns::Rcode::name_error);
     refused.refused = true;
     return respond(refused);
@@ -119,8 +129,7 @@ void Resolver::ask(const net::DomainName& name, dns::Type type, Reply reply) {
 void Resolver::refuse(const net::DomainName& name, dns::Type type, const policy::NameVerdict& verdict,
                       const Reply& reply) {
   link_.send(refusal_record(name, type, verdict));
-  Outcome outcome =
-      negative(verdict.answer == policy::NameAnswer::nxdomain ? dns::Rcode::name_error : dns::Rcode::no_error);
+  Outcome outcome = negative(rcode_of(verdict.answer));
   outcome.refused = true;
   reply(outcome);
 }

@@ -228,14 +228,14 @@ void Relay::pass_end(Direction& direction) {
 
 // False when the relay is over. Afterwards either the gate is gone, or it waits for bytes, an answer or the sink.
 bool Relay::run_gate() {
-  while (gate_ != nullptr && up_.pending.empty()) {
+  while (gate_ != nullptr) {
+    if (!flush(up_)) {
+      if (error_ != 0) finish(error_);
+      return error_ == 0;
+    }
     if (guest_.readable && !up_.source_ended && held_.size() < kMaxHeld && !receive_held()) return false;
     const std::size_t before = held_.size();
     if (!apply(up_.source_ended ? gate_->judge_end(held_) : gate_->judge(held_))) return false;
-    if (!flush(up_) && error_ != 0) {
-      finish(error_);
-      return false;
-    }
     const bool passed = held_.size() < before;
     if (!passed && (!guest_.readable || up_.source_ended || held_.size() >= kMaxHeld)) break;
   }

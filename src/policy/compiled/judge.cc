@@ -21,6 +21,7 @@ struct FirstMatches {
   std::uint32_t allow = kNone;
   bool allow_by_name = false;
   bool allow_by_class = false;
+  std::uint32_t exact_name_allow = kNone;  // not by a wildcard
   // Of address targets alone: is the address opened on its own?
   std::uint32_t address_deny = kNone;
   std::uint32_t opening = kNone;
@@ -97,6 +98,10 @@ class Matcher {
     layer_.for_name(candidate.name->text(), [this](const Posting& posting) {
       if (holds(posting)) note(posting, By::name, false);
     });
+    layer_.for_exact_name(candidate.name->text(), [this](const Posting& posting) {
+      if (posting.action != Action::allow || !holds(posting)) return;
+      matches_.exact_name_allow = std::min(matches_.exact_name_allow, posting.entry);
+    });
     for (const net::DomainName& alias : candidate.aliases) {
       layer_.for_name(alias.text(), [this](const Posting& posting) {
         if (posting.action == Action::deny && holds(posting)) note(posting, By::name, false);
@@ -140,7 +145,8 @@ constexpr unsigned kProgressDefault = 4;
 constexpr unsigned kProgressFloor = 5;
 constexpr unsigned kProgressPerLayer = 8;
 
-// host.weir.internal is the one name that opens an address by itself, and it leads to the loopback of the host only.
+// host.weir.internal is the one name that opens an address by itself: written out, and for the loopback of the host
+// only.
 bool is_host_service(const Question& question, const Place& place) {
   return question.candidate != nullptr && question.candidate->name->text() == kHostService &&
          place.standing.classes.has(AddressClass::loopback);
@@ -164,7 +170,7 @@ Outcome judge_layer(const LayerView& layer, const HostFacts& facts, const Place&
     return refused(layer, default_reason(layer.mode(), place), RuleRef::kNoEntry, kProgressDefault);
   }
   const bool soft = !place.standing.is_public() && layer.mode() != Mode::open;
-  const bool by_alias = matched && matches.allow_by_name && is_host_service(question, place);
+  const bool by_alias = matches.exact_name_allow < matches.deny && is_host_service(question, place);
   if (soft && !matches.opened() && !by_alias) {
     const Reason reason = matches.allow_by_name ? Reason::rebind : Reason::floor;
     return refused(layer, reason, matched ? matches.allow : RuleRef::kNoEntry, kProgressFloor);
@@ -243,7 +249,9 @@ Outcome judge_candidate(const Image& image, const HostFacts& facts, const Destin
                         const Question& question) {
   if (question.candidate != nullptr && is_own_name(question.candidate->name->text()) &&
       !is_host_service(question, destination.outer)) {
-    return {};  // weir's own names lead nowhere else, whoever says so
+    Outcome nowhere;  // weir's own names lead nowhere else, whoever says so
+    nowhere.progress = 1;
+    return nowhere;
   }
   Outcome outcome = judge_place(image, facts, destination.outer, question);
   if (outcome.allowed && destination.inner) {

@@ -72,6 +72,11 @@ class LayerView {
     for_key(name, format::kExact, visit);
     for_ancestors(name, visit);
   }
+  // Only the postings that name exactly this.
+  template <class Visit>
+  void for_exact_name(std::string_view name, Visit visit) const {
+    for_key(name, format::kExact, visit);
+  }
   // Only the `below` postings of the name itself and of its ancestors: what holds for everything below it.
   template <class Visit>
   void for_all_below(std::string_view name, Visit visit) const {

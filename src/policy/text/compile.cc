@@ -252,7 +252,8 @@ class PolicyCompiler {
 Result<> PolicyCompiler::add_floor() {
   if (!input_.floor) return {};
   WEIR_TRY(const PolicyText text, read_text(input_.floor, FileKind::floor));
-  LayerCompiler compiler(Layer::floor, text, PolicyFlags{}, out_);
+  const PolicyFlags no_flags;  // the compiler keeps a reference
+  LayerCompiler compiler(Layer::floor, text, no_flags, out_);
   WEIR_TRY(LayerSource source, compiler.run({}));
   out_.source.layers.push_back(std::move(source));
   out_.source.self_addresses = text.self_addresses;

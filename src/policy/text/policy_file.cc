@@ -1,11 +1,21 @@
 // The only file that knows the TOML library.
 #include "policy/text/policy_file.h"
 
+namespace weir::policy {
+// Thrown where the TOML library met what it asserts cannot be.
+struct TomlSurprise {};
+}  // namespace weir::policy
+
+// The library (3.3.0) asserts things that hostile text can break, such as "[\f", and in builds with NDEBUG it tells the
+// compiler to assume them. Here they are checked in every build, and thrown.
+#undef NDEBUG
+#define TOML_ASSERT(condition) ((condition) ? static_cast<void>(0) : throw ::weir::policy::TomlSurprise())
 #define TOML_HEADER_ONLY 1
 #define TOML_ENABLE_FORMATTERS 0
 #define TOML_EXCEPTIONS 1
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "base/quantity.h"
@@ -278,11 +288,35 @@ Result<PolicyText> FileParser::run(const toml::table& root) {
   return std::move(policy_);
 }
 
+bool surprises(std::string_view text) {
+  try {
+    static_cast<void>(toml::parse(text));
+  } catch (const toml::parse_error&) {
+    return false;
+  } catch (const TomlSurprise&) {
+    return true;
+  }
+  return false;
+}
+
+// The parser reads front to back, so the first line with which the text surprises it is the one at fault.
+std::uint32_t surprising_line(std::string_view text) {
+  std::vector<std::size_t> ends;
+  for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n', end + 1)) {
+    ends.push_back(end + 1);
+  }
+  const auto found =
+      std::ranges::partition_point(ends, [&](std::size_t end) { return !surprises(text.substr(0, end)); });
+  return static_cast<std::uint32_t>(found - ends.begin()) + 1;
+}
+
 Result<toml::table> parse_toml(std::string_view text, std::string_view file) {
   try {
     return toml::parse(text);
   } catch (const toml::parse_error& error) {
     return fail(place_text(file, position_of(error.source())) + std::string(error.description()));
+  } catch (const TomlSurprise&) {
+    return fail(place_text(file, {.line = surprising_line(text), .column = 1}) + "this line is no TOML");
   }
 }
 

@@ -207,8 +207,7 @@ TargetResult<ParsedTarget> TargetParser::parse_bracketed(std::string_view rest) 
   std::string_view after = rest.substr(close + 1);
   if (after.empty()) return parse_address(inner, {});
   if (after.front() != ':') {
-    return fail_at(offset_of(after), "after the bracket only :PORTS may follow",
-                   "write [" + std::string(inner) + "]:443");
+    return fail_at(offset_of(after), "after the bracket only :PORTS may follow", "write [2001:db8::1]:443");
   }
   after.remove_prefix(1);
   auto ports = parse_ports(after);
@@ -279,6 +278,8 @@ TargetResult<ParsedTarget> TargetParser::parse_name(std::string_view word, std::
   }
   const auto canonical = parse_host_name(name);
   if (!canonical) return fail_at(offset_of(name), canonical.error().what(), canonical.error().remedy());
+  // Lists would take it for the ports of the target before it.
+  if (is_port_piece(canonical->text())) return fail_at(offset_of(name), "a number alone is never a destination");
   target.name = canonical->text();
   return finish_name(word, std::move(target));
 }
@@ -312,7 +313,6 @@ TargetResult<ParsedTarget> TargetParser::run() {
     return fail_at(offset_of(rest) + slash, "a target names a host, not a path",
                    "write " + std::string(word.substr(0, slash)));
   }
-  if (is_port_piece(word)) return fail_at(offset_of(word), "a number alone is never a destination");
   return parse_name(word, std::move(ports));
 }
 

@@ -140,8 +140,9 @@ Result<Publish> parse_publish(std::string_view text, net::Protocol protocol) {
   if (const std::size_t colon = host.rfind(':'); colon != std::string_view::npos) {
     std::string_view bind = host.substr(0, colon);
     host = host.substr(colon + 1);
-    if (bind.starts_with('[') != bind.ends_with(']') || bind.empty()) return malformed();
-    if (bind.starts_with('[')) bind = bind.substr(1, bind.size() - 2);
+    const bool brackets = bind.starts_with('[');
+    if (brackets != bind.ends_with(']') || brackets != (bind.find(':') != std::string_view::npos)) return malformed();
+    if (brackets) bind = bind.substr(1, bind.size() - 2);
     WEIR_TRY(publish.bind, net::IpAddress::parse(bind));
   }
   if (host == "0") return publish;

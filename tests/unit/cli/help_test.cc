@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "cli/parser.h"
+#include "policy/text/mode.h"
 
 namespace weir::cli {
 namespace {
@@ -95,6 +96,15 @@ TEST(Help, MentionsEveryOptionOfTheCommandAndNoOther) {
       EXPECT_EQ(listed, (option.commands & only(command.id)) != 0) << command.name << " " << option.name;
     }
     for (const Example& example : command.examples) EXPECT_THAT(help, HasSubstr(std::string(example.command)));
+  }
+}
+
+TEST(Help, NamesEveryModeInEverySpelling) {
+  const std::string help = " " + std::string(spec_of(OptionId::network).help);
+  for (std::string_view word : policy::mode_words()) {
+    const bool named = help.find(" " + std::string(word)) != std::string::npos ||
+                       help.find("(" + std::string(word)) != std::string::npos;
+    EXPECT_TRUE(named) << word;
   }
 }
 

@@ -184,6 +184,36 @@ TEST_F(RelayTest, AHeldFlowSendsNothingUpUntilTheGateOpens) {
   run_until([&] { return (got += read_available(server_.get())) == "hello"; });
 }
 
+// Lets everything pass, a piece at a time, and never goes away: what HTTP does.
+class PassingGate : public Gate {
+ public:
+  Step judge(Bytes held) override {
+    return {.decision = held.empty() ? Decision::need_more : Decision::pass, .count = held.size()};
+  }
+  Step judge_end(Bytes held) override { return held.empty() ? Step{.decision = Decision::open} : judge(held); }
+  void on_answer(const control::FlightAnswer&) override {}
+};
+
+TEST_F(RelayTest, AGateThatStaysPassesMoreThanTheSinkTakesAtOnce) {
+  start(std::make_unique<PassingGate>());
+  constexpr std::size_t kTotal = 8 << 20;
+  const std::vector<char> chunk(1 << 20, 'x');
+  std::size_t sent = 0;
+  std::size_t received = 0;
+  run_until([&] {
+    if (sent < kTotal) {
+      const ssize_t count = ::send(guest_.get(), chunk.data(), std::min(chunk.size(), kTotal - sent), MSG_DONTWAIT);
+      if (count > 0) sent += static_cast<std::size_t>(count);
+      if (sent == kTotal) ::shutdown(guest_.get(), SHUT_WR);
+    }
+    // The reader starts late, so that the sink fills up first.
+    if (sent > (4 << 20) || received > 0) received += read_available(server_.get()).size();
+    return received == kTotal;
+  });
+  char byte = 0;
+  run_until([&] { return ::recv(server_.get(), &byte, 1, MSG_DONTWAIT) == 0; });
+}
+
 TEST_F(RelayTest, ARefusedFlightResetsBothAndSendsNothing) {
   start(std::make_unique<ScriptedGate>("hello"));
   ASSERT_EQ(::send(guest_.get(), "HELLO", 5, 0), 5);

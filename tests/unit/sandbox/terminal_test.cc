@@ -1,0 +1,164 @@
+// A terminal of its own (-t), and the caller's.
+#include "sandbox/terminal.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox_runner.h"
+
+namespace weir::sandbox::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+// The caller's side: what a person sees is read from `master`.
+struct CallersTerminal {
+  CallersTerminal() {
+    int outer = -1;
+    int inner = -1;
+    const winsize size{.ws_row = 33, .ws_col = 77, .ws_xpixel = 0, .ws_ypixel = 0};
+    if (::openpty(&outer, &inner, nullptr, nullptr, &size) != 0) std::abort();
+    master = sys::OwnedFd(outer);
+    slave = sys::OwnedFd(inner);
+  }
+  tcflag_t local_modes() const {
+    termios modes{};
+    ::tcgetattr(slave.get(), &modes);
+    return modes.c_lflag;
+  }
+  std::string read_until(const std::string& text) const {
+    std::string seen;
+    while (seen.find(text) == std::string::npos) {
+      pollfd waiting{.fd = master.get(), .events = POLLIN, .revents = 0};
+      if (::poll(&waiting, 1, 10'000) != 1) return seen + " (nothing more)";
+      std::array<char, 1024> buffer;
+      const ssize_t got = ::read(master.get(), buffer.data(), buffer.size());
+      if (got <= 0) return seen + " (end)";
+      seen.append(buffer.data(), static_cast<std::size_t>(got));
+    }
+    return seen;
+  }
+  void type(const std::string& text) const {
+    if (::write(master.get(), text.data(), text.size()) < 0) std::abort();
+  }
+  sys::OwnedFd master;
+  sys::OwnedFd slave;
+};
+
+// A supervisor like the one of `weir run -t`, on the caller's terminal.
+int supervise(const Spec& spec, const CallersTerminal& caller) {
+  for (const int fd : {0, 1, 2}) ::dup2(caller.slave.get(), fd);
+  auto keeper = TerminalKeeper::keep(0, TerminalKeeper::Mode::raw);
+  auto reactor = sys::Reactor::create();
+  auto sandbox = Sandbox::start(spec);
+  if (!keeper || !reactor || !sandbox) return 125;
+  auto pump = TerminalPump::start(*reactor, sandbox->terminal(), 0, 1);
+  if (!pump) return 125;
+  int code = 125;
+  sys::CallbackHandler handler([&](std::uint32_t) {
+    const auto event = sandbox->on_control_readable();
+    if (event && !event->has_value()) return;
+    if (event) code = WEXITSTATUS((*event)->status);
+    reactor->stop();
+  });
+  if (!reactor->watch(sandbox->control_fd(), EPOLLIN, handler) || !reactor->run()) return 125;
+  reactor->forget(sandbox->control_fd());
+  sandbox->kill();
+  (*pump)->drain();
+  return code;
+}
+
+Spec on_terminal(const std::string& script) {
+  Spec spec = shell(script);
+  spec.terminal = true;
+  return spec;
+}
+
+class TerminalTest : public ::testing::TestWithParam<As> {
+ protected:
+  void SetUp() override {
+    if (!can_be(GetParam())) GTEST_SKIP() << "needs root";
+  }
+  int end_of(pid_t supervisor) {
+    int status = 0;
+    ::waitpid(supervisor, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  }
+  CallersTerminal caller_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Users, TerminalTest, ::testing::Values(As::root, As::ordinary),
+                         [](const auto& info) { return info.param == As::root ? "Root" : "Ordinary"; });
+
+TEST_P(TerminalTest, IsTheSandboxsOwnAndHasTheCallersSize) {
+  const pid_t supervisor = fork_as(GetParam(), [&] {
+    return supervise(on_terminal("tty; stty size; read line; echo got $line; tty < /dev/tty; exit 6"), caller_);
+  });
+  EXPECT_THAT(caller_.read_until("33 77"), HasSubstr("/dev/pts/0\r\n33 77"));
+  caller_.type("hello\r");
+  EXPECT_THAT(caller_.read_until("/dev/tty"), HasSubstr("got hello"));
+  EXPECT_EQ(end_of(supervisor), 6);
+  EXPECT_NE(caller_.local_modes() & ICANON, 0u);
+}
+
+TEST_P(TerminalTest, InterruptsAreTypedInside) {
+  const pid_t supervisor = fork_as(GetParam(), [&] {
+    return supervise(on_terminal("trap 'exit 9' INT; echo ready; while :; do sleep 0.02; done"), caller_);
+  });
+  caller_.read_until("ready");
+  EXPECT_EQ(caller_.local_modes() & (ICANON | ISIG | ECHO), 0u);  // raw: ^C is a byte here
+  caller_.type("\x03");
+  EXPECT_EQ(end_of(supervisor), 9);
+}
+
+TEST_P(TerminalTest, LastOutputIsNotLost) {
+  const pid_t supervisor =
+      fork_as(GetParam(), [&] { return supervise(on_terminal("seq 1 2000; echo the-end"), caller_); });
+  EXPECT_THAT(caller_.read_until("the-end"), HasSubstr("1999\r\n2000\r\nthe-end"));
+  EXPECT_EQ(end_of(supervisor), 0);
+}
+
+TEST_P(TerminalTest, IsSaneAfterTheSupervisorWasKilled) {
+  const pid_t supervisor =
+      fork_as(GetParam(), [&] { return supervise(on_terminal("echo ready; sleep 600"), caller_); });
+  caller_.read_until("ready");
+  ASSERT_EQ(caller_.local_modes() & ICANON, 0u);
+  ::kill(supervisor, SIGKILL);
+  EXPECT_EQ(end_of(supervisor), 1000 + SIGKILL);
+  // The guard has the terminal open: when it has done its work, the last other end closes.
+  const int slave = caller_.slave.get();
+  termios modes{};
+  for (int i = 0; i < 1000 && (caller_.local_modes() & ICANON) == 0; ++i) ::poll(nullptr, 0, 10);
+  ASSERT_EQ(::tcgetattr(slave, &modes), 0);
+  EXPECT_NE(modes.c_lflag & (ICANON | ECHO), 0u);
+}
+
+TEST(TerminalKeeper, KeepsNothingThatIsNoTerminal) {
+  const sys::OwnedFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  const auto keeper = TerminalKeeper::keep(null.get(), TerminalKeeper::Mode::raw);
+  ASSERT_TRUE(keeper);
+  EXPECT_FALSE(keeper->has_value());
+}
+
+TEST(TerminalKeeper, UndoesWhatTheCommandSet) {
+  const CallersTerminal caller;
+  {
+    const auto keeper = TerminalKeeper::keep(caller.slave.get(), TerminalKeeper::Mode::as_is);
+    ASSERT_TRUE(keeper && keeper->has_value());
+    termios modes{};
+    ASSERT_EQ(::tcgetattr(caller.slave.get(), &modes), 0);
+    modes.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    ASSERT_EQ(::tcsetattr(caller.slave.get(), TCSANOW, &modes), 0);
+    ASSERT_EQ(caller.local_modes() & ECHO, 0u);
+  }
+  EXPECT_NE(caller.local_modes() & ECHO, 0u);
+}
+
+}  // namespace
+}  // namespace weir::sandbox::testing
