@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -14,8 +15,7 @@ namespace weir::gateway {
 namespace {
 
 constexpr std::uint64_t kUnclaimedMs = 2000;  // the client gave up, or accept would have returned
-constexpr std::uint64_t kIdleMs = 3'600'000;  // policy.md section 7, idle_timeout TCP
-constexpr std::uint64_t kSweepMs = 30'000;
+constexpr std::uint64_t kLongestSweepMs = 30'000;
 constexpr int kAcceptsPerRound = 64;
 constexpr std::size_t kMaxSyn = 40 + 60;  // an IPv6 header and the longest TCP header
 constexpr auto kReasonProtocol = static_cast<std::uint8_t>(policy::Reason::protocol);
@@ -51,18 +51,20 @@ std::size_t FourTupleHash::operator()(const FourTuple& tuple) const noexcept {
   return hash(tuple.destination.address) ^ (hash(tuple.guest.address) * 31) ^ (ports * 0x9e3779b97f4a7c15ull);
 }
 
-FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener)
+FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener,
+                     std::uint64_t idle_timeout_ms)
     : reactor_(reactor),
       link_(link),
       tun_(tun),
       resolver_(resolver),
       listener_(std::move(listener)),
+      idle_timeout_ms_(idle_timeout_ms),
       context_{.reactor = reactor, .pipes = {}} {}
 
 FlowTable::~FlowTable() = default;
 
 Result<> FlowTable::start() {
-  reactor_.at(reactor_.now_ms() + kSweepMs, [this] { sweep_idle(); });
+  reactor_.at(reactor_.now_ms() + sweep_interval(), [this] { sweep_idle(); });
   return reactor_.watch(listener_.get(), EPOLLIN, *this);
 }
 
@@ -243,13 +245,18 @@ void FlowTable::drain(std::function<void()> on_drained) {
   if (live_.empty()) on_drained_();
 }
 
+// A short timeout is noticed with a tenth of it to spare.
+std::uint64_t FlowTable::sweep_interval() const {
+  return std::clamp<std::uint64_t>(idle_timeout_ms_ / 10, 10, kLongestSweepMs);
+}
+
 void FlowTable::sweep_idle() {
   std::vector<Relay*> idle;
   for (const auto& [flow, live] : live_) {
-    if (reactor_.now_ms() - live.relay->last_activity_ms() > kIdleMs) idle.push_back(live.relay.get());
+    if (reactor_.now_ms() - live.relay->last_activity_ms() > idle_timeout_ms_) idle.push_back(live.relay.get());
   }
   for (Relay* relay : idle) relay->abort(ETIMEDOUT);
-  reactor_.at(reactor_.now_ms() + kSweepMs, [this] { sweep_idle(); });
+  reactor_.at(reactor_.now_ms() + sweep_interval(), [this] { sweep_idle(); });
 }
 
 }  // namespace weir::gateway
