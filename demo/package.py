@@ -64,10 +64,10 @@ def targets(folder):
 
 def _install(weir, flags):
     command = ["/usr/bin/python3", "-m", "pip", "install", "--user", "--no-cache-dir", "--no-input", "--retries", "0",
-               "--disable-pip-version-check", "--no-warn-script-location", PACKAGE]
+               "--disable-pip-version-check", "--no-warn-script-location", "--no-deps", "--ignore-installed", PACKAGE]
     done = subprocess.run([weir, "run", *flags, *settings(), "--", *command], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=180, stdin=subprocess.DEVNULL)
-    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("weir:")]
     return done.returncode, lines
 
 

@@ -27,7 +27,15 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "refusal: a row that must turn red when admission always says yes")
+    config.addinivalue_line("markers", "elsewhere: a refusal that admission does not decide (no path, no code, no record, "
+                            "no start): listed, not counted, in the run with admission forced open")
     config.addinivalue_line("markers", "slow: left out by ./dev test --quick")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("elsewhere"):
+            item.user_properties.append(("elsewhere", "yes"))
 
 
 @pytest.fixture(scope="session")

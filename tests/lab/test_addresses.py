@@ -179,7 +179,7 @@ result = [http_get(address[0], {w.LOOPBACK_PORT}, 'host.weir.internal') if addre
 @pytest.mark.parametrize("dst, port", [("255.255.255.255", 1900), ("224.0.0.251", 5353), ("ff02::fb", 5353),
                                        (w.EVIL4, 5353), (w.EVIL6, 5353), (w.METADATA4, 80)])
 @pytest.mark.parametrize("how", ["one-name", "any"])
-@pytest.mark.refusal
+@pytest.mark.elsewhere
 def test_datagrams_are_refused(lab, dst, port, how):
     """C08, section 6: UDP that is not DNS is refused with an administrative ICMP error and recorded."""
     options = ANYTHING if how == "any" else {"allow": ["allowed.test"]}
@@ -198,7 +198,7 @@ except OSError as error: result = name_of(error)
     assert lab.world.packets_to(dst) == 0
 
 
-@pytest.mark.refusal
+@pytest.mark.elsewhere
 @FAMILIES
 def test_echo_is_refused(lab, family):
     dst = {4: w.EVIL4, 6: w.EVIL6}[family]

@@ -133,7 +133,7 @@ def test_default_events_file(lab):
     assert os.stat(found[0]).st_mode & 0o077 == 0, "other users can read the record"
 
 
-@pytest.mark.parametrize("verdict", ["allow", pytest.param("refuse", marks=pytest.mark.refusal)])
+@pytest.mark.parametrize("verdict", ["allow", pytest.param("refuse", marks=pytest.mark.elsewhere)])
 def test_full_disk(lab, verdict):
     """O05, interfaces.md section 2: what cannot be recorded does not happen (reason `audit`), and weir says so."""
     small = lab.folder / "small"

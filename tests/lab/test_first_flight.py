@@ -99,7 +99,10 @@ def test_every_request_of_a_connection(lab, verdict):
 s = socket.create_connection(({w.SHARED4!r}, 80)); s.settimeout(4)
 def ask(host):
     s.sendall(f'GET /?{{host}} HTTP/1.1\\r\\nHost: {{host}}\\r\\n\\r\\n'.encode())
-    try: return s.recv(4096)[:15].decode('latin-1')
+    data = b''
+    try:
+        while b'weir lab' not in data and (part := s.recv(4096)): data += part
+        return data[:15].decode('latin-1')
     except OSError as error: return name_of(error)
 result = [ask('a.cdn.test'), ask({second!r})]
 """

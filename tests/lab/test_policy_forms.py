@@ -13,9 +13,10 @@ result = [tcp({w.ALLOWED4!r}, 80)['connect'], tcp({w.ALLOWED6!r}, 80)['connect']
 """
 
 
-@pytest.mark.parametrize("text", ['version = 1\nmode = "allowlist"\n', 'version = 1\nmode = "allowlist"\nallow = []\n',
-                                  'version = 1\n', 'version = 1\nmode = "none"\n', ""])
-@pytest.mark.refusal
+@pytest.mark.parametrize("text", [
+    pytest.param('version = 1\nmode = "allowlist"\n', marks=pytest.mark.refusal),
+    pytest.param('version = 1\nmode = "allowlist"\nallow = []\n', marks=pytest.mark.refusal),
+    *(pytest.param(text, marks=pytest.mark.elsewhere) for text in ("version = 1\n", 'version = 1\nmode = "none"\n', ""))])
 def test_empty_allows_nothing(lab, text):
     """A01: no rule is deny everything. A refusal to start is as good."""
     probe = lab.cli("run", "--policy", lab.file("p.toml", text), "--", "true")
@@ -70,7 +71,7 @@ def test_bad_targets(lab, target, why):
     assert why in out.stderr, out
 
 
-@TWINS
+@pytest.mark.parametrize("verdict", ["allow", pytest.param("refuse", marks=pytest.mark.elsewhere)])
 def test_broad_needs_insisting(lab, verdict):
     extra = ["--insist", "broad=*.com"] if verdict == "allow" else []
     out = lab.run("true", allow=["*.com"], extra=extra)
@@ -104,12 +105,19 @@ def test_combinations_that_mean_nothing(lab, argv, word):
 
 
 @pytest.mark.parametrize("mode", ["none", "blocked", "zerotrust", "off", "inbound", "mounts", "mounts_only"])
-@pytest.mark.refusal
+@pytest.mark.elsewhere
 def test_modes_without_network(lab, mode):
     out = lab.guest(f"result = [tcp({w.ALLOWED4!r}, 80)['connect'], tcp({w.ALLOWED6!r}, 80)['connect'], "
                     f"tcp({w.METADATA4!r}, 80)['connect'], udp({w.OTHER_DNS4!r}, 53)['error']]", mode=mode)
     assert out.result == ["ENETUNREACH"] * 4, out
     assert not lab.world.packets.everything()
+
+
+@pytest.mark.parametrize("key", ["max_flows = 10", 'egress_bytes = "200MB"', "dns_queries_per_second = 5"])
+def test_limits_of_later_versions_start_nothing(lab, key):
+    policy = lab.file("p.toml", f'version = 1\nmode = "allowlist"\nallow = ["a.test"]\n[limits]\n{key}\n')
+    out = lab.cli("run", "--policy", policy, "--", "echo", "started")
+    assert out.code == 125 and "started" not in out.stdout and key.split()[0] in out.stderr, out
 
 
 @pytest.mark.parametrize("argv", [["-n", "semitrusted"]])

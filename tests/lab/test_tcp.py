@@ -202,9 +202,7 @@ while left and time.monotonic() - begin < 30:
         sel.unregister(key.fileobj); left -= 1
 result = [left, failed]
 """
-    policy = f'version = 1\nmode = "allowlist"\nallow = ["{w.ALLOWED4}"]\n[limits]\nmax_flows = 2000\nhalf_open = 2000\n' \
-             "connects_per_second = 5000\n"
-    out = lab.guest(code, policy=policy, timeout=90)
+    out = lab.guest(code, allow=[w.ALLOWED4], timeout=90)
     assert out.result == [0, 0], out
     assert len(out.of_type("flow.open")) == 1000 and len(out.of_type("flow.close")) == 1000
 
@@ -218,8 +216,7 @@ for number in range(1500):
     failed += seen['connect'] != 'OK'
 result = failed
 """
-    policy = f'version = 1\nmode = "allowlist"\nallow = ["{w.ALLOWED4}"]\n[limits]\nconnects_per_second = 5000\n'
-    out = lab.guest(code, policy=policy, timeout=120)
+    out = lab.guest(code, allow=[w.ALLOWED4], timeout=120)
     assert out.result == 0, out
 
 
@@ -352,8 +349,7 @@ for _ in range(400):
 stop = True; thread.join()
 result = 'done'
 """
-    policy = f'version = 1\nmode = "allowlist"\nallow = ["{w.ALLOWED4}"]\n[limits]\nconnects_per_second = 5000\n'
-    lab.guest(code, policy=policy, timeout=90)
+    lab.guest(code, allow=[w.ALLOWED4], timeout=90)
     assert lab.world.packets_to(w.ALLOWED4, 7) > 0
     assert lab.world.packets_to(w.EVIL4) == 0
 
