@@ -24,11 +24,7 @@ constexpr std::uint64_t kShared = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 constexpr const char* kLayers = ".weir-layers";
 
 Result<sys::OwnedFd> open_source(const std::string& path) {
-  open_how how{};
-  how.flags = O_PATH | O_CLOEXEC;
-  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  return sys::checked_fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)),
-                         "cannot share " + path);
+  return in_context(sys::open_without_links(path), "cannot share " + path);
 }
 
 sys::OwnedFd open_below(int folder, const std::string& path) {

@@ -50,7 +50,8 @@ bool is_there_anyway(const Tool& tool) {
 
 Result<sys::OwnedFd> take(const Tool& tool) {
   constexpr std::uint64_t kReadOnly = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  return sys::clone_mount(AT_FDCWD, tool.source, sys::Submounts::included, kReadOnly);
+  WEIR_TRY(const sys::OwnedFd source, sys::open_without_links(tool.source));
+  return sys::clone_mount(source.get(), "", sys::Submounts::included, kReadOnly);
 }
 
 Result<struct stat> look_at(const sys::OwnedFd& mount, const std::string& path) {

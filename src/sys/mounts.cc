@@ -1,7 +1,10 @@
 #include "sys/mounts.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "sys/errno.h"
 
@@ -36,6 +39,14 @@ Result<> attach_mount(const OwnedFd& mount, int folder, const std::string& path)
   const unsigned flags = MOVE_MOUNT_F_EMPTY_PATH | (path.empty() ? MOVE_MOUNT_T_EMPTY_PATH : 0u);
   if (::move_mount(mount.get(), "", folder, path.c_str(), flags) != 0) return errno_error("cannot mount over " + path);
   return {};
+}
+
+Result<OwnedFd> open_without_links(const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  return checked_fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)),
+                    "cannot open " + path);
 }
 
 Result<> bind_file(const char* from, const char* to) {

@@ -28,6 +28,10 @@ Result<OwnedFd> clone_mount(int folder, const std::string& path, Submounts submo
 // Puts a detached mount over `path` below `folder`; an empty path is the folder (or file) itself.
 Result<> attach_mount(const OwnedFd& mount, int folder, const std::string& path);
 
+// The file or folder at an absolute path that contains no link: for what was checked by name before. O_PATH. A path
+// that leads over a link by now is an error (ELOOP).
+Result<OwnedFd> open_without_links(const std::string& path);
+
 // The common bind of one file by names: mount(2) does it in one call.
 Result<> bind_file(const char* from, const char* to);
 

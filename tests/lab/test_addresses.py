@@ -19,10 +19,16 @@ SOFT = [w.PRIVATE4, w.PRIVATE6, "172.16.0.1", "192.168.1.1", "100.64.0.1", "198.
 @pytest.mark.parametrize("dst", HARD_FLOOR)
 def test_hard_floor(lab, dst, mode):
     """Metadata is refused in every mode, `open` included, and when it is allowed by name, CIDR or class."""
-    options = {"allowlist": {"allow": ["169.254.0.0/16", "fd00::/8", "@metadata", "@link-local", dst]}, "any": ANYTHING,
+    options = {"allowlist": {"allow": ["169.254.0.0/16", "fd00::/8", "100.64.0.0/10", "@link-local", "@private", "@any"]}, "any": ANYTHING,
                "open": {"mode": "open"}}[mode]
     out = lab.guest(f"result = tcp({dst!r}, 80, timeout=3)", **options)
     assert_refused(lab, out, out.result, dst, 80, ["floor"])
+
+
+@pytest.mark.parametrize("target", ["@metadata", "@multicast", "@sandboxes"])
+def test_hard_floor_is_not_opened_by_class(lab, target):
+    out = lab.cli("run", "--allow", target, "--", "echo", "started")
+    assert out.code == 125 and "started" not in out.stdout and "--insist" in out.stderr, out
 
 
 def test_hard_floor_is_lifted_by_name_only(lab):

@@ -100,7 +100,8 @@ def test_upstream_silent(lab, family):
 
 def test_upstream_resets(lab):
     out = lab.guest(f"result = tcp({w.ALLOWED4!r}, 10, send='x', recv=1)", allow=[w.ALLOWED4])
-    assert out.result["connect"] == "OK" and out.result["end"] in ("ECONNRESET", "EPIPE"), out
+    # The reset may overtake the end of the handshake.
+    assert "ECONNRESET" in (out.result["connect"], out.result["end"]) or out.result["end"] == "EPIPE", out
 
 
 def test_upstream_hangs_then_the_guest_leaves(lab):
