@@ -51,6 +51,7 @@ const std::vector<ExplainRow>& explain_rows() {
       {flags("public", {}, {"e.example"}), "udp://93.184.215.14:443", {"refused, protocol", "UDP 443"}},
       {flags("none", {}), "example.com", {"refused, no-rule", "the default of mode none"}},
       {flags("public", {}), "db", {"refused, no-rule"}},
+      {flags("", {"10.1.2.0/24"}), "db.corp.internal:5432", {"refused, no-rule", "names are asked only where"}},
       {flags("public", {}), "localhost:80", {"allowed", "never leaves the sandbox"}},
       {flags("open", {}), "host.weir.internal:80", {"allowed"}},
       {flags("", {"host.weir.internal:80"}), "host.weir.internal:81", {"refused, no-rule"}},
