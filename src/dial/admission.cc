@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "policy/compiled/own_names.h"
+#include "wire/dns.h"
 
 namespace weir::dial {
 
@@ -16,34 +17,6 @@ using audit::EventType;
 std::string errno_name(int code) {
   const char* name = ::strerrorname_np(code);
   return name != nullptr ? name : std::to_string(code);
-}
-
-// DNS QTYPE as text (RFC 1035 3.2.2 and successors); RFC 3597 spelling for the rest.
-std::string query_type(std::uint16_t type) {
-  switch (type) {
-    case 1:
-      return "A";
-    case 2:
-      return "NS";
-    case 5:
-      return "CNAME";
-    case 12:
-      return "PTR";
-    case 15:
-      return "MX";
-    case 16:
-      return "TXT";
-    case 28:
-      return "AAAA";
-    case 33:
-      return "SRV";
-    case 64:
-      return "SVCB";
-    case 65:
-      return "HTTPS";
-    default:
-      return "TYPE" + std::to_string(type);
-  }
 }
 
 std::string rcode_text(std::uint16_t rcode) {
@@ -266,7 +239,7 @@ void Admission::on(const control::Learn& learn) {
   control::LearnAnswer reply{.query = learn.query, .allowed = 0};
   Event event;
   event.name = learn.name->text();
-  event.query_type = query_type(learn.type);
+  event.query_type = wire::dns::type_text(learn.type);
   policy::Verdict last = refusal(policy::Reason::no_rule);
   const auto facts = facts_.current();
   const policy::NameCandidate candidate{.name = &*learn.name, .aliases = learn.aliases};
@@ -301,7 +274,7 @@ void Admission::on(const control::NameAnswered& answered) {
   Event event;
   event.type = EventType::dns_answer;
   if (answered.name) event.name = answered.name->text();
-  event.query_type = query_type(answered.type);
+  event.query_type = wire::dns::type_text(answered.type);
   event.rcode = rcode_text(answered.rcode);
   event.verdict = "allow";
   recorder_.record(std::move(event));
@@ -311,7 +284,7 @@ void Admission::on(const control::NameRefused& refused) {
   Event event;
   event.type = EventType::dns_refuse;
   if (refused.name) event.name = refused.name->text();
-  event.query_type = query_type(refused.type);
+  event.query_type = wire::dns::type_text(refused.type);
   event.rcode = rcode_text(refused.rcode);
   event.verdict = "refuse";
   event.reason = policy::name_of(refused.reason < policy::kReasonCount ? static_cast<policy::Reason>(refused.reason)

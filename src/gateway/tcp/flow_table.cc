@@ -1,14 +1,13 @@
 #include "gateway/tcp/flow_table.h"
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "gateway/tcp/first_flight_gate.h"
 #include "policy/compiled/verdict.h"
+#include "sys/socket_address.h"
 
 namespace weir::gateway {
 
@@ -19,15 +18,6 @@ constexpr std::uint64_t kLongestSweepMs = 30'000;
 constexpr int kAcceptsPerRound = 64;
 constexpr std::size_t kMaxSyn = 40 + 60;  // an IPv6 header and the longest TCP header
 constexpr auto kReasonProtocol = static_cast<std::uint8_t>(policy::Reason::protocol);
-
-std::optional<net::Endpoint> endpoint_of(const sockaddr_storage& storage) {
-  // The listener is dual stack: IPv4 arrives mapped, and IpAddress unwraps it.
-  if (storage.ss_family != AF_INET6) return std::nullopt;
-  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
-  net::IpAddress::V6 bytes{};
-  std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-  return net::Endpoint{net::IpAddress::v6(bytes), ntohs(v6.sin6_port)};
-}
 
 wire::Refusal refusal_for(std::uint32_t error) {
   switch (error) {
@@ -181,14 +171,12 @@ void FlowTable::on_events(std::uint32_t) {
 }
 
 void FlowTable::accepted(sys::OwnedFd guest) {
-  sockaddr_storage peer{};
-  sockaddr_storage local{};
-  socklen_t peer_size = sizeof peer;
-  socklen_t local_size = sizeof local;
-  if (::getpeername(guest.get(), reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) return;  // reset already
-  if (::getsockname(guest.get(), reinterpret_cast<sockaddr*>(&local), &local_size) != 0) return;
-  const auto from = endpoint_of(peer);
-  const auto to = endpoint_of(local);
+  sys::SocketAddress peer;
+  sys::SocketAddress local;
+  if (::getpeername(guest.get(), peer.get(), &peer.size) != 0) return;  // reset already
+  if (::getsockname(guest.get(), local.get(), &local.size) != 0) return;
+  const auto from = peer.endpoint();
+  const auto to = local.endpoint();
   if (!from || !to) return;
   const FourTuple tuple{.guest = *from, .destination = *to};
   const auto found = attempts_.find(tuple);

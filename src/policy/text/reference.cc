@@ -76,7 +76,7 @@ std::string table_schema(std::string_view table, KeyPlace place) {
     if (!here) continue;
     std::string schema = value_schema(key);
     schema.pop_back();
-    properties.add_raw(key.name, schema + ",\"description\":" + json_quote(key.doc) + "}");
+    properties.add_raw(key.name, schema + ",\"description\":" + json_string(key.doc) + "}");
     const bool needed = key.id == KeyId::version || key.id == KeyId::rule_action || key.id == KeyId::rule_to;
     if (needed) required.push(key.name);
   }

@@ -175,16 +175,6 @@ TEST(Show, ListsEveryLayerAndTheFloor) {
   EXPECT_NE(json.find(R"("targets":["pypi.org","files.pythonhosted.org","*.pythonhosted.org"])"), std::string::npos);
 }
 
-TEST(Json, Quoting) {
-  EXPECT_EQ(json_quote("a\"b\\c"), R"("a\"b\\c")");
-  EXPECT_EQ(json_quote("\n\x1b\x7f"), "\"\\u000a\\u001b\\u007f\"");
-  EXPECT_EQ(json_quote("\xc3\xbc"), R"("\u00fc")");
-  EXPECT_EQ(json_quote("\xf0\x9f\x98\x80"), R"("\ud83d\ude00")");
-  EXPECT_EQ(json_quote("\xff\xc0\x80"), R"("\ufffd\ufffd\ufffd")");
-  EXPECT_EQ(json_quote("\xed\xa0\x80"), R"("\ufffd\ufffd\ufffd")");  // a surrogate
-  EXPECT_EQ(json_quote("\xe2\x82"), R"("\ufffd\ufffd")");            // cut off
-}
-
 TEST(Sets, EveryMemberParsesAndIsNarrow) {
   std::set<std::string_view> names;
   for (const HostSet& set : host_sets()) {
