@@ -153,7 +153,8 @@ std::size_t Admission::max_flows() const {
 
 void Admission::on(const control::Connect& ask) {
   using Outcome = control::ConnectAnswer::Outcome;
-  if (ask.destination.port == 0) return refuse(ask, refusal(policy::Reason::protocol), {});
+  // A flow number is used once: reusing one would hide a flow from its limit and its record.
+  if (ask.destination.port == 0 || flows_.contains(ask.flow)) return refuse(ask, refusal(policy::Reason::protocol), {});
   if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address)) {
     return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver, .error = 0, .name = {}});
   }
