@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdio>
@@ -100,6 +101,7 @@ Result<> serve() {
   WEIR_TRY(const policy::Image image, map_policy());
   WEIR_TRY(sys::Reactor reactor, sys::Reactor::create());
   // Beyond this point no file, no new socket, no other process. Hostile bytes are read only after it.
+  if (::dup2(STDIN_FILENO, STDERR_FILENO) < 0) return sys::errno_error("cannot let go of the caller's standard error");
   WEIR_CHECK_OK(confine());
   WEIR_TRY(const control::Start world, read_start(channel));
   Gateway gateway(reactor, std::move(channel), image, world);

@@ -1,6 +1,7 @@
 #include "supervisor/audit_log.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,6 +48,15 @@ Result<sys::OwnedFd> open_file(const std::string& path) {
                             "cannot write events to " + path);
   if (fd) return fd;
   return std::unexpected(std::move(fd).error().with_remedy("name another file with --events FILE, or --events none"));
+}
+
+// Never waits: a reader that stops must stop new flows, not this process. A pipe or terminal that is ready takes a line
+// whole, because no line is longer than PIPE_BUF; a regular file always is.
+ssize_t write_now(int fd, const std::string& line) {
+  pollfd writable{.fd = fd, .events = POLLOUT, .revents = 0};
+  if (::poll(&writable, 1, 0) == 1) return ::write(fd, line.data(), line.size());
+  errno = EAGAIN;
+  return -1;
 }
 
 }  // namespace
@@ -130,7 +140,7 @@ bool AuditLog::write(const audit::Event& event) {
 }
 
 bool AuditLog::append(const std::string& line) {
-  const ssize_t count = ::write(fd_.get(), line.data(), line.size());
+  const ssize_t count = write_now(fd_.get(), line);
   if (count == static_cast<ssize_t>(line.size())) {
     written_ += line.size();
     return true;

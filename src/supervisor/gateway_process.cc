@@ -2,14 +2,12 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -78,6 +76,15 @@ void enter_empty_root() {
 }
 #endif
 
+// What the caller reads and writes is none of the gateway's business. Its standard error stays until confine(), for the
+// one line that says why a gateway cannot start.
+void detach_standard_descriptors() {
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  require(null >= 0, "open /dev/null");
+  require(::dup2(null, STDIN_FILENO) >= 0 && ::dup2(null, STDOUT_FILENO) >= 0, "dup2");
+  ::close(null);
+}
+
 // EINVAL tells where the kernel's capabilities end.
 void drop_capability_bounds() {
   for (unsigned long capability = 0; ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; ++capability) {
@@ -87,7 +94,10 @@ void drop_capability_bounds() {
 
 [[noreturn]] void become_gateway(const Plan& plan) {
   constexpr int kProgram = kGatewayPolicy + 1;
+  // Away from the caller's terminal: its ^C is for the command.
+  ::setsid();
   place_descriptors(plan);
+  detach_standard_descriptors();
   become_nobody();
   require(::unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) == 0,
           "unshare");
@@ -129,29 +139,12 @@ Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, co
                   .tun = capture.tun.get(),
                   .policy = policy_image.get(),
                   .program = program.get()};
-  int pidfd = -1;
-  clone_args arguments{};
-  arguments.flags = CLONE_PIDFD;
-  arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
-  arguments.exit_signal = SIGCHLD;
-  const long child = ::syscall(SYS_clone3, &arguments, sizeof arguments);
-  if (child < 0) return sys::errno_error("cannot start the gateway");
-  if (child == 0) {
+  WEIR_TRY(sys::ChildProcess child, in_context(sys::ChildProcess::clone(0), "cannot start the gateway"));
+  if (child.in_child()) {
     raise_descriptor_limit();
     become_gateway(plan);
   }
-  return GatewayProcess(sys::OwnedFd(pidfd), std::move(ours));
-}
-
-int GatewayProcess::kill() {
-  if (!pidfd_.valid()) return 0;
-  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
-  siginfo_t info{};
-  while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED) != 0 && errno == EINTR) {
-  }
-  pidfd_.reset();
-  channel_ = sys::Channel();
-  return info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status;
+  return GatewayProcess(std::move(child), std::move(ours));
 }
 
 }  // namespace weir::supervisor

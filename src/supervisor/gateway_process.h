@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "sandbox/capture.h"
 #include "sys/channel.h"
+#include "sys/child_process.h"
 #include "sys/owned_fd.h"
 
 namespace weir::supervisor {
@@ -24,21 +25,15 @@ class GatewayProcess {
   // nobody first.
   static Result<GatewayProcess> start(const sandbox::Capture& capture, const sys::OwnedFd& policy_image);
 
-  GatewayProcess(GatewayProcess&&) noexcept = default;
-  GatewayProcess& operator=(GatewayProcess&&) noexcept = default;
-  // Kills and reaps.
-  ~GatewayProcess() { kill(); }
-
   sys::Channel& channel() { return channel_; }
   // Readable when it has died.
-  int pidfd() const { return pidfd_.get(); }
-  // SIGKILL, then waits for the end. Harmless when it is over. Returns the wait status, or 0.
-  int kill();
+  int pidfd() const { return child_.pidfd(); }
 
  private:
-  GatewayProcess(sys::OwnedFd pidfd, sys::Channel channel) : pidfd_(std::move(pidfd)), channel_(std::move(channel)) {}
+  GatewayProcess(sys::ChildProcess child, sys::Channel channel)
+      : child_(std::move(child)), channel_(std::move(channel)) {}
 
-  sys::OwnedFd pidfd_;
+  sys::ChildProcess child_;  // killed and reaped when this object dies
   sys::Channel channel_;
 };
 

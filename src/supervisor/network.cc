@@ -170,7 +170,6 @@ void Network::stop() {
   reactor_.forget(gateway_->pidfd());
   // "No more from me": the gateway finishes what the guest sent, reports its flows and exits.
   if (::shutdown(gateway_->channel().fd(), SHUT_WR) == 0) read_last_messages();
-  gateway_->kill();
   gateway_.reset();
   admission_->end();
 }

@@ -35,9 +35,6 @@ Session::Ending Session::run() {
 }
 
 Result<> Session::start() {
-  WEIR_TRY(auto signals, sys::SignalWatch::create(reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH},
-                                                  [this](int signal) { on_signal(signal); }));
-  signals_.emplace(std::move(signals));
   WEIR_CHECK_OK(keep_terminal());
   WEIR_TRY(auto sandbox, sandbox::Sandbox::start(options_.spec));
   sandbox_.emplace(std::move(sandbox));
@@ -45,6 +42,11 @@ Result<> Session::start() {
     end({.exit_code = refused->exit_code, .error = refused->error});
     return {};
   }
+  // Until here a signal has its default effect: it ends this process, and with it everything that was begun.
+  WEIR_TRY(auto signals,
+           sys::SignalWatch::create(reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH},
+                                    [this](int signal) { on_signal(signal); }));
+  signals_.emplace(std::move(signals));
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(start_terminal());
   WEIR_CHECK_OK(watch_sandbox());
