@@ -582,7 +582,8 @@ TEST(Builders, WriteNothingWhereItDoesNotFit) {
     EXPECT_EQ(build(exact->mutable_bytes()).size(), size);
   }
   std::vector<std::uint8_t> huge(70000);
-  const Bytes all(huge);
+  const std::vector<std::uint8_t> payload(70000);
+  const Bytes all(payload);
   EXPECT_EQ(udp_packet({ip("192.0.2.1"), 1}, {ip("192.0.2.2"), 2}, all.first(65507), huge).size(), kMaxPacket);
   EXPECT_TRUE(udp_packet({ip("192.0.2.1"), 1}, {ip("192.0.2.2"), 2}, all.first(65508), huge).empty());
   EXPECT_TRUE(udp_packet({ip("192.0.2.1"), 1}, {ip("::2"), 2}, {}, huge).empty()) << "families differ";
