@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdio>
 
-#include "audit/json.h"
+#include "base/json.h"
 
 namespace weir::audit {
 

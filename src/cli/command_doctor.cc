@@ -1,8 +1,8 @@
 #include <array>
 #include <vector>
 
-#include "audit/json.h"
 #include "base/failure_line.h"
+#include "base/json.h"
 #include "cli/command.h"
 #include "cli/doctor/probe.h"
 #include "sys/throwaway_child.h"
@@ -91,7 +91,7 @@ std::string as_text(const std::vector<Finding>& findings) {
 }
 
 std::string as_json(const std::vector<Finding>& findings, bool all_hold) {
-  audit::JsonWriter json;
+  JsonWriter json;
   json.begin_object().field("ok", all_hold).key("controls").begin_array();
   for (const Finding& finding : findings) {
     json.begin_object()

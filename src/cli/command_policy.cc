@@ -1,5 +1,5 @@
-#include "audit/json.h"
 #include "base/failure_line.h"
+#include "base/json.h"
 #include "cli/command.h"
 #include "cli/policy_input.h"
 #include "dial/live_facts.h"
@@ -50,7 +50,7 @@ std::string finding_text(const policy::LintFinding& finding) {
 }
 
 std::string check_json(const std::vector<policy::LintFinding>& findings) {
-  audit::JsonWriter json;
+  JsonWriter json;
   json.begin_object().field("ok", true).key("warnings").begin_array();
   for (const policy::LintFinding& finding : findings) {
     json.begin_object()
@@ -64,7 +64,7 @@ std::string check_json(const std::vector<policy::LintFinding>& findings) {
 }
 
 std::string rejected_json(const Error& error) {
-  audit::JsonWriter json;
+  JsonWriter json;
   json.begin_object()
       .field("ok", false)
       .field("error", std::string_view(error.what()))

@@ -1,4 +1,4 @@
-#include "audit/json.h"
+#include "base/json.h"
 #include "cli/build_info.h"
 #include "cli/command.h"
 #include "cli/help.h"
@@ -10,7 +10,7 @@ Result<Outcome> version_command(const CommandLine& line) {
   const bool admits_all = build_kind() == BuildKind::admit_all;
   Outcome outcome;
   if (format == OutputFormat::json) {
-    audit::JsonWriter json;
+    JsonWriter json;
     json.begin_object()
         .field("version", version_text())
         .field("commit", commit_text())

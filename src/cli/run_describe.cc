@@ -1,6 +1,6 @@
 // --dry-run: what a plan looks like to a person and to a program.
-#include "audit/json.h"
 #include "base/failure_line.h"
+#include "base/json.h"
 #include "base/quantity.h"
 #include "cli/run_plan.h"
 
@@ -85,7 +85,7 @@ std::string plan_text(const supervisor::RunOptions& options, std::string_view po
 
 std::string plan_json(const supervisor::RunOptions& options, std::string_view policy) {
   const sandbox::Spec& spec = options.spec;
-  audit::JsonWriter json;
+  JsonWriter json;
   json.begin_object().key("command").begin_array();
   for (const std::string& word : spec.argv) json.value(std::string_view(word));
   json.end_array().key("user").begin_object();

@@ -163,9 +163,11 @@ struct Start {
   net::IpAddress gateway4;
   net::IpAddress guest6;
   net::IpAddress gateway6;
-  std::uint8_t resolvers = 0;  // how many upstream resolvers there are
-  bool upstream_ipv6 = false;  // the host has an IPv6 default route
-  std::uint32_t max_flows = 0;
+  net::IpAddress host4;  // what host.weir.internal leads to
+  net::IpAddress host6;
+  std::uint8_t resolvers = 0;         // how many upstream resolvers there are
+  bool upstream_ipv6 = false;         // the host has an IPv6 default route
+  std::uint64_t idle_timeout_ms = 0;  // a TCP flow without a byte for so long ends
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -173,9 +175,11 @@ struct Start {
     visit(self.gateway4);
     visit(self.guest6);
     visit(self.gateway6);
+    visit(self.host4);
+    visit(self.host6);
     visit(self.resolvers);
     visit(self.upstream_ipv6);
-    visit(self.max_flows);
+    visit(self.idle_timeout_ms);
   }
 };
 

@@ -1,7 +1,11 @@
 #include "dial/admission.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+
+#include "policy/compiled/own_names.h"
+#include "wire/dns.h"
 
 namespace weir::dial {
 
@@ -13,34 +17,6 @@ using audit::EventType;
 std::string errno_name(int code) {
   const char* name = ::strerrorname_np(code);
   return name != nullptr ? name : std::to_string(code);
-}
-
-// DNS QTYPE as text (RFC 1035 3.2.2 and successors); RFC 3597 spelling for the rest.
-std::string query_type(std::uint16_t type) {
-  switch (type) {
-    case 1:
-      return "A";
-    case 2:
-      return "NS";
-    case 5:
-      return "CNAME";
-    case 12:
-      return "PTR";
-    case 15:
-      return "MX";
-    case 16:
-      return "TXT";
-    case 28:
-      return "AAAA";
-    case 33:
-      return "SRV";
-    case 64:
-      return "SVCB";
-    case 65:
-      return "HTTPS";
-    default:
-      return "TYPE" + std::to_string(type);
-  }
 }
 
 std::string rcode_text(std::uint16_t rcode) {
@@ -110,6 +86,8 @@ policy::Verdict refusal(policy::Reason reason) {
 }
 
 constexpr net::Port kDnsPort = 53;
+// Also where the policy sets no limit: the kernel's own patience ends long before.
+constexpr std::uint64_t kLongestConnectMs = 3'600'000;
 
 }  // namespace
 
@@ -121,7 +99,8 @@ Admission::Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts
       recorder_(recorder),
       settings_(std::move(settings)),
       send_(std::move(send)),
-      dialer_(reactor) {}
+      dialer_(reactor),
+      host_service_(*net::DomainName::parse(policy::kHostService)) {}
 
 void Admission::handle(const control::FromGateway& message) {
   std::visit([this](const auto& alternative) { on(alternative); }, message);
@@ -142,40 +121,59 @@ std::optional<audit::Rule> Admission::rule_of(const policy::RuleRef& rule) const
   return out;
 }
 
-policy::Verdict Admission::judge(const net::Endpoint& destination, std::vector<policy::NameCandidate>& names) {
+policy::Request Admission::Place::request() const {
+  return {.protocol = net::Protocol::tcp,
+          .address = dialled.address,
+          .port = dialled.port,
+          .names = names,
+          .nameless_candidate = nameless_candidate};
+}
+
+Admission::Place Admission::place_of(const net::Endpoint& destination) const {
+  const bool host4 = destination.address == settings_.host4;
+  if (host4 || destination.address == settings_.host6) {
+    const net::IpAddress loopback = host4 ? net::IpAddress::v4({127, 0, 0, 1}) : *net::IpAddress::parse("::1");
+    return {.dialled = {loopback, destination.port},
+            .names = {{.name = &host_service_, .aliases = {}}},
+            .nameless_candidate = false};
+  }
+  return {.dialled = destination,
+          .names = book_.candidates(destination.address, reactor_.now_ms()),
+          .nameless_candidate = true};
+}
+
+policy::Verdict Admission::judge(const Place& place) {
   const auto facts = facts_.current();
-  if (!facts) return refusal(policy::Reason::floor);
-  names = book_.candidates(destination.address, reactor_.now_ms());
-  const policy::Request request{
-      .protocol = net::Protocol::tcp, .address = destination.address, .port = destination.port, .names = names};
-  return policy::admit(image_, **facts, request);
+  return facts ? policy::admit(image_, **facts, place.request()) : refusal(policy::Reason::floor);
+}
+
+std::size_t Admission::max_flows() const {
+  return static_cast<std::size_t>(std::min<std::uint64_t>(image_.limits()[policy::Limit::max_flows], kMaxFlows));
 }
 
 void Admission::on(const control::Connect& ask) {
-  if (ask.destination.port == 0) return refuse(ask, refusal(policy::Reason::protocol), {});
+  using Outcome = control::ConnectAnswer::Outcome;
+  // A flow number is used once: reusing one would hide a flow from its limit and its record.
+  if (ask.destination.port == 0 || flows_.contains(ask.flow)) return refuse(ask, refusal(policy::Reason::protocol), {});
   if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address)) {
-    return answer(control::ConnectAnswer{
-        .flow = ask.flow, .outcome = control::ConnectAnswer::Outcome::resolver, .error = 0, .name = {}});
+    return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver, .error = 0, .name = {}});
   }
-  std::vector<policy::NameCandidate> names;
-  const policy::Verdict verdict = judge(ask.destination, names);
-  const std::string name = names.empty() ? std::string() : names.front().name->text();
-  if (verdict.allowed && flows_.size() >= kMaxFlows) return refuse(ask, refusal(policy::Reason::limit), name);
-  if (verdict.allowed) return dial(ask, verdict, name);
+  const Place place = place_of(ask.destination);
+  const policy::Verdict verdict = judge(place);
+  if (verdict.allowed && flows_.size() >= max_flows()) return refuse(ask, refusal(policy::Reason::limit), place.name());
+  if (verdict.allowed) return dial(ask, verdict, place);
   if (ask.resolution == control::Resolution::not_tried) {
     auto expired = book_.expired(ask.destination.address, reactor_.now_ms());
     if (!expired.empty()) {
-      return answer(control::ConnectAnswer{.flow = ask.flow,
-                                           .outcome = control::ConnectAnswer::Outcome::resolve,
-                                           .error = 0,
-                                           .name = std::move(expired.front())});
+      return answer(control::ConnectAnswer{
+          .flow = ask.flow, .outcome = Outcome::resolve, .error = 0, .name = std::move(expired.front())});
     }
   }
-  refuse(ask, verdict, name);
+  refuse(ask, verdict, place.name());
 }
 
 void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name) {
-  Event event = flow_event(EventType::flow_refuse, ask.destination, name);
+  Event event = flow_event(EventType::flow_refuse, place_of(ask.destination).dialled, name);
   event.verdict = "refuse";
   event.reason = policy::name_of(verdict.reason);
   event.rule = rule_of(verdict.rule);
@@ -184,17 +182,18 @@ void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdi
       .flow = ask.flow, .outcome = control::ConnectAnswer::Outcome::refused, .error = 0, .name = {}});
 }
 
-void Admission::dial(const control::Connect& ask, const policy::Verdict& verdict, std::string name) {
-  Event event = flow_event(EventType::flow_open, ask.destination, name);
+void Admission::dial(const control::Connect& ask, const policy::Verdict& verdict, const Place& place) {
+  Event event = flow_event(EventType::flow_open, place.dialled, place.name());
   event.flow = ask.flow;
   event.verdict = "allow";
   event.rule = rule_of(verdict.rule);
-  if (!recorder_.record(std::move(event))) return refuse(ask, refusal(policy::Reason::audit), name);
-  book_.touch(ask.destination.address, reactor_.now_ms());
-  flows_[ask.flow] = {.destination = ask.destination, .name = std::move(name), .opened_ms = reactor_.now_ms()};
+  if (!recorder_.record(std::move(event))) return refuse(ask, refusal(policy::Reason::audit), place.name());
+  flows_[ask.flow] = {
+      .destination = ask.destination, .dialled = place.dialled, .name = place.name(), .opened_ms = reactor_.now_ms()};
   dialer_.connect(
-      ask.destination, settings_.connect_timeout_ms,
+      place.dialled, std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs),
       [this, ask, hold = verdict.hold_first_flight](Dialled result) { dialled(ask, hold, std::move(result)); });
+  book_.touch(ask.destination.address, reactor_.now_ms());
 }
 
 void Admission::dialled(const control::Connect& ask, bool hold, Dialled dialled) {
@@ -215,22 +214,19 @@ void Admission::on(const control::Flight& flight) {
   const auto found = flows_.find(flight.flow);
   if (found == flows_.end()) return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
   Flow& flow = found->second;
-  const auto facts = facts_.current();
-  const auto names = book_.candidates(flow.destination.address, reactor_.now_ms());
-  if (flight.name && flight.resolution == control::Resolution::not_tried && !knows(names, *flight.name)) {
+  const Place place = place_of(flow.destination);
+  if (flight.name && flight.resolution == control::Resolution::not_tried && !knows(place.names, *flight.name)) {
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::resolve});
   }
-  const policy::Request request{.protocol = net::Protocol::tcp,
-                                .address = flow.destination.address,
-                                .port = flow.destination.port,
-                                .names = names};
-  const policy::Verdict verdict =
-      facts ? policy::admit_first_flight(image_, **facts, request, flight_of(flight)) : refusal(policy::Reason::floor);
+  const auto facts = facts_.current();
+  const policy::Verdict verdict = facts
+                                      ? policy::admit_first_flight(image_, **facts, place.request(), flight_of(flight))
+                                      : refusal(policy::Reason::floor);
   if (verdict.allowed) {
     if (flight.name) flow.name = flight.name->text();
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::allowed});
   }
-  Event event = flow_event(EventType::flow_refuse, flow.destination, flight.name ? flight.name->text() : flow.name);
+  Event event = flow_event(EventType::flow_refuse, flow.dialled, flight.name ? flight.name->text() : flow.name);
   event.flow = flight.flow;
   event.verdict = "refuse";
   event.reason = policy::name_of(verdict.reason);
@@ -244,7 +240,7 @@ void Admission::on(const control::Learn& learn) {
   control::LearnAnswer reply{.query = learn.query, .allowed = 0};
   Event event;
   event.name = learn.name->text();
-  event.query_type = query_type(learn.type);
+  event.query_type = wire::dns::type_text(learn.type);
   policy::Verdict last = refusal(policy::Reason::no_rule);
   const auto facts = facts_.current();
   const policy::NameCandidate candidate{.name = &*learn.name, .aliases = learn.aliases};
@@ -279,7 +275,7 @@ void Admission::on(const control::NameAnswered& answered) {
   Event event;
   event.type = EventType::dns_answer;
   if (answered.name) event.name = answered.name->text();
-  event.query_type = query_type(answered.type);
+  event.query_type = wire::dns::type_text(answered.type);
   event.rcode = rcode_text(answered.rcode);
   event.verdict = "allow";
   recorder_.record(std::move(event));
@@ -289,7 +285,7 @@ void Admission::on(const control::NameRefused& refused) {
   Event event;
   event.type = EventType::dns_refuse;
   if (refused.name) event.name = refused.name->text();
-  event.query_type = query_type(refused.type);
+  event.query_type = wire::dns::type_text(refused.type);
   event.rcode = rcode_text(refused.rcode);
   event.verdict = "refuse";
   event.reason = policy::name_of(refused.reason < policy::kReasonCount ? static_cast<policy::Reason>(refused.reason)
@@ -325,7 +321,7 @@ void Admission::on(const control::FlowClosed& closed) {
 void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error) {
   const auto found = flows_.find(flow);
   if (found == flows_.end()) return;
-  Event event = flow_event(EventType::flow_close, found->second.destination, found->second.name);
+  Event event = flow_event(EventType::flow_close, found->second.dialled, found->second.name);
   event.flow = flow;
   event.bytes_up = up;
   event.bytes_down = down;

@@ -28,10 +28,12 @@ class Admission {
 
   struct Settings {
     std::vector<net::Endpoint> resolvers;  // upstream name servers, in order
-    std::uint64_t connect_timeout_ms = 30'000;
+    // What host.weir.internal leads to inside; it stands for the loopback of the host.
+    net::IpAddress host4;
+    net::IpAddress host6;
   };
 
-  // Flows of one sandbox that may exist at the same time: two descriptors each in the gateway.
+  // Flows of one sandbox that may exist at the same time whatever the policy says: two descriptors each in the gateway.
   static constexpr std::size_t kMaxFlows = 8192;
 
   Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts, Recorder& recorder, Settings settings,
@@ -44,10 +46,12 @@ class Admission {
 
   bool ipv6_upstream() const { return facts_.ipv6_default_route(); }
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
+  std::uint64_t idle_timeout_ms() const { return image_.limits()[policy::Limit::idle_timeout_ms]; }
 
  private:
   struct Flow {
-    net::Endpoint destination;
+    net::Endpoint destination;  // as the guest asked
+    net::Endpoint dialled;
     std::string name;
     std::uint64_t opened_ms = 0;
   };
@@ -61,9 +65,20 @@ class Admission {
   void on(const control::FlowClosed& closed);
   void on(const control::Refused& refused);
 
-  policy::Verdict judge(const net::Endpoint& destination, std::vector<policy::NameCandidate>& names);
+  // Where a destination of the guest really is, and under which names it may be judged.
+  struct Place {
+    net::Endpoint dialled;
+    std::vector<policy::NameCandidate> names;
+    bool nameless_candidate = true;
+
+    policy::Request request() const;
+    std::string name() const { return names.empty() ? std::string() : names.front().name->text(); }
+  };
+  Place place_of(const net::Endpoint& destination) const;
+  policy::Verdict judge(const Place& place);
+  std::size_t max_flows() const;
   void refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name);
-  void dial(const control::Connect& ask, const policy::Verdict& verdict, std::string name);
+  void dial(const control::Connect& ask, const policy::Verdict& verdict, const Place& place);
   void dialled(const control::Connect& ask, bool hold, Dialled dialled);
   void close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error);
   std::optional<audit::Rule> rule_of(const policy::RuleRef& rule) const;
@@ -77,6 +92,7 @@ class Admission {
   Send send_;
   Dialer dialer_;
   policy::NameBook book_;
+  net::DomainName host_service_;
   std::unordered_map<std::uint64_t, Flow> flows_;
 };
 

@@ -57,7 +57,7 @@ class Gateway {
         link_(reactor, std::move(channel)),
         tun_(reactor, sys::OwnedFd(kTun)),
         resolver_(reactor, link_, tun_, image, world),
-        flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener)),
+        flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener), world.idle_timeout_ms),
         router_(reactor, link_, tun_, resolver_, flows_, world) {}
 
   Result<> serve() {

@@ -241,7 +241,9 @@ CaptureAddresses CaptureAddresses::defaults() {
   return {.guest4 = net::IpAddress::v4({10, 254, 0, 2}),
           .gateway4 = net::IpAddress::v4({10, 254, 0, 1}),
           .guest6 = *net::IpAddress::parse("fd77:6569:7200::2"),
-          .gateway6 = *net::IpAddress::parse("fd77:6569:7200::1")};
+          .gateway6 = *net::IpAddress::parse("fd77:6569:7200::1"),
+          .host4 = net::IpAddress::v4({10, 254, 0, 5}),
+          .host6 = *net::IpAddress::parse("fd77:6569:7200::5")};
 }
 
 Result<Capture> set_up_capture(const CaptureAddresses& addresses) {

@@ -14,6 +14,9 @@ struct CaptureAddresses {
   net::IpAddress gateway4;
   net::IpAddress guest6;
   net::IpAddress gateway6;
+  // host.weir.internal: stands for the host's loopback where the policy allows it.
+  net::IpAddress host4;
+  net::IpAddress host6;
 
   // 10.254.N.0/30-style defaults out of weir's own /16 and ULA; every namespace may use the same ones.
   static CaptureAddresses defaults();

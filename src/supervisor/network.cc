@@ -78,7 +78,8 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
       new Network(reactor, std::move(capture), addresses, std::move(file), std::move(on_failure)));
   Network& self = *network;
   self.admission_ = std::make_unique<dial::Admission>(
-      reactor, policy, std::move(facts), log, dial::Admission::Settings{.resolvers = std::move(resolvers)},
+      reactor, policy, std::move(facts), log,
+      dial::Admission::Settings{.resolvers = std::move(resolvers), .host4 = addresses.host4, .host6 = addresses.host6},
       [&self](const control::ToGateway& message, sys::OwnedFd passed) { self.send(message, std::move(passed)); });
   WEIR_CHECK_OK(self.wait_for_first_packet());
   return network;
@@ -105,9 +106,11 @@ Result<> Network::start_gateway() {
                       .gateway4 = addresses_.gateway4,
                       .guest6 = addresses_.guest6,
                       .gateway6 = addresses_.gateway6,
+                      .host4 = addresses_.host4,
+                      .host6 = addresses_.host6,
                       .resolvers = static_cast<std::uint8_t>(admission_->resolver_count()),
                       .upstream_ipv6 = admission_->ipv6_upstream(),
-                      .max_flows = static_cast<std::uint32_t>(dial::Admission::kMaxFlows)},
+                      .idle_timeout_ms = admission_->idle_timeout_ms()},
        {});
   return {};
 }

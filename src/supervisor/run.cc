@@ -2,8 +2,8 @@
 
 #include <cstdio>
 
-#include "audit/json.h"
 #include "base/failure_line.h"
+#include "base/json.h"
 #include "supervisor/run_options.h"
 #include "supervisor/session.h"
 
@@ -58,7 +58,7 @@ void summarise_text(const AuditLog& log) {
 }
 
 void summarise_json(const AuditLog& log, int exit_code) {
-  audit::JsonWriter json;
+  JsonWriter json;
   json.begin_object().field("exit_code", std::int64_t{exit_code});
   json.key("refused").begin_array();
   for (const RefusedDestination& entry : log.refused()) {

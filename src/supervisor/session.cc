@@ -38,6 +38,7 @@ Result<> Session::start() {
   WEIR_TRY(auto signals, sys::SignalWatch::create(reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH},
                                                   [this](int signal) { on_signal(signal); }));
   signals_.emplace(std::move(signals));
+  WEIR_CHECK_OK(keep_terminal());
   WEIR_TRY(auto sandbox, sandbox::Sandbox::start(options_.spec));
   sandbox_.emplace(std::move(sandbox));
   if (const auto& refused = sandbox_->not_executed()) {
@@ -66,11 +67,15 @@ Result<> Session::start_network() {
 }
 
 // The caller's terminal is as it was when this process ends, however it ends: with -t it is raw meanwhile, without it
-// the command may have set what it likes.
-Result<> Session::start_terminal() {
+// the command may set what it likes. Before the command starts, or its modes would be the ones that are kept.
+Result<> Session::keep_terminal() {
   using Mode = sandbox::TerminalKeeper::Mode;
   WEIR_TRY(auto keeper, sandbox::TerminalKeeper::keep(STDIN_FILENO, options_.spec.terminal ? Mode::raw : Mode::as_is));
   if (keeper) keeper_.emplace(std::move(*keeper));
+  return {};
+}
+
+Result<> Session::start_terminal() {
   if (!options_.spec.terminal) return {};
   sandbox_->forward_window_size();
   WEIR_TRY(pump_, sandbox::TerminalPump::start(reactor_, sandbox_->terminal(), STDIN_FILENO, STDOUT_FILENO));

@@ -32,6 +32,7 @@ class Session {
  private:
   Result<> start();
   Result<> start_network();
+  Result<> keep_terminal();
   Result<> start_terminal();
   Result<> watch_sandbox();
   void on_sandbox_readable();

@@ -14,6 +14,7 @@
 #include "netlink/machine.h"
 #include "sandbox/capture.h"
 #include "sys/errno.h"
+#include "sys/socket_address.h"
 #include "sys/throwaway_child.h"
 #include "wire/packet.h"
 
@@ -36,31 +37,6 @@ struct Attempt {
   sys::OwnedFd client;
   std::vector<std::uint8_t> syn;
 };
-
-struct SocketAddress {
-  sockaddr_storage storage{};
-  socklen_t length = 0;
-};
-
-SocketAddress socket_address(const net::Endpoint& endpoint) {
-  SocketAddress address;
-  if (endpoint.address.is_v4()) {
-    sockaddr_in v4{};
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(endpoint.port);
-    v4.sin_addr.s_addr = htonl(endpoint.address.v4_bits());
-    address.length = sizeof v4;
-    std::memcpy(&address.storage, &v4, sizeof v4);
-  } else {
-    sockaddr_in6 v6{};
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(endpoint.port);
-    std::memcpy(&v6.sin6_addr, endpoint.address.bytes().data(), sizeof v6.sin6_addr);
-    address.length = sizeof v6;
-    std::memcpy(&address.storage, &v6, sizeof v6);
-  }
-  return address;
-}
 
 Result<> wait_for(int fd, short events, const char* what) {
   pollfd waiting{.fd = fd, .events = events, .revents = 0};
@@ -93,12 +69,11 @@ Result<std::vector<std::uint8_t>> read_syn(const sys::OwnedFd& tun, const net::E
 Result<Attempt> attempt(const net::Endpoint& destination) {
   WEIR_CHECK_OK(enter_network_namespace());
   WEIR_TRY(sandbox::Capture capture, sandbox::set_up_capture(sandbox::CaptureAddresses::defaults()));
-  const SocketAddress address = socket_address(destination);
-  const int family = address.storage.ss_family;
+  const auto address = sys::SocketAddress::of(destination);
+  const int family = address.family();
   WEIR_TRY(sys::OwnedFd client, sys::checked_fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
                                                 "cannot open a TCP socket"));
-  const auto* generic = reinterpret_cast<const sockaddr*>(&address.storage);
-  if (::connect(client.get(), generic, address.length) != 0 && errno != EINPROGRESS) {
+  if (::connect(client.get(), address.get(), address.size) != 0 && errno != EINPROGRESS) {
     return sys::errno_error("a captured connect fails at once");
   }
   WEIR_TRY(std::vector<std::uint8_t> syn, read_syn(capture.tun, destination));

@@ -145,7 +145,7 @@ bool Resolver::answer_locally(policy::NameAnswer answer, dns::Type type, const R
       outcome.addresses = {world_.gateway4, world_.gateway6};
       break;
     case policy::NameAnswer::host_service:
-      // Services of the host are not carried yet: the name exists and leads nowhere.
+      outcome.addresses = {world_.host4, world_.host6};
       break;
     case policy::NameAnswer::ask:
     case policy::NameAnswer::nxdomain:

@@ -1,33 +1,23 @@
 #include "gateway/tcp/flow_table.h"
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "gateway/tcp/first_flight_gate.h"
 #include "policy/compiled/verdict.h"
+#include "sys/socket_address.h"
 
 namespace weir::gateway {
 
 namespace {
 
 constexpr std::uint64_t kUnclaimedMs = 2000;  // the client gave up, or accept would have returned
-constexpr std::uint64_t kIdleMs = 3'600'000;  // policy.md section 7, idle_timeout TCP
-constexpr std::uint64_t kSweepMs = 30'000;
+constexpr std::uint64_t kLongestSweepMs = 30'000;
 constexpr int kAcceptsPerRound = 64;
 constexpr std::size_t kMaxSyn = 40 + 60;  // an IPv6 header and the longest TCP header
 constexpr auto kReasonProtocol = static_cast<std::uint8_t>(policy::Reason::protocol);
-
-std::optional<net::Endpoint> endpoint_of(const sockaddr_storage& storage) {
-  // The listener is dual stack: IPv4 arrives mapped, and IpAddress unwraps it.
-  if (storage.ss_family != AF_INET6) return std::nullopt;
-  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
-  net::IpAddress::V6 bytes{};
-  std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-  return net::Endpoint{net::IpAddress::v6(bytes), ntohs(v6.sin6_port)};
-}
 
 wire::Refusal refusal_for(std::uint32_t error) {
   switch (error) {
@@ -51,18 +41,20 @@ std::size_t FourTupleHash::operator()(const FourTuple& tuple) const noexcept {
   return hash(tuple.destination.address) ^ (hash(tuple.guest.address) * 31) ^ (ports * 0x9e3779b97f4a7c15ull);
 }
 
-FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener)
+FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener,
+                     std::uint64_t idle_timeout_ms)
     : reactor_(reactor),
       link_(link),
       tun_(tun),
       resolver_(resolver),
       listener_(std::move(listener)),
+      idle_timeout_ms_(idle_timeout_ms),
       context_{.reactor = reactor, .pipes = {}} {}
 
 FlowTable::~FlowTable() = default;
 
 Result<> FlowTable::start() {
-  reactor_.at(reactor_.now_ms() + kSweepMs, [this] { sweep_idle(); });
+  reactor_.at(reactor_.now_ms() + sweep_interval(), [this] { sweep_idle(); });
   return reactor_.watch(listener_.get(), EPOLLIN, *this);
 }
 
@@ -179,14 +171,12 @@ void FlowTable::on_events(std::uint32_t) {
 }
 
 void FlowTable::accepted(sys::OwnedFd guest) {
-  sockaddr_storage peer{};
-  sockaddr_storage local{};
-  socklen_t peer_size = sizeof peer;
-  socklen_t local_size = sizeof local;
-  if (::getpeername(guest.get(), reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) return;  // reset already
-  if (::getsockname(guest.get(), reinterpret_cast<sockaddr*>(&local), &local_size) != 0) return;
-  const auto from = endpoint_of(peer);
-  const auto to = endpoint_of(local);
+  sys::SocketAddress peer;
+  sys::SocketAddress local;
+  if (::getpeername(guest.get(), peer.get(), &peer.size) != 0) return;  // reset already
+  if (::getsockname(guest.get(), local.get(), &local.size) != 0) return;
+  const auto from = peer.endpoint();
+  const auto to = local.endpoint();
   if (!from || !to) return;
   const FourTuple tuple{.guest = *from, .destination = *to};
   const auto found = attempts_.find(tuple);
@@ -243,13 +233,18 @@ void FlowTable::drain(std::function<void()> on_drained) {
   if (live_.empty()) on_drained_();
 }
 
+// A short timeout is noticed with a tenth of it to spare.
+std::uint64_t FlowTable::sweep_interval() const {
+  return std::clamp<std::uint64_t>(idle_timeout_ms_ / 10, 10, kLongestSweepMs);
+}
+
 void FlowTable::sweep_idle() {
   std::vector<Relay*> idle;
   for (const auto& [flow, live] : live_) {
-    if (reactor_.now_ms() - live.relay->last_activity_ms() > kIdleMs) idle.push_back(live.relay.get());
+    if (reactor_.now_ms() - live.relay->last_activity_ms() > idle_timeout_ms_) idle.push_back(live.relay.get());
   }
   for (Relay* relay : idle) relay->abort(ETIMEDOUT);
-  reactor_.at(reactor_.now_ms() + kSweepMs, [this] { sweep_idle(); });
+  reactor_.at(reactor_.now_ms() + sweep_interval(), [this] { sweep_idle(); });
 }
 
 }  // namespace weir::gateway

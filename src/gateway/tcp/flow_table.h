@@ -41,7 +41,9 @@ class FlowTable : public sys::EventHandler {
   // SYNs that wait for an answer or an accept: the listener's backlog, beyond which the kernel drops SYNs silently.
   static constexpr std::size_t kMaxAttempts = 4096;
 
-  FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener);
+  // `idle_timeout_ms`: how long a flow may be without a byte.
+  FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener,
+            std::uint64_t idle_timeout_ms);
   ~FlowTable() override;
 
   Result<> start();
@@ -84,6 +86,7 @@ class FlowTable : public sys::EventHandler {
   void accepted(sys::OwnedFd guest);
   void claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest);
   void relay_ended(std::uint64_t flow, const Relay::End& end);
+  std::uint64_t sweep_interval() const;
   void sweep_idle();
 
   sys::Reactor& reactor_;
@@ -91,6 +94,7 @@ class FlowTable : public sys::EventHandler {
   Tun& tun_;
   Resolver& resolver_;
   sys::OwnedFd listener_;
+  std::uint64_t idle_timeout_ms_;
   RelayContext context_;
   std::unordered_map<FourTuple, Attempt, FourTupleHash> attempts_;
   std::unordered_map<std::uint64_t, FourTuple> asking_;  // flow -> attempt

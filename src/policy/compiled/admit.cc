@@ -70,26 +70,23 @@ Verdict judge_unnamed_flight(const Survey& all, const FirstFlight& flight, Reaso
   return refusal(without_name);
 }
 
-// TLS or HTTP with exactly one valid name: that candidate remains, and the nameless one unless the name is denied.
-Verdict judge_named_flight(const Image& image, const Request& request, const Survey& all, const FirstFlight& flight,
-                           Reason mismatch) {
+// TLS or HTTP with exactly one valid name: that candidate remains, and the nameless one unless the name is denied. A
+// name that does not lead to the address is no candidate, but it can still be denied.
+Verdict judge_named_flight(const Image& image, const HostFacts& facts, const Request& request, const Survey& all,
+                           const FirstFlight& flight, Reason mismatch) {
   const auto known = std::ranges::find_if(
       request.names, [&](const NameCandidate& candidate) { return *candidate.name == *flight.name; });
   const bool is_known = known != request.names.end();
   const NameCandidate asked{.name = &*flight.name,
                             .aliases = is_known ? known->aliases : std::span<const net::DomainName>()};
-  if (const auto rule = name_denied(image, asked, request.protocol, request.port)) {
-    return refusal(Reason::denied_by_rule, *rule);
-  }
-  const Outcome* outcome = nullptr;
-  if (is_known) outcome = &all.named[static_cast<std::size_t>(known - request.names.begin())];
-  if (outcome != nullptr && outcome->denied()) return refusal(outcome->reason, outcome->rule);
-  if (outcome == nullptr || !outcome->allowed) {
-    if (!nameless_survives(all)) return refusal(mismatch);
-    outcome = &*all.nameless;
-  }
-  if (flight.ech && !outcome->accepts_ech) return refusal(Reason::ech, outcome->rule);
-  return allowance(*outcome);
+  const Outcome named = judge_candidate(image, facts, look_at(image, facts, request.address),
+                                        {.protocol = request.protocol, .port = request.port, .candidate = &asked});
+  if (named.denied()) return refusal(named.reason, named.rule);
+  const bool by_name = is_known && named.allowed;
+  if (!by_name && !nameless_survives(all)) return refusal(mismatch);
+  const Outcome& survivor = by_name ? named : *all.nameless;
+  if (flight.ech && !survivor.accepts_ech) return refusal(Reason::ech, survivor.rule);
+  return allowance(survivor);
 }
 
 Verdict judge_opaque_flight(const Request& request, const Survey& all) {
@@ -100,7 +97,8 @@ Verdict judge_opaque_flight(const Request& request, const Survey& all) {
   return allowance(*first_survivor(all));
 }
 
-Verdict judge_flight(const Image& image, const Request& request, const Survey& all, const FirstFlight& flight) {
+Verdict judge_flight(const Image& image, const HostFacts& facts, const Request& request, const Survey& all,
+                     const FirstFlight& flight) {
   switch (flight.kind) {
     case FlightKind::malformed:
       return refusal(Reason::malformed);
@@ -111,11 +109,11 @@ Verdict judge_flight(const Image& image, const Request& request, const Survey& a
     case FlightKind::tls:
       // Port 80 is HTTP's and 443 is TLS's where only a name can allow.
       if (request.port == kHttp && !nameless_survives(all)) return refusal(Reason::not_http);
-      if (flight.name) return judge_named_flight(image, request, all, flight, Reason::sni_mismatch);
+      if (flight.name) return judge_named_flight(image, facts, request, all, flight, Reason::sni_mismatch);
       return judge_unnamed_flight(all, flight, flight.name_present ? Reason::sni_mismatch : Reason::sni_missing);
     case FlightKind::http:
       if (request.port == kHttps && !nameless_survives(all)) return refusal(Reason::not_tls);
-      if (flight.name) return judge_named_flight(image, request, all, flight, Reason::host_mismatch);
+      if (flight.name) return judge_named_flight(image, facts, request, all, flight, Reason::host_mismatch);
       return judge_unnamed_flight(all, flight, flight.name_present ? Reason::host_mismatch : Reason::host_missing);
   }
   return refusal(Reason::malformed);
@@ -145,7 +143,7 @@ Verdict admit_first_flight(const Image& image, const HostFacts& facts, const Req
   const Verdict before = admit(image, facts, request);
   if (!before.allowed || !before.hold_first_flight) return before;
   const Destination destination = look_at(image, facts, request.address);
-  return judge_flight(image, request, survey(image, facts, destination, request), flight);
+  return judge_flight(image, facts, request, survey(image, facts, destination, request), flight);
 }
 
 bool passes_port_53(const Image& image, const net::IpAddress& address, net::Protocol protocol) {

@@ -75,6 +75,7 @@ class LayerBuilder {
   std::array<std::uint64_t, 3> lengths4_{};
   std::array<std::uint64_t, 3> lengths6_{};
   bool names_in_deny_or_rules_ = false;
+  std::uint32_t address_allow_ = format::kNone;
 };
 
 std::uint32_t LayerBuilder::ranges_of(const std::vector<net::PortRange>& ports) {
@@ -100,6 +101,8 @@ void LayerBuilder::note_denied_ports(const Target& target) {
 }
 
 void LayerBuilder::add(std::uint32_t index, const Entry& entry, const Target& target) {
+  const bool address = target.kind != Target::Kind::name;
+  if (address && entry.action == Action::allow) address_allow_ = std::min(address_allow_, index);
   switch (target.kind) {
     case Target::Kind::name:
       return add_name(index, entry, target);
@@ -192,7 +195,7 @@ format::LayerRecord LayerBuilder::write(std::vector<std::uint8_t>& bytes) {
           .ranges = append_all(bytes, ranges_),
           .name_deny_ports = append_all(bytes, denied_ports_),
           .types = append_all(bytes, source_.dns_types),
-          .unused = 0,
+          .address_allow = address_allow_,
           .lengths4 = lengths4_,
           .lengths6 = lengths6_};
 }

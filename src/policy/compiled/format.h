@@ -99,7 +99,8 @@ struct LayerRecord {
   Section ranges;
   Section name_deny_ports;  // RangeRecord: TCP ports at which some denying entry with a name holds; disjoint
   Section types;            // std::uint16_t: dns.types
-  std::uint32_t unused;
+  // The first allow entry with a CIDR or class; kNone if there is none.
+  std::uint32_t address_allow;
   // Which prefix lengths, within the family, the CIDR keys of a family have.
   std::array<std::uint64_t, 3> lengths4;
   std::array<std::uint64_t, 3> lengths6;

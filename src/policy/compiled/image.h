@@ -19,7 +19,7 @@
 
 namespace weir::policy {
 
-// In order of width, but for `host`, which has no policy at all.
+// `host` has no policy at all and is in no image.
 enum class Mode : std::uint8_t { none, inbound, allowlist, publicly, semitrusted, open, host };
 inline constexpr std::uint8_t kModeCount = static_cast<std::uint8_t>(Mode::host) + 1;
 std::string_view name_of(Mode mode);  // "none", "inbound", "allowlist", "public", ...

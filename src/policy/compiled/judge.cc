@@ -283,24 +283,4 @@ Survey survey(const Image& image, const HostFacts& facts, const Destination& des
   return result;
 }
 
-std::optional<RuleRef> name_denied(const Image& image, const NameCandidate& candidate, net::Protocol protocol,
-                                   net::Port port) {
-  for (const LayerView& layer : image.layers()) {
-    std::uint32_t deny = kNone;
-    std::uint32_t allow = kNone;
-    const auto note_deny = [&](const Posting& posting) {
-      if (posting.action == Action::deny && layer.holds(posting, protocol, port)) deny = std::min(deny, posting.entry);
-    };
-    layer.for_name(candidate.name->text(), [&](const Posting& posting) {
-      note_deny(posting);
-      if (posting.action == Action::allow && layer.holds(posting, protocol, port)) {
-        allow = std::min(allow, posting.entry);
-      }
-    });
-    for (const net::DomainName& alias : candidate.aliases) layer.for_name(alias.text(), note_deny);
-    if (deny < allow) return RuleRef{.layer = layer.layer(), .index = deny};
-  }
-  return std::nullopt;
-}
-
 }  // namespace weir::policy

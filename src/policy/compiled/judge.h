@@ -58,8 +58,4 @@ struct Survey {
 };
 Survey survey(const Image& image, const HostFacts& facts, const Destination& destination, const Request& request);
 
-// Does some layer deny this name at this protocol and port, wherever it leads? `aliases` count too.
-std::optional<RuleRef> name_denied(const Image& image, const NameCandidate& candidate, net::Protocol protocol,
-                                   net::Port port);
-
 }  // namespace weir::policy

@@ -51,6 +51,8 @@ class LayerView {
   Mode mode() const { return static_cast<Mode>(record_.mode); }
   bool name_required() const { return record_.name_required != 0; }
   bool names_in_deny_or_rules() const { return record_.names_in_deny_or_rules != 0; }
+  // The first allow entry with a CIDR or class; format::kNone if there is none.
+  std::uint32_t address_allow() const { return record_.address_allow; }
   // Does some denying entry with a name hold at this TCP port?
   bool name_deny_at(net::Port port) const;
   bool lists_type(std::uint16_t type) const;

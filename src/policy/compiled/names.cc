@@ -84,8 +84,11 @@ bool is_total(const Posting& posting) {
   return posting.action == Action::deny && posting.protocols.is_all() && posting.range_count == 0;
 }
 
-// The first allow entry that covers the whole public internet, or a whole family of addresses.
+// The first allow entry that covers the whole public internet, or a whole family of addresses: whoever allows that
+// allows names to be asked. In the operator's floor any address will do: which names are asked is the session's
+// business.
 std::uint32_t first_public_allow(const LayerView& layer) {
+  if (layer.layer() == Layer::floor) return layer.address_allow();
   std::uint32_t first = kNone;
   const auto note = [&](const Posting& posting) {
     if (posting.action == Action::allow) first = std::min(first, posting.entry);
@@ -112,8 +115,8 @@ struct LayerName {
 };
 
 LayerName judge_in_layer(const LayerView& layer, const net::DomainName& name) {
-  // A local name must be named on purpose, but in `open`.
-  const bool by_purpose = is_local(name) && layer.mode() != Mode::open;
+  // A local name must be named on purpose, but in `open` and by the operator, who bounds what sessions name.
+  const bool by_purpose = is_local(name) && layer.mode() != Mode::open && layer.layer() != Layer::floor;
   std::uint32_t deny = kNone;
   std::uint32_t allow = kNone;
   layer.for_name(name.text(), [&](const Posting& posting) {
@@ -140,7 +143,9 @@ LayerName judge_in_layer(const LayerView& layer, const net::DomainName& name) {
   return result;
 }
 
+// The operator's floor knows no record types.
 bool type_allowed(const LayerView& layer, std::uint16_t type) {
+  if (layer.layer() == Layer::floor) return true;
   if (type == kTypeA || type == kTypeAaaa) return true;
   if (layer.mode() == Mode::publicly || layer.mode() == Mode::open) return true;
   return layer.lists_type(type);

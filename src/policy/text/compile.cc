@@ -167,7 +167,8 @@ void LayerCompiler::note_opened(const Entry& entry) {
 }
 
 Result<> LayerCompiler::add(std::string_view text, const Entry& like, const std::string& place) {
-  auto parsed = parse_target(text, {.action = like.action, .insisted_broad = insisted_.broad});
+  const auto broad = layer_ == Layer::floor ? BroadTargets::accepted : BroadTargets::insisted;
+  auto parsed = parse_target(text, {.action = like.action, .insisted_broad = insisted_.broad, .broad = broad});
   if (!parsed) return std::unexpected(parsed.error().about(text).context(place));
   Entry entry = like;
   entry.text = std::move(parsed->text);

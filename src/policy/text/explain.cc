@@ -131,6 +131,7 @@ class Explainer {
     if (reason == Reason::no_rule) {
       note_near_names();
       note_other_ports();
+      note_addresses_alone();
       out_.notes.push_back("to allow: --allow '" + wanted() + "'");
     } else if (reason == Reason::denied_by_rule) {
       out_.notes.push_back("to allow: take '" + out_.rule + "' out of the " + std::string(name_of(out_.layer)) +
@@ -190,6 +191,14 @@ class Explainer {
                              std::string(parent) + "' would include the names below it");
       });
     }
+  }
+
+  // An allowed range of addresses is no reason to carry every name upstream, which surprises people.
+  void note_addresses_alone() {
+    const LayerView* const layer = image_.layer(rule_.layer);
+    if (!request_.name || layer == nullptr || layer->address_allow() == format::kNone) return;
+    out_.notes.push_back("'" + std::string(layer->entry_text(layer->address_allow())) +
+                         "' allows addresses; names are asked only where an entry names them");
   }
 
   void note_other_ports() {

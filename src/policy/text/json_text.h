@@ -1,14 +1,13 @@
-// Writing the small JSON documents of this room (the audit room has its own, of the same level).
+// Composing the small JSON documents of this room out of finished parts.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace weir::policy {
+#include "base/json.h"
 
-// A string literal with quotes; everything outside printable ASCII becomes an escape, bytes that are no UTF-8 U+FFFD.
-std::string json_quote(std::string_view text);
+namespace weir::policy {
 
 // One object or array. Members come in the order of the calls.
 class JsonText {
@@ -16,11 +15,11 @@ class JsonText {
   static JsonText object() { return JsonText('{', '}'); }
   static JsonText array() { return JsonText('[', ']'); }
 
-  JsonText& add(std::string_view key, std::string_view value) { return add_raw(key, json_quote(value)); }
+  JsonText& add(std::string_view key, std::string_view value) { return add_raw(key, json_string(value)); }
   JsonText& add(std::string_view key, std::uint64_t value) { return add_raw(key, std::to_string(value)); }
   // `json` is a finished document.
   JsonText& add_raw(std::string_view key, std::string_view json);
-  JsonText& push(std::string_view value) { return push_raw(json_quote(value)); }
+  JsonText& push(std::string_view value) { return push_raw(json_string(value)); }
   JsonText& push_raw(std::string_view json);
 
   std::string text() const { return text_ + close_; }

@@ -76,7 +76,7 @@ std::string table_schema(std::string_view table, KeyPlace place) {
     if (!here) continue;
     std::string schema = value_schema(key);
     schema.pop_back();
-    properties.add_raw(key.name, schema + ",\"description\":" + json_quote(key.doc) + "}");
+    properties.add_raw(key.name, schema + ",\"description\":" + json_string(key.doc) + "}");
     const bool needed = key.id == KeyId::version || key.id == KeyId::rule_action || key.id == KeyId::rule_to;
     if (needed) required.push(key.name);
   }
@@ -147,16 +147,7 @@ std::string sets_table() {
   return text;
 }
 
-}  // namespace
-
-std::string policy_schema_json() {
-  std::string body = table_schema("", KeyPlace::policy);
-  body.erase(0, 1);
-  return indented(R"({"$schema":"https://json-schema.org/draft/2020-12/schema","title":"weir policy",)" + body);
-}
-
-std::string policy_reference_markdown() {
-  return R"(# Policy files
+constexpr std::string_view kIntroduction = R"(# Policy files
 
 <!-- Made from the table of keys in src/policy/text/keys.cc; a test compares. Do not edit. -->
 
@@ -185,12 +176,14 @@ floor, the session and the run each are a layer, and every layer must allow.
 
 ## Keys
 
-)" + keys_table(KeyPlace::policy) +
-         R"(
+)";
+
+constexpr std::string_view kFloorHeading = R"(
 ## Keys of the operator's floor file only
 
-)" + keys_table(KeyPlace::floor) +
-         R"(
+)";
+
+constexpr std::string_view kTargets = R"(
 ## Targets
 
 `[proto://]destination[:ports]`
@@ -213,8 +206,9 @@ A name without a protocol is allowed for TCP and denied for everything. Wildcard
 
 ## Sets
 
-)" + sets_table() +
-         R"(
+)";
+
+constexpr std::string_view kCases = R"(
 `CLOUD_METADATA_DENY` is the preset of all known metadata endpoints, for policies in mode `open`.
 
 ## Cases
@@ -228,6 +222,18 @@ refuse 169.254.169.254:80                          floor
 refuse 93.184.215.14:443 as example.com sni other.example   sni-mismatch
 ```
 )";
+
+}  // namespace
+
+std::string policy_schema_json() {
+  std::string body = table_schema("", KeyPlace::policy);
+  body.erase(0, 1);
+  return indented(R"({"$schema":"https://json-schema.org/draft/2020-12/schema","title":"weir policy",)" + body);
+}
+
+std::string policy_reference_markdown() {
+  return std::string(kIntroduction) + keys_table(KeyPlace::policy) + std::string(kFloorHeading) +
+         keys_table(KeyPlace::floor) + std::string(kTargets) + sets_table() + std::string(kCases);
 }
 
 }  // namespace weir::policy

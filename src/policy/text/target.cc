@@ -221,7 +221,7 @@ TargetResult<void> TargetParser::check_breadth(std::string_view word, Target& ta
   const SuffixKind kind = target.name.empty() ? SuffixKind::registry : suffix_kind(target.name);
   if (kind == SuffixKind::ordinary) return {};
   target.breadth = Breadth::broad;
-  if (rules_.action == Action::deny) return {};
+  if (rules_.action == Action::deny || rules_.broad == BroadTargets::accepted) return {};
   const std::string canonical = canonical_destination(target);
   if (std::ranges::find(rules_.insisted_broad, canonical) != rules_.insisted_broad.end()) return {};
   const std::string who = kind == SuffixKind::platform ? "anyone can publish below " : "anyone can register below ";

@@ -27,12 +27,16 @@ struct TargetError {
 template <class T>
 using TargetResult = std::expected<T, TargetError>;
 
+// Who may write a target that is too broad: everyone who insists, or the operator of the machine in any case.
+enum class BroadTargets : std::uint8_t { insisted, accepted };
+
 struct TargetRules {
   // What an entry with this target does: without a protocol a denied name is denied for every protocol, an allowed one
   // is allowed for TCP. Only allowed targets can be too broad.
   Action action = Action::allow;
   // --insist broad=...: the destinations as canonical_destination() spells them.
   std::span<const std::string> insisted_broad;
+  BroadTargets broad = BroadTargets::insisted;
 };
 
 struct ParsedTarget {

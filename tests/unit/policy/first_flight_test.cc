@@ -30,6 +30,9 @@ const Policy& named_policy(const std::string& key) {
       {"public", flags("public", {})},
       {"ech", file(kEchRules)},
       {"floor-deny", with_floor(flags("", {"a.example", "b.example"}), "deny = [\"b.example\"]")},
+      {"rules",
+       file("mode = \"allowlist\"\n[[rules]]\naction = \"allow\"\nto = [\"93.184.1.0/24\"]\n[[rules]]\naction = "
+            "\"deny\"\nto = [\"b.example\"]\n[[rules]]\naction = \"allow\"\nto = [\"93.184.0.0/16\"]")},
       {"layers", with_run(flags("", {"a.example", "b.example"}), "", {"b.example"})},
   };
   static auto* const compiled = new std::map<std::string, Policy>;
@@ -129,6 +132,9 @@ const std::vector<Row>& rows() {
       {"floor-deny", 443, {"a.example", "b.example"}, tls("a.example"), "allow"},
       {"layers", 443, {"a.example", "b.example"}, tls("a.example"), "sni-mismatch"},
       {"layers", 443, {"a.example", "b.example"}, tls("b.example"), "allow"},
+      // Rules in their order: the address of the table stands before the denied name only in the narrower range.
+      {"rules", 443, {}, tls("b.example"), "denied-by-rule"},
+      {"rules", 443, {}, tls("c.example"), "allow"},
       // What is refused at the SYN stays refused.
       {"a", 443, {}, tls("a.example"), "no-rule"},
   };
@@ -142,6 +148,13 @@ TEST(FirstFlight, Table) {
         << row.policy << " " << row.port << " " << (row.flight.name ? row.flight.name->text() : "-") << " "
         << static_cast<int>(row.flight.kind);
   }
+}
+
+TEST(FirstFlight, AnAllowingRuleBeforeTheDenialOfANameWins) {
+  const Policy& rules = named_policy("rules");
+  EXPECT_EQ(word(fly(rules, "93.184.1.1:443", {}, tls("b.example"))), "allow");
+  EXPECT_EQ(word(fly(rules, "93.184.1.1:443", {"b.example"}, tls("b.example"))), "allow");
+  EXPECT_EQ(word(fly(rules, "93.184.2.1:443", {"c.example"}, tls("b.example"))), "denied-by-rule");
 }
 
 TEST(FirstFlight, UdpIsNeverHeld) {

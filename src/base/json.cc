@@ -1,9 +1,9 @@
-#include "audit/json.h"
+#include "base/json.h"
 
 #include <array>
 #include <cstdio>
 
-namespace weir::audit {
+namespace weir {
 
 namespace {
 
@@ -102,4 +102,4 @@ JsonWriter& JsonWriter::null() {
   return raw("null");
 }
 
-}  // namespace weir::audit
+}  // namespace weir

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace weir::audit {
+namespace weir {
 
 // A JSON string literal with quotes. Everything outside printable ASCII is escaped, so that no text of a guest can
 // start a new line, move a cursor or end the string; bytes that are no UTF-8 become U+FFFD.
@@ -45,4 +45,4 @@ class JsonWriter {
   bool first_ = true;
 };
 
-}  // namespace weir::audit
+}  // namespace weir

@@ -1,0 +1,182 @@
+// What a gateway that lies can get: it sends any sequence of messages, and the answers are all it has.
+#include "dial/admission.h"
+
+#include <gtest/gtest.h>
+#include <linux/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cstring>
+
+#include "policy/text/compile.h"
+#include "sys/socket_address.h"
+
+namespace weir::dial {
+namespace {
+
+using ConnectOutcome = control::ConnectAnswer::Outcome;
+constexpr ConnectOutcome kAdmitted = ConnectOutcome::connected;
+
+// A network namespace with loopback only: what is admitted here cannot leave the machine, it ends as unreachable.
+class OwnNetwork : public testing::Environment {
+ public:
+  void SetUp() override {
+    ASSERT_EQ(::unshare(CLONE_NEWUSER | CLONE_NEWNET), 0) << "the test needs user namespaces";
+    const sys::OwnedFd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq loopback{};
+    std::strcpy(loopback.ifr_name, "lo");
+    loopback.ifr_flags = IFF_UP;
+    ASSERT_EQ(::ioctl(any.get(), SIOCSIFFLAGS, &loopback), 0);
+  }
+};
+const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new OwnNetwork);
+
+class MemoryRecorder : public Recorder {
+ public:
+  bool record(audit::Event event) override {
+    if (full) return false;
+    events.push_back(std::move(event));
+    return true;
+  }
+  bool full = false;
+  std::vector<audit::Event> events;
+};
+
+class AdmissionTest : public testing::Test {
+ protected:
+  AdmissionTest() : reactor_(*sys::Reactor::create()) {}
+
+  void start(std::vector<std::string> allow) {
+    policy::CompileInput input;
+    input.session.allow = std::move(allow);
+    auto compiled = policy::compile_policy(input);
+    ASSERT_TRUE(compiled.has_value()) << compiled.error().what();
+    image_ = std::move(compiled->image);
+    admission_ = std::make_unique<Admission>(
+        reactor_, *policy::Image::open(image_), *LiveFacts::open({}), recorder_,
+        Admission::Settings{.resolvers = {}, .host4 = address("10.254.0.5"), .host6 = address("fd77::5")},
+        [this](const control::ToGateway& message, sys::OwnedFd passed) {
+          answers_.push_back(message);
+          if (passed.valid()) passed_.push_back(std::move(passed));
+        });
+  }
+
+  static net::IpAddress address(const char* text) { return *net::IpAddress::parse(text); }
+  static net::DomainName name(const char* text) { return *net::DomainName::parse(text); }
+
+  ConnectOutcome connect(std::uint64_t flow, const char* to, net::Port port) {
+    answers_.clear();
+    admission_->handle(control::Connect{.flow = flow, .destination = {address(to), port}});
+    if (answers_.empty()) return kAdmitted;  // under way
+    const ConnectOutcome outcome = std::get<control::ConnectAnswer>(answers_.back()).outcome;
+    return outcome == ConnectOutcome::failed ? kAdmitted : outcome;  // dialled, and there is no way there
+  }
+
+  std::uint32_t learn(const char* host, std::vector<net::IpAddress> addresses) {
+    answers_.clear();
+    admission_->handle(control::Learn{
+        .query = 1, .name = name(host), .aliases = {}, .addresses = std::move(addresses), .ttl = 60, .type = 1});
+    return std::get<control::LearnAnswer>(answers_.back()).allowed;
+  }
+
+  std::string last_reason() const { return recorder_.events.empty() ? "" : recorder_.events.back().reason; }
+
+  sys::Reactor reactor_;
+  MemoryRecorder recorder_;
+  std::vector<std::uint8_t> image_;
+  std::unique_ptr<Admission> admission_;
+  std::vector<control::ToGateway> answers_;
+  std::vector<sys::OwnedFd> passed_;
+};
+
+// A socket that listens on loopback, so that an admitted dial finds somebody.
+std::pair<sys::OwnedFd, net::Port> listener() {
+  sys::OwnedFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  auto any = sys::SocketAddress::of({net::IpAddress::v4({127, 0, 0, 1}), 0});
+  EXPECT_EQ(::bind(fd.get(), any.get(), any.size), 0);
+  EXPECT_EQ(::listen(fd.get(), 8), 0);
+  EXPECT_EQ(::getsockname(fd.get(), any.get(), &any.size), 0);
+  return {std::move(fd), any.endpoint()->port};
+}
+
+TEST_F(AdmissionTest, AnAllowedNameOpensNoFloorWhateverTheGatewayClaims) {
+  start({"a.example:443"});
+  const char* const kFloor[] = {"169.254.169.254", "127.0.0.1", "10.0.0.5", "fd00:ec2::254",      "::1",
+                                "0.0.0.0",         "224.0.0.1", "fe80::1",  "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"};
+  std::uint64_t flow = 0;
+  for (const char* floor : kFloor) {
+    EXPECT_EQ(learn("a.example", {address(floor)}), 0u) << floor;
+    EXPECT_EQ(connect(++flow, floor, 443), ConnectOutcome::refused) << floor;
+  }
+  // The twin: a public address on the port that the rule names is as far as a lie reaches.
+  EXPECT_EQ(learn("a.example", {address("93.184.216.34")}), 1u);
+  EXPECT_EQ(connect(++flow, "93.184.216.34", 443), kAdmitted);
+  EXPECT_EQ(connect(++flow, "93.184.216.34", 22), ConnectOutcome::refused);
+}
+
+TEST_F(AdmissionTest, NamesThatThePolicyDoesNotNameTeachNothing) {
+  start({"a.example:443"});
+  EXPECT_EQ(learn("evil.example", {address("93.184.216.34")}), 0u);
+  EXPECT_EQ(connect(1, "93.184.216.34", 443), ConnectOutcome::refused);
+  EXPECT_EQ(last_reason(), "no-rule");
+  EXPECT_EQ(learn("x.a.example", {address("93.184.216.34")}), 0u);
+  EXPECT_EQ(connect(2, "93.184.216.34", 443), ConnectOutcome::refused);
+}
+
+TEST_F(AdmissionTest, AnAdmittedDialPassesAConnectedSocketAndIsRecordedFirst) {
+  const auto [server, port] = listener();
+  start({"127.0.0.1:" + std::to_string(port)});
+  admission_->handle(control::Connect{.flow = 1, .destination = {address("127.0.0.1"), port}});
+  ASSERT_EQ(recorder_.events.size(), 1u);
+  EXPECT_EQ(recorder_.events.front().type, audit::EventType::flow_open);
+  while (answers_.empty()) {
+    reactor_.at(sys::monotonic_ms() + 5, [this] { reactor_.stop(); });
+    ASSERT_TRUE(reactor_.run().has_value());
+  }
+  EXPECT_EQ(std::get<control::ConnectAnswer>(answers_.front()).outcome, ConnectOutcome::connected);
+  ASSERT_EQ(passed_.size(), 1u);
+  sys::SocketAddress peer;
+  ASSERT_EQ(::getpeername(passed_.front().get(), peer.get(), &peer.size), 0);
+  EXPECT_EQ(peer.endpoint()->port, port);
+  admission_->end();
+  EXPECT_EQ(recorder_.events.back().type, audit::EventType::flow_close);
+  admission_->handle(control::FlowClosed{.flow = 1});
+  EXPECT_EQ(recorder_.events.size(), 2u) << "a flow ends once";
+}
+
+TEST_F(AdmissionTest, WhatCannotBeRecordedIsNotDialled) {
+  const auto [server, port] = listener();
+  start({"127.0.0.1:" + std::to_string(port)});
+  recorder_.full = true;
+  EXPECT_EQ(connect(1, "127.0.0.1", port), ConnectOutcome::refused);
+  recorder_.full = false;
+  EXPECT_EQ(connect(2, "127.0.0.1", port), kAdmitted);
+}
+
+TEST_F(AdmissionTest, AFlowNumberIsUsedOnce) {
+  const auto [server, port] = listener();
+  start({"127.0.0.1:" + std::to_string(port)});
+  EXPECT_EQ(connect(7, "127.0.0.1", port), kAdmitted);
+  EXPECT_EQ(connect(7, "127.0.0.1", port), ConnectOutcome::refused);
+  EXPECT_EQ(last_reason(), "protocol");
+}
+
+TEST_F(AdmissionTest, AFlightOfNoFlowAndAResolverThatIsNotThereAreRefused) {
+  start({"a.example:443"});
+  admission_->handle(control::Flight{.flow = 99, .kind = control::Flight::Kind::tls, .name = name("a.example")});
+  EXPECT_EQ(std::get<control::FlightAnswer>(answers_.back()).outcome, control::FlightAnswer::Outcome::refused);
+  admission_->handle(control::OpenResolver{.query = 5, .server = 200});
+  EXPECT_NE(std::get<control::ResolverAnswer>(answers_.back()).error, 0u);
+  EXPECT_TRUE(passed_.empty());
+}
+
+TEST_F(AdmissionTest, PortFiftyThreeAndPortZeroNeverLeave) {
+  start({"93.184.216.34"});
+  EXPECT_EQ(connect(1, "93.184.216.34", 53), ConnectOutcome::resolver);
+  EXPECT_EQ(connect(2, "93.184.216.34", 0), ConnectOutcome::refused);
+}
+
+}  // namespace
+}  // namespace weir::dial
