@@ -155,9 +155,9 @@ def test_dig(lab):
 
 @pytest.mark.slow
 def test_iperf3(lab):
-    server = lab.world.inet.start(["iperf3", "-s", "-1", "-B", w.ALLOWED4], ready="listening" if False else None)
-    import time
-    time.sleep(0.5)  # iperf3 says nothing that can be waited for when its output is a pipe
+    server = lab.world.inet.start(["iperf3", "-s", "-1", "--forceflush", "-B", w.ALLOWED4], ready=None)
+    while "listening" not in (line := server.stdout.readline()):
+        assert line, "iperf3 did not start"
     out = lab.run("iperf3", "-c", w.ALLOWED4, "-t", "2", "-f", "m", allow=[w.ALLOWED4], timeout=60)
     server.wait(timeout=10)
     assert out.code == 0 and "sender" in out.stdout, out
@@ -172,7 +172,7 @@ def nginx(world):
     for path in (folder, folder / "root", folder / "root" / "big"):
         path.chmod(0o755)
     (folder / "conf").write_text(f"""
-daemon off; pid {folder}/pid; error_log {folder}/error.log; user root;
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log; user root;
 events {{ worker_connections 512; }}
 http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; keepalive_requests 10000;

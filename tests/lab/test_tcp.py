@@ -220,6 +220,25 @@ result = failed
     assert out.result == 0, out
 
 
+@pytest.mark.elsewhere
+def test_max_flows(lab):
+    """O02: the third of two is refused with `limit`; when one ends there is room again."""
+    code = f"""
+held = [socket.create_connection(({w.ALLOWED4!r}, 7)) for _ in range(2)]
+third = tcp({w.ALLOWED4!r}, 9)
+held.pop().close(); held[0].send(b'x'); held[0].recv(1)
+for _ in range(50):
+    again = tcp({w.ALLOWED4!r}, 12)['connect']
+    if again == 'OK': break
+    time.sleep(0.05)
+result = [third, again]
+"""
+    policy = f'version = 1\nmode = "allowlist"\nallow = ["{w.ALLOWED4}"]\n[limits]\nmax_flows = 2\n'
+    out = lab.guest(code, policy=policy)
+    assert_refused(lab, out, out.result[0], w.ALLOWED4, 9, ["limit"])
+    assert out.result[1] == "OK", out
+
+
 def test_port_reuse(lab):
     """The same 4-tuple again: a new attempt, not a repeated SYN."""
     code = f"""
