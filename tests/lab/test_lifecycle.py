@@ -226,12 +226,14 @@ def test_gateway_is_confined(lab, busy):
     pid = roles(busy)["gateway"]
     status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
     assert status["Seccomp"].strip() == "2" and status["NoNewPrivs"].strip() == "1", status
-    assert all(int(status[key], 16) == 0 for key in ("CapEff", "CapPrm", "CapInh", "CapAmb")), status
+    assert all(int(status[key], 16) == 0 for key in ("CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd")), status
     assert not os.listdir(f"/proc/{pid}/root/"), os.listdir(f"/proc/{pid}/root/")
     for fd in os.listdir(f"/proc/{pid}/fd"):
         link, mode = os.readlink(f"/proc/{pid}/fd/{fd}"), os.stat(f"/proc/{pid}/fd/{fd}").st_mode
         assert not stat.S_ISDIR(mode) and not stat.S_ISBLK(mode), (fd, link)
         assert not stat.S_ISREG(mode) or "memfd" in link, (fd, link)
+    # Nothing of the caller's: neither its input nor its outputs.
+    assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)] == ["/dev/null"] * 3
 
 
 def test_terminal_is_sane_after_sigkill(lab):
