@@ -86,6 +86,8 @@ policy::Verdict refusal(policy::Reason reason) {
 }
 
 constexpr net::Port kDnsPort = 53;
+// Connects to resolvers and destinations under way at a time: a descriptor each in this process.
+constexpr std::size_t kMaxDials = 8192;
 // Also where the policy sets no limit: the kernel's own patience ends long before.
 constexpr std::uint64_t kLongestConnectMs = 3'600'000;
 
@@ -148,7 +150,8 @@ policy::Verdict Admission::judge(const Place& place) {
 }
 
 std::size_t Admission::max_flows() const {
-  return static_cast<std::size_t>(std::min<std::uint64_t>(image_.limits()[policy::Limit::max_flows], kMaxFlows));
+  return static_cast<std::size_t>(
+      std::min<std::uint64_t>(image_.limits()[policy::Limit::max_flows], settings_.flows_possible));
 }
 
 void Admission::on(const control::Connect& ask) {
@@ -159,6 +162,7 @@ void Admission::on(const control::Connect& ask) {
     return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver, .error = 0, .name = {}});
   }
   const Place place = place_of(ask.destination);
+  if (ending_) return refuse(ask, refusal(policy::Reason::shutting_down), place.name());
   const policy::Verdict verdict = judge(place);
   if (verdict.allowed && flows_.size() >= max_flows()) return refuse(ask, refusal(policy::Reason::limit), place.name());
   if (verdict.allowed) return dial(ask, verdict, place);
@@ -198,6 +202,7 @@ void Admission::dial(const control::Connect& ask, const policy::Verdict& verdict
 
 void Admission::dialled(const control::Connect& ask, bool hold, Dialled dialled) {
   using Outcome = control::ConnectAnswer::Outcome;
+  if (!flows_.contains(ask.flow)) return;  // the gateway gave it up meanwhile
   if (dialled.error != 0) {
     close_flow(ask.flow, 0, 0, dialled.error);
     return answer(control::ConnectAnswer{
@@ -238,37 +243,43 @@ void Admission::on(const control::Flight& flight) {
 void Admission::on(const control::Learn& learn) {
   if (!learn.name) return;
   control::LearnAnswer reply{.query = learn.query, .allowed = 0};
-  Event event;
-  event.name = learn.name->text();
-  event.query_type = wire::dns::type_text(learn.type);
   policy::Verdict last = refusal(policy::Reason::no_rule);
   const auto facts = facts_.current();
   const policy::NameCandidate candidate{.name = &*learn.name, .aliases = learn.aliases};
   for (std::size_t i = 0; facts && i < learn.addresses.size(); ++i) {
-    const net::IpAddress& address = learn.addresses[i];
-    const policy::Verdict verdict = policy::judge_answer(image_, **facts, candidate, address);
-    if (!verdict.allowed) {
-      last = verdict;
-      continue;
-    }
-    reply.allowed |= 1u << i;
-    book_.learn(*learn.name, learn.aliases, address, learn.ttl, reactor_.now_ms());
-    event.addresses.push_back(address);
+    const policy::Verdict verdict = policy::judge_answer(image_, **facts, candidate, learn.addresses[i]);
+    if (verdict.allowed) reply.allowed |= 1u << i;
+    if (!verdict.allowed) last = verdict;
   }
-  if (reply.allowed != 0) {
-    event.type = EventType::dns_answer;
-    event.verdict = "allow";
-    event.rcode = rcode_text(0);
-  } else {
+  // What cannot be recorded is not answered.
+  if (!recorder_.record(learn_event(learn, reply.allowed, last))) reply.allowed = 0;
+  for (std::size_t i = 0; i < learn.addresses.size(); ++i) {
+    if ((reply.allowed >> i & 1) == 0) continue;
+    book_.learn(*learn.name, learn.aliases, learn.addresses[i], learn.ttl, reactor_.now_ms());
+  }
+  answer(reply);
+}
+
+audit::Event Admission::learn_event(const control::Learn& learn, std::uint32_t allowed,
+                                    const policy::Verdict& refused) const {
+  Event event;
+  event.name = learn.name->text();
+  event.query_type = wire::dns::type_text(learn.type);
+  event.rcode = rcode_text(0);
+  if (allowed == 0) {
     event.type = EventType::dns_refuse;
     event.verdict = "refuse";
-    event.reason = policy::name_of(last.reason);
-    event.rule = rule_of(last.rule);
-    event.rcode = rcode_text(0);
+    event.reason = policy::name_of(refused.reason);
+    event.rule = rule_of(refused.rule);
     event.addresses = learn.addresses;
+    return event;
   }
-  recorder_.record(std::move(event));
-  answer(reply);
+  event.type = EventType::dns_answer;
+  event.verdict = "allow";
+  for (std::size_t i = 0; i < learn.addresses.size(); ++i) {
+    if ((allowed >> i & 1) != 0) event.addresses.push_back(learn.addresses[i]);
+  }
+  return event;
 }
 
 void Admission::on(const control::NameAnswered& answered) {
@@ -301,6 +312,8 @@ void Admission::on(const control::OpenResolver& ask) {
     answer(control::ResolverAnswer{.query = ask.query, .error = static_cast<std::uint32_t>(error)});
   };
   if (ask.server >= settings_.resolvers.size()) return fail_with(EINVAL);
+  if (!recorder_.healthy()) return fail_with(EIO);
+  if (dialer_.pending() >= kMaxDials) return fail_with(EAGAIN);
   const net::Endpoint& resolver = settings_.resolvers[ask.server];
   if (ask.tcp) {
     constexpr std::uint64_t kTimeoutMs = 5000;

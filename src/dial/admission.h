@@ -26,21 +26,25 @@ class Admission {
   // `passed` rides along; the receiver duplicates it.
   using Send = std::function<void(const control::ToGateway& message, sys::OwnedFd passed)>;
 
+  // Flows of one sandbox that may exist at the same time whatever the policy says: two descriptors each in the gateway.
+  static constexpr std::size_t kMaxFlows = 8192;
+
   struct Settings {
     std::vector<net::Endpoint> resolvers;  // upstream name servers, in order
     // What host.weir.internal leads to inside; it stands for the loopback of the host.
     net::IpAddress host4;
     net::IpAddress host6;
+    // Two descriptors each: what the machine's limit leaves room for.
+    std::uint64_t flows_possible = kMaxFlows;
   };
-
-  // Flows of one sandbox that may exist at the same time whatever the policy says: two descriptors each in the gateway.
-  static constexpr std::size_t kMaxFlows = 8192;
 
   Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts, Recorder& recorder, Settings settings,
             Send send);
 
   void handle(const control::FromGateway& message);
 
+  // From here on every new connection is refused (shutting-down).
+  void refuse_new() { ending_ = true; }
   // The sandbox has ended: records the end of flows whose end nobody reported.
   void end();
 
@@ -77,6 +81,7 @@ class Admission {
   Place place_of(const net::Endpoint& destination) const;
   policy::Verdict judge(const Place& place);
   std::size_t max_flows() const;
+  audit::Event learn_event(const control::Learn& learn, std::uint32_t allowed, const policy::Verdict& refused) const;
   void refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name);
   void dial(const control::Connect& ask, const policy::Verdict& verdict, const Place& place);
   void dialled(const control::Connect& ask, bool hold, Dialled dialled);
@@ -93,6 +98,7 @@ class Admission {
   Dialer dialer_;
   policy::NameBook book_;
   net::DomainName host_service_;
+  bool ending_ = false;
   std::unordered_map<std::uint64_t, Flow> flows_;
 };
 

@@ -14,7 +14,10 @@ Result<LiveFacts> LiveFacts::open(std::vector<net::Cidr> sandboxes) {
 }
 
 Result<const policy::HostFacts*> LiveFacts::current() {
-  if (changes_.drain()) WEIR_CHECK_OK(read());
+  // Remembered until it was read: after a failed reading the old facts are no facts.
+  if (changes_.drain()) stale_ = true;
+  if (stale_) WEIR_CHECK_OK(read());
+  stale_ = false;
   return &facts_;
 }
 

@@ -30,6 +30,7 @@ class LiveFacts {
   netlink::Socket questions_;
   policy::HostFacts facts_;
   bool ipv6_default_route_ = false;
+  bool stale_ = false;
 };
 
 }  // namespace weir::dial

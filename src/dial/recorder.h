@@ -10,6 +10,8 @@ class Recorder {
   virtual ~Recorder() = default;
   // False: the event could not be written. Then nothing new may be allowed.
   virtual bool record(audit::Event event) = 0;
+  // Whether the last event could be written.
+  virtual bool healthy() const = 0;
 };
 
 }  // namespace weir::dial

@@ -49,7 +49,8 @@ void add_route(Machine& machine, const nlmsghdr& message) {
   if (message.nlmsg_type != RTM_NEWROUTE || message.nlmsg_len < NLMSG_LENGTH(sizeof(rtmsg))) return;
   const auto& header = *static_cast<const rtmsg*>(NLMSG_DATA(&message));
   if (header.rtm_table == RT_TABLE_LOCAL || header.rtm_type != RTN_UNICAST) return;
-  if (header.rtm_dst_len == 0) {
+  // Half of everything each is how VPN clients write a default route.
+  if (header.rtm_dst_len <= 1) {
     if (header.rtm_family == AF_INET6) machine.ipv6_default_route = true;
     return;
   }

@@ -99,11 +99,10 @@ bool Socket::drain() {
   bool changed = false;
   while (true) {
     const ssize_t count = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (count >= 0 || errno == ENOBUFS || errno == EINTR) {
-      changed = true;
-      continue;
-    }
-    return changed;
+    if (count < 0 && errno == EAGAIN) return changed;
+    // An overflow (ENOBUFS) means changes that were lost; any other error is one more reason to look again.
+    changed = true;
+    if (count < 0 && errno != ENOBUFS && errno != EINTR) return changed;
   }
 }
 

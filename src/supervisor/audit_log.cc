@@ -96,9 +96,13 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, audit::Envelope envelope
 }
 
 bool AuditLog::record(audit::Event event) {
-  if (!is_refusal(event.type)) return write(event);
-  count_refusal(event);
-  return absorb(event) || write(event);
+  if (is_refusal(event.type)) count_refusal(event);
+  const bool rolls_up = is_refusal(event.type) || event.type == audit::EventType::dns_answer;
+  if (rolls_up && absorb(event)) return true;
+  if (write(event)) return true;
+  // Its repeats are no repeats of anything that was written.
+  if (rolls_up) repeats_.erase(audit::roll_up_key(event));
+  return false;
 }
 
 // True if the event is a repeat that will be written with the others of its second.
@@ -132,7 +136,6 @@ void AuditLog::flush_roll_ups() {
 
 bool AuditLog::write(const audit::Event& event) {
   if (!fd_.valid()) return true;  // --events none
-  if (!rotate_if_full()) return false;
   // The number is used up only by a line that was written, so the sequence has no gap.
   if (!append(audit::line_of(event, envelope_, sequence_ + 1, wall_clock()))) return false;
   ++sequence_;
@@ -140,35 +143,29 @@ bool AuditLog::write(const audit::Event& event) {
 }
 
 bool AuditLog::append(const std::string& line) {
-  const ssize_t count = write_now(fd_.get(), line);
-  if (count == static_cast<ssize_t>(line.size())) {
+  const bool full = kind_ == EventsSink::Kind::default_file && written_ + line.size() > kMaxDefaultFile;
+  if (full) errno = EFBIG;
+  const ssize_t count = full ? -1 : write_now(fd_.get(), line);
+  last_written_ = count == static_cast<ssize_t>(line.size());
+  if (last_written_) {
     written_ += line.size();
-    return true;
+  } else {
+    note_failure(count);
   }
-  const int cause = count < 0 ? errno : ENOSPC;
-  if (failure_.empty())
-    failure_ = "cannot write events" + (path_.empty() ? "" : " to " + path_) + ": " + sys::errno_text(cause);
-  // Half a line would make the file unreadable; a pipe cannot take it back.
-  if (count > 0) {
-    struct stat now{};
-    const bool cut =
-        ::fstat(fd_.get(), &now) == 0 && S_ISREG(now.st_mode) && ::ftruncate(fd_.get(), now.st_size - count) == 0;
-    if (!cut) failure_ += " (its last line is incomplete)";
-  }
-  return false;
+  return last_written_;
 }
 
-bool AuditLog::rotate_if_full() {
-  if (kind_ != EventsSink::Kind::default_file || written_ < kMaxDefaultFile / 2) return true;
-  const bool renamed = ::rename(path_.c_str(), (path_ + ".1").c_str()) == 0;
-  auto fresh = renamed ? open_file(path_) : Result<sys::OwnedFd>(sys::errno_error("cannot rename " + path_));
-  if (!fresh) {
-    failure_ = fresh.error().what();
-    return false;
+void AuditLog::note_failure(ssize_t written) {
+  const int cause = written < 0 ? errno : ENOSPC;
+  if (failure_.empty()) {
+    failure_ = "cannot write events" + (path_.empty() ? "" : " to " + path_) + ": " + sys::errno_text(cause);
   }
-  fd_ = std::move(*fresh);
-  written_ = 0;
-  return true;
+  if (written <= 0) return;
+  // Half a line would make the file unreadable; a pipe cannot take it back.
+  struct stat now{};
+  const bool cut =
+      ::fstat(fd_.get(), &now) == 0 && S_ISREG(now.st_mode) && ::ftruncate(fd_.get(), now.st_size - written) == 0;
+  if (!cut) failure_ += " (its last line is incomplete)";
 }
 
 void AuditLog::count_refusal(const audit::Event& event) {

@@ -22,7 +22,7 @@ struct RefusedDestination {
 
 class AuditLog : public dial::Recorder {
  public:
-  // A default file is cut in two when it reaches half of this: the older half is kept beside it as FILE.1.
+  // A default file grows to this and no further: what was recorded is never given up for what comes later.
   static constexpr std::uint64_t kMaxDefaultFile = 64ull << 20;
   // Refusals of the last second that wait for their repeats; beyond it every repeat is written on its own.
   static constexpr std::size_t kMaxRollUps = 1024;
@@ -42,8 +42,8 @@ class AuditLog : public dial::Recorder {
 
   // Most frequent first.
   std::vector<RefusedDestination> refused() const;
-  // False after a write failed; the message says how.
-  bool healthy() const { return failure_.empty(); }
+  bool healthy() const override { return last_written_; }
+  // Empty if every write succeeded; otherwise how the first one failed.
   const std::string& failure() const { return failure_; }
   // Empty for none and standard output.
   const std::string& path() const { return path_; }
@@ -58,7 +58,7 @@ class AuditLog : public dial::Recorder {
       : envelope_(std::move(envelope)), fd_(std::move(fd)), path_(std::move(path)), kind_(kind) {}
   bool write(const audit::Event& event);
   bool append(const std::string& line);
-  bool rotate_if_full();
+  void note_failure(ssize_t written);
   bool absorb(const audit::Event& event);
   void count_refusal(const audit::Event& event);
 
@@ -70,6 +70,7 @@ class AuditLog : public dial::Recorder {
   std::uint64_t sequence_ = 0;
   std::uint64_t written_ = 0;
   std::string failure_;
+  bool last_written_ = true;
   std::map<std::string, Repeats> repeats_;
   std::map<std::string, RefusedDestination> refused_;
 };

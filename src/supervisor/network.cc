@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "sys/errno.h"
 
@@ -17,6 +20,19 @@ constexpr std::size_t kMaxUnsent = 2 * dial::Admission::kMaxFlows;
 constexpr int kMessagesPerRound = 256;
 // What a gateway may take to send what the guest left behind.
 constexpr std::uint64_t kLastWordsMs = 1500;
+
+// A dead peer is reported by its pidfd.
+bool is_gone(const Error& error) {
+  return error.code() == EPIPE || error.code() == ECONNRESET;
+}
+
+// Two descriptors a flow in the gateway, whose soft limit is raised to the hard one; the rest is for pipes and itself.
+std::uint64_t flows_possible() {
+  constexpr rlim_t kOthers = 256;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max <= kOthers + 2) return 1;
+  return std::min<std::uint64_t>((limit.rlim_max - kOthers) / 2, dial::Admission::kMaxFlows);
+}
 
 // The compiled policy as a sealed memory file: whoever maps it can rely on it never changing.
 Result<sys::OwnedFd> seal(Bytes image) {
@@ -79,7 +95,10 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
   Network& self = *network;
   self.admission_ = std::make_unique<dial::Admission>(
       reactor, policy, std::move(facts), log,
-      dial::Admission::Settings{.resolvers = std::move(resolvers), .host4 = addresses.host4, .host6 = addresses.host6},
+      dial::Admission::Settings{.resolvers = std::move(resolvers),
+                                .host4 = addresses.host4,
+                                .host6 = addresses.host6,
+                                .flows_possible = flows_possible()},
       [&self](const control::ToGateway& message, sys::OwnedFd passed) { self.send(message, std::move(passed)); });
   WEIR_CHECK_OK(self.wait_for_first_packet());
   return network;
@@ -121,7 +140,8 @@ void Network::send(const control::ToGateway& message, sys::OwnedFd passed) {
   const Bytes encoded = control::encode(message, buffer);
   if (unsent_.empty()) {
     const auto sent = gateway_->channel().send(encoded, passed.get());
-    if (sent || sent.error().code() != EAGAIN) return;  // a dead peer is reported by its pidfd
+    if (sent || is_gone(sent.error())) return;
+    if (sent.error().code() != EAGAIN) return fail("cannot answer the gateway: " + sent.error().what());
     reactor_.change(gateway_->channel().fd(), EPOLLIN | EPOLLOUT, gateway_handler_);
   }
   if (unsent_.size() >= kMaxUnsent) return fail("the gateway does not read its answers");
@@ -133,6 +153,7 @@ void Network::on_gateway_writable() {
   while (done < unsent_.size()) {
     const auto sent = gateway_->channel().send(unsent_[done].message, unsent_[done].passed.get());
     if (!sent && sent.error().code() == EAGAIN) break;
+    if (!sent && !is_gone(sent.error())) return fail("cannot answer the gateway: " + sent.error().what());
     ++done;
   }
   unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<std::ptrdiff_t>(done));
@@ -166,6 +187,7 @@ void Network::fail(std::string why) {
 void Network::stop() {
   stopping_ = true;
   if (!gateway_) return;
+  admission_->refuse_new();
   reactor_.forget(gateway_->channel().fd());
   reactor_.forget(gateway_->pidfd());
   // "No more from me": the gateway finishes what the guest sent, reports its flows and exits.

@@ -99,7 +99,7 @@ int run(RunOptions options) {
   const Session::Ending ending = session.run();
   log->record(exit_event(ending));
   if (ending.error) say(*ending.error);
-  if (!log->healthy()) say(log->failure() + "; new connections were refused (audit)");
+  if (!log->failure().empty()) say(log->failure() + "; new connections were refused (audit)");
   summarise(*log, options, ending.exit_code);
   return ending.exit_code;
 }

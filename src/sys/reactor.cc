@@ -42,8 +42,9 @@ void Reactor::change(int fd, std::uint32_t events, EventHandler& handler) {
   WEIR_ASSERT(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0);
 }
 
+// Fails only for a descriptor that is not watched, which is what the caller wants it to be.
 void Reactor::forget(int fd) {
-  WEIR_ASSERT(::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr) == 0);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
 Reactor::TimerId Reactor::at(std::uint64_t deadline_ms, std::function<void()> action) {
@@ -67,8 +68,10 @@ int Reactor::next_timeout() const {
   return static_cast<int>(std::min<std::uint64_t>(deadline - now_ms_, 60'000));
 }
 
+// Timers that these timers set have to wait for the next round, even if they are due: descriptors come in between.
 void Reactor::fire_timers() {
-  while (!timers_.empty() && timers_.begin()->first.first <= now_ms_) {
+  const TimerId first_new = next_timer_;
+  while (!timers_.empty() && timers_.begin()->first.first <= now_ms_ && timers_.begin()->first.second < first_new) {
     auto node = timers_.extract(timers_.begin());
     deadlines_.erase(node.key().second);
     node.mapped()();

@@ -10,8 +10,10 @@ namespace {
 
 constexpr std::string_view kVersionPrefix = "http/";
 
-bool is_blank(std::uint8_t byte) {
-  return byte == ' ' || byte == '\t';
+// What some server or other takes for white space: ASCII, and what Latin-1 readers split at as well.
+bool is_space(std::uint8_t byte) {
+  return byte == ' ' || (byte >= 0x09 && byte <= 0x0d) || (byte >= 0x1c && byte <= 0x1f) || byte == 0x85 ||
+         byte == 0xa0;
 }
 
 }  // namespace
@@ -27,16 +29,11 @@ HttpLook Http1Prefix::feed(Bytes chunk) {
 void Http1Prefix::take(std::uint8_t byte) {
   switch (part_) {
     case Part::leading:
-      if (byte == '\r' || byte == '\n') return;
+      if (is_space(byte)) return;
       part_ = Part::method;
-      if (!http1::is_token_char(byte)) look_ = HttpLook::no;
-      return;
+      [[fallthrough]];
     case Part::method:
-      if (http1::is_token_char(byte)) return;
-      part_ = Part::rest;
-      matched_ = 1;
-      if (!is_blank(byte)) look_ = HttpLook::no;
-      return;
+      return take_method(byte);
     case Part::rest:
       return take_rest(byte);
     case Part::version:
@@ -45,18 +42,30 @@ void Http1Prefix::take(std::uint8_t byte) {
   }
 }
 
-void Http1Prefix::take_rest(std::uint8_t byte) {
-  if (is_blank(byte)) {
-    matched_ = 1;
-    return;
+// No server has a method with a control character or a byte outside ASCII in it: binary protocols are recognised here.
+void Http1Prefix::take_method(std::uint8_t byte) {
+  if (byte == '\n') {
+    look_ = HttpLook::no;
+  } else if (is_space(byte)) {
+    part_ = Part::rest;
+  } else if (byte < 0x20 || byte >= 0x7f) {
+    look_ = HttpLook::no;
   }
-  if (byte < 0x20 || byte == 0x7f) {
+}
+
+// Only the end of the line says that no version comes any more.
+void Http1Prefix::take_rest(std::uint8_t byte) {
+  if (byte == '\n') {
     look_ = HttpLook::no;
     return;
   }
-  const bool matches = matched_ > 0 && http1::lower(byte) == static_cast<std::uint8_t>(kVersionPrefix[matched_ - 1]);
-  matched_ = matches ? matched_ + 1 : 0;
-  if (matched_ == kVersionPrefix.size() + 1) part_ = Part::version;
+  const std::uint8_t lower = http1::lower(byte);
+  if (lower == static_cast<std::uint8_t>(kVersionPrefix[matched_])) {
+    ++matched_;
+  } else {
+    matched_ = lower == static_cast<std::uint8_t>(kVersionPrefix[0]) ? 1 : 0;
+  }
+  if (matched_ == kVersionPrefix.size()) part_ = Part::version;
 }
 
 HttpLook looks_like_http1(Bytes prefix) {

@@ -148,7 +148,9 @@ Gate::Step FirstFlightGate::ask_for_request(const wire::RequestHead& head) {
   control::Flight flight = of_kind(Kind::http);
   flight.name_present = true;
   if (head.authority.name() != nullptr) flight.name = *head.authority.name();
-  return ask(std::move(flight));
+  const Step step = ask(std::move(flight));
+  at_head_ = true;
+  return step;
 }
 
 Gate::Step FirstFlightGate::ask_for_fault(wire::HttpFault fault) {
@@ -171,6 +173,7 @@ Gate::Step FirstFlightGate::ask(control::Flight flight) {
   flight.flow = flight_.flow;
   flight_ = std::move(flight);
   phase_ = Phase::asking;
+  at_head_ = false;
   reactor_.cancel(deadline_);
   ask_with_resolution(control::Resolution::not_tried);
   // Bodies of earlier requests need not wait for the verdict on the next one.
@@ -197,12 +200,17 @@ void FirstFlightGate::on_answer(const control::FlightAnswer& answer) {
         phase_ = Phase::allowed;
         return;
       }
-      // The supervisor allows a fault only in a build that allows everything.
-      if (stream_->request_count() == 0) break;
-      approved_ = flight_.name;
-      stream_->approve();
-      passable_ = fed_;
-      phase_ = Phase::requests;
+      if (at_head_) {
+        approved_ = flight_.name;
+        stream_->approve();
+        passable_ = fed_;
+        phase_ = Phase::requests;
+        return;
+      }
+      // The address alone would do, but behind a faulty request nothing can be told apart any more: it is refused as
+      // what it is, and recorded as that.
+      if (flight_.kind == Kind::malformed) break;
+      static_cast<void>(ask(of_kind(Kind::malformed)));
       return;
     case Outcome::refused:
     case Outcome::count_:

@@ -48,6 +48,7 @@ class FirstFlightGate : public Gate {
   Resolver& resolver_;
   control::Flight flight_;  // the question last asked
   Phase phase_ = Phase::sniffing;
+  bool at_head_ = false;      // the question is about a whole, well-formed request head, which the stream waits to pass
   std::size_t fed_ = 0;       // of the held bytes, to whatever reads them in this phase
   std::size_t passable_ = 0;  // of those, from the front: bodies of approved requests and approved heads
   wire::FirstFlightSniffer sniffer_;

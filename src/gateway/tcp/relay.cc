@@ -281,7 +281,10 @@ void Relay::finish(int error) {
   if (ended_) return;
   ended_ = true;
   const End end{.bytes_up = up_.bytes, .bytes_down = down_.bytes, .error = error};
-  // Closing ends the watch; what the linger option says then decides between FIN and RST.
+  // The supervisor's copy of the upstream socket may still be open, so closing alone would not end the watch.
+  context_.reactor.forget(guest_.fd.get());
+  context_.reactor.forget(upstream_.fd.get());
+  // What the linger option says now decides between FIN and RST.
   guest_.fd.reset();
   upstream_.fd.reset();
   on_end_(*this, end);

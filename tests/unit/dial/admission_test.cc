@@ -40,6 +40,7 @@ class MemoryRecorder : public Recorder {
     events.push_back(std::move(event));
     return true;
   }
+  bool healthy() const override { return !full; }
   bool full = false;
   std::vector<audit::Event> events;
 };
@@ -153,6 +154,29 @@ TEST_F(AdmissionTest, WhatCannotBeRecordedIsNotDialled) {
   EXPECT_EQ(connect(1, "127.0.0.1", port), ConnectOutcome::refused);
   recorder_.full = false;
   EXPECT_EQ(connect(2, "127.0.0.1", port), kAdmitted);
+}
+
+TEST_F(AdmissionTest, WhatCannotBeRecordedIsNotAskedNorAnswered) {
+  start({"a.example:443"});
+  recorder_.full = true;
+  EXPECT_EQ(learn("a.example", {address("93.184.216.34")}), 0u);
+  admission_->handle(control::OpenResolver{.query = 5, .server = 0});
+  EXPECT_NE(std::get<control::ResolverAnswer>(answers_.back()).error, 0u);
+  recorder_.full = false;
+  EXPECT_EQ(connect(1, "93.184.216.34", 443), ConnectOutcome::refused) << "nothing was learned";
+  EXPECT_EQ(learn("a.example", {address("93.184.216.34")}), 1u);
+}
+
+TEST_F(AdmissionTest, AFlowThatWasGivenUpGetsNoSocket) {
+  const auto [server, port] = listener();
+  start({"127.0.0.1:" + std::to_string(port)});
+  admission_->handle(control::Connect{.flow = 1, .destination = {address("127.0.0.1"), port}});
+  admission_->handle(control::FlowClosed{.flow = 1});
+  answers_.clear();
+  reactor_.at(sys::monotonic_ms() + 50, [this] { reactor_.stop(); });
+  ASSERT_TRUE(reactor_.run().has_value());
+  EXPECT_TRUE(answers_.empty());
+  EXPECT_TRUE(passed_.empty());
 }
 
 TEST_F(AdmissionTest, AFlowNumberIsUsedOnce) {

@@ -103,6 +103,17 @@ TEST_F(AuditLogTest, AFullFileFailsLeavesNoHalfLineAndUsesNoNumber) {
   EXPECT_NE(lines()[1].find("\"seq\":2,"), std::string::npos) << lines()[1];
 }
 
+TEST_F(AuditLogTest, ARepeatOfWhatWasNeverWrittenIsNoRepeat) {
+  sys::Reactor reactor = *sys::Reactor::create();
+  auto log = AuditLog::open({.kind = EventsSink::Kind::file, .path = "/dev/full"},
+                            {.sandbox = "w", .policy = "", .generation = 1});
+  ASSERT_TRUE(log.has_value()) << log.error().what();
+  log->attach(reactor);
+  EXPECT_FALSE(log->record(refusal("a.example", 443)));
+  EXPECT_FALSE(log->record(refusal("a.example", 443)));
+  EXPECT_FALSE(log->healthy());
+}
+
 TEST_F(AuditLogTest, AnUnwritableFileIsAnErrorWithARemedy) {
   const auto log = AuditLog::open({.kind = EventsSink::Kind::file, .path = folder_ + "/none/events"},
                                   {.sandbox = "w", .policy = "", .generation = 1});
