@@ -21,14 +21,21 @@ namespace {
 constexpr int kSocketDepth = 2;
 
 // Run by git, direnv, editors and agents without being asked. Where they do not exist, they cannot be made either.
-constexpr std::array kProtected = {".git/hooks", ".git/config", ".envrc", ".vscode", ".idea"};
+constexpr std::array kProtected = {".git/hooks", ".git/config", ".git/commondir", ".git/config.worktree",
+                                   ".envrc",     ".vscode",     ".idea"};
+
+// A folder without .git is a repository itself, settings and all, as soon as HEAD, objects and refs are in it. Only
+// there: next to a .git, git cannot tell a file HEAD from the commit.
+constexpr const char* kBareHead = "HEAD";
+// Where it is one already.
+constexpr std::array kProtectedInBare = {"hooks", "config", "commondir", "config.worktree"};
 
 // Run from particular places (the home folder) or after a question; protected where they exist.
-constexpr std::array kProtectedIfThere = {".bash_login",  ".bash_logout",  ".bash_profile", ".bashrc",    ".claude",
-                                          ".cursor",      ".devcontainer", ".gitmodules",   ".husky",     ".inputrc",
-                                          ".kshrc",       ".login",        ".mcp.json",     ".mise.toml", ".profile",
-                                          ".zlogin",      ".zlogout",      ".zprofile",     ".zshenv",    ".zshrc",
-                                          ".config/fish", ".tool-versions"};
+constexpr std::array kProtectedIfThere = {
+    ".bash_login",   ".bash_logout", ".bash_profile", ".bashrc",    ".claude",      ".cursor",
+    ".devcontainer", ".gitmodules",  ".husky",        ".inputrc",   ".git/modules", ".git/worktrees",
+    ".kshrc",        ".login",       ".mcp.json",     ".mise.toml", ".profile",     ".zlogin",
+    ".zlogout",      ".zprofile",    ".zshenv",       ".zshrc",     ".config/fish", ".tool-versions"};
 
 std::unexpected<Error> refuse(std::string what, std::string remedy) {
   return std::unexpected(Error(std::move(what)).with_remedy(std::move(remedy)));
@@ -192,9 +199,18 @@ Result<Share> parse_checked(std::string_view text, const Sharer& sharer) {
 
 std::vector<std::string> protected_below(const std::string& folder) {
   std::vector<std::string> paths(kProtected.begin(), kProtected.end());
-  for (const char* name : kProtectedIfThere) {
+  const auto is_there = [&](const char* name) {
     struct stat status{};
-    if (::lstat((folder + "/" + name).c_str(), &status) == 0) paths.emplace_back(name);
+    return ::lstat((folder + "/" + name).c_str(), &status) == 0;
+  };
+  for (const char* name : kProtectedIfThere) {
+    if (is_there(name)) paths.emplace_back(name);
+  }
+  if (is_there(".git")) return paths;
+  if (is_there(kBareHead) && is_there("objects") && is_there("refs")) {
+    paths.insert(paths.end(), kProtectedInBare.begin(), kProtectedInBare.end());
+  } else {
+    paths.emplace_back(kBareHead);
   }
   return paths;
 }

@@ -120,9 +120,18 @@ TEST_F(ShareOptions, Here) {
   ASSERT_TRUE(plain) << plain.error().what();
   EXPECT_EQ(plain->source, files_.path());
   EXPECT_EQ(plain->target, files_.path());
-  for (const char* path : {".git/hooks", ".git/config", ".envrc", ".vscode", ".idea", ".bashrc"})
+  for (const char* path : {".git/hooks", ".git/config", ".envrc", ".vscode", ".idea", ".bashrc", ".git/commondir",
+                           ".git/config.worktree", "HEAD"})
     EXPECT_THAT(plain->read_only_below, Contains(path));
   EXPECT_THAT(plain->read_only_below, ::testing::Not(Contains(".zshrc")));
+  files_.write("HEAD", "");
+  files_.make("objects");
+  files_.make("refs");
+  for (const char* path : {"hooks", "config", "commondir"})
+    EXPECT_THAT(share_here("", sharer_)->read_only_below, Contains(path));
+  files_.make(".git/modules");
+  EXPECT_THAT(share_here("", sharer_)->read_only_below, Contains(".git/modules"));
+  EXPECT_THAT(share_here("", sharer_)->read_only_below, ::testing::Not(Contains("HEAD")));
   EXPECT_TRUE(share_here("rw-all", sharer_)->read_only_below.empty());
   EXPECT_EQ(share_here("ro", sharer_)->access, Share::Access::read_only);
   EXPECT_EQ(share_here("overlay", sharer_)->access, Share::Access::overlay);
@@ -309,6 +318,23 @@ TEST_P(ShareTest, ProtectedPathsThatDoNotExist) {
   EXPECT_TRUE(on_host("free"));
 }
 
+// Git works on with what stands in for them, and no other settings can be named.
+TEST_P(ShareTest, GitFilesThatDoNotExist) {
+  files_->make(".git/hooks");
+  const Outcome outcome = with(Share::Access::read_write,
+                               "cd /data; touch .git/index || exit 1; cat .git/commondir .git/config.worktree\n"
+                               "for attempt in 'echo /tmp > .git/commondir' 'rm .git/commondir' 'mv .git/commondir x' "
+                               "'mv .git/index .git/commondir' 'chmod 777 .git/commondir' 'mv .git g' "
+                               "'echo x > .git/config.worktree'; do sh -c \"$attempt\" 2>/dev/null && echo done: "
+                               "$attempt; done; true",
+                               {".git/hooks", ".git/commondir", ".git/config.worktree"});
+  EXPECT_EQ(outcome.out, ".\n#\n") << outcome.err;
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.failure << outcome.err;
+  EXPECT_FALSE(on_host(".git/commondir"));
+  EXPECT_FALSE(on_host(".git/config.worktree"));
+  EXPECT_TRUE(on_host(".git/index"));
+}
+
 TEST_P(ShareTest, WithoutProtectionTheSameWorks) {
   EXPECT_EQ(with(Share::Access::read_write, "cd /data; mkdir -p .git/hooks; touch .git/hooks/x .envrc").exit_code, 0);
   EXPECT_TRUE(on_host(".git/hooks/x"));
@@ -327,6 +353,40 @@ TEST_P(ShareTest, LinksInProtectedPathsAreRefused) {
   const Outcome outcome = with(Share::Access::read_write, "true", kProtect);
   EXPECT_EQ(outcome.exit_code, 125);
   EXPECT_THAT(outcome.failure, HasSubstr("is a link"));
+}
+
+TEST(Placeholders, FilesHaveTheirContent) {
+  const TestFolder files(As::root);
+  files.make(".git");
+  const std::string place = files.path() + "/.git/commondir";
+  const sys::OwnedFd folder(::open(files.path().c_str(), O_PATH | O_DIRECTORY));
+  // What somebody left unfinished is made again.
+  files.write(".git/commondir", "");
+  ASSERT_EQ(::chmod(place.c_str(), 0444), 0);
+  const mode_t umask = ::umask(077);
+  Placeholders one;
+  Placeholders two;
+  EXPECT_EQ(*one.make(folder, ".git/commondir"), ".git/commondir");
+  EXPECT_EQ(*two.make(folder, ".git/commondir"), ".git/commondir");
+  ::umask(umask);
+  EXPECT_EQ(read_file(place), ".\n");
+  struct stat status{};
+  ASSERT_EQ(::stat(place.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0444u);
+  one.remove();
+  EXPECT_EQ(::access(place.c_str(), F_OK), 0);
+  two.remove();
+  EXPECT_NE(::access(place.c_str(), F_OK), 0);
+}
+
+TEST(Placeholders, LeaveAFileOfSomebodyElse) {
+  const TestFolder files(As::root);
+  files.write(".git/commondir", "../elsewhere\n");
+  const sys::OwnedFd folder(::open(files.path().c_str(), O_PATH | O_DIRECTORY));
+  Placeholders one;
+  EXPECT_EQ(*one.make(folder, ".git/commondir"), ".git/commondir");
+  one.remove();
+  EXPECT_EQ(read_file(files.path() + "/.git/commondir"), "../elsewhere\n");
 }
 
 TEST(Placeholders, AreSharedAndRemovedByTheLast) {
