@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "sandbox/id_mapped.h"
+#include "sandbox/machine_mounts.h"
 #include "sandbox/root_files.h"
 #include "sandbox/share_copy.h"
 #include "sys/errno.h"
@@ -176,6 +177,8 @@ Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identi
   std::vector<PreparedShare> prepared;
   for (const Share& share : spec.shares) {
     PreparedShare& entry = prepared.emplace_back(PreparedShare{.share = share, .mount = {}});
+    // The lower layer of an overlay is one file system, without what is mounted below.
+    if (share.access != Share::Access::overlay) WEIR_CHECK_OK(refuse_machine_mounts(share.source));
     WEIR_CHECK_OK(protect_missing(entry.share, placeholders));
     if (identity.kind() == Identity::Kind::own_id) continue;
     WEIR_TRY(entry.mount, take(share));

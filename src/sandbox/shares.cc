@@ -140,7 +140,12 @@ Result<std::string> checked_source(std::string_view text, const Sharer& sharer) 
     return refuse("'" + std::string(text) + "': the current folder is gone", "write an absolute path");
   const std::string path = text.starts_with('/') ? std::string(text) : sharer.folder + "/" + std::string(text);
   std::array<char, PATH_MAX> real{};
-  if (::realpath(path.c_str(), real.data()) == nullptr) return sys::errno_error("cannot share " + path);
+  if (::realpath(path.c_str(), real.data()) == nullptr) {
+    const int code = errno;
+    return std::unexpected(
+        Error("cannot share " + path + ": " + sys::errno_text(code), code)
+            .with_remedy(code == ENOENT ? "make it first, or correct the path" : "choose a path that you can reach"));
+  }
   WEIR_CHECK_OK(refuse_host_folders(real.data()));
   return std::string(real.data());
 }
@@ -239,6 +244,11 @@ Result<Share> parse_share(std::string_view text, const Sharer& sharer) {
 
 Result<Share> share_here(std::string_view form, const Sharer& sharer) {
   return in_context(here(form, sharer), "option --here");
+}
+
+Result<> check_source(const Share& share, const Sharer& sharer) {
+  WEIR_CHECK_OK(refuse_host_folders(share.source));
+  return refuse_sockets(share, sharer);
 }
 
 Result<> check_shares(const std::vector<Share>& shares) {

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "sandbox/machine_mounts.h"
+#include "sandbox/tools.h"
 #include "sandbox_runner.h"
 
 namespace weir::sandbox::testing {
@@ -141,6 +143,49 @@ TEST_F(ShareOptions, Here) {
   EXPECT_THAT(refusal(share_here("overlay", sharer_)), HasSubstr("home folder"));
   sharer_.folder = "/";
   EXPECT_FALSE(share_here("ro", sharer_));
+}
+
+TEST_F(ShareOptions, AMissingSourceComesWithARemedy) {
+  const auto share = parse_share("missing:/d", sharer_);
+  ASSERT_FALSE(share);
+  EXPECT_THAT(share.error().remedy(), HasSubstr("make it first"));
+}
+
+TEST_F(ShareOptions, ToolsAreHeldToTheSame) {
+  const auto refusal_of = [&](const std::string& path) -> std::string {
+    const auto tools = resolve_tools({path});
+    if (!tools) return tools.error().what();
+    const auto checked = check_tools(*tools, sharer_);
+    return checked ? "accepted" : checked.error().what();
+  };
+  files_.make("tool/bin");
+  EXPECT_EQ(refusal_of(files_.path() + "/tool"), "accepted");
+  EXPECT_EQ(refusal_of("/usr/bin"), "accepted");
+  EXPECT_THAT(refusal_of("/proc"), HasSubstr("the machine's"));
+  EXPECT_THAT(refusal_of("/tmp"), HasSubstr("/tmp"));
+  const Listening listening(files_.path() + "/tool/socket");
+  EXPECT_THAT(refusal_of(files_.path() + "/tool"), HasSubstr("/tool/socket"));
+  sharer_.sockets = Sharer::Sockets::shared;
+  EXPECT_EQ(refusal_of(files_.path() + "/tool"), "accepted");
+}
+
+TEST(MachineMounts, AreFoundOnAndBelowASource) {
+  const std::string mounts =
+      "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+      "23 22 0:5 / /srv/jail/proc rw - proc proc rw\n"
+      "24 22 0:6 / /srv/a\\040b/sys rw shared:3 master:1 - sysfs sysfs rw\n"
+      "25 22 0:7 / /srv/data rw - tmpfs tmpfs rw\n"
+      "26 22 0:8 / /srv/over rw - proc proc rw\n"
+      "27 26 0:9 / /srv/over rw - tmpfs tmpfs rw\n"
+      "28 22 0:9 / /mnt rw - cgroup2 none rw\n";
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/jail"), "/srv/jail/proc");
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/jail/proc/1"), "/srv/jail/proc");
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/jai"), "");
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/a b"), "/srv/a b/sys");
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/data"), "");
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/over/x"), "");
+  EXPECT_EQ(machine_mount_in(mounts, "/mnt/x"), "/mnt");
+  EXPECT_NE(machine_mount_in(mounts, "/"), "");
 }
 
 TEST(ShareSet, OnePlaceForEach) {
