@@ -112,7 +112,9 @@ Result<> copy(const sys::OwnedFd& source, const sys::OwnedFd& place, const User&
 Result<> make_upper(const struct stat& lower) {
   const std::string upper = std::string(kLayers) + "/upper";
   WEIR_CHECK_OK(make_folder(upper, lower.st_mode & 0777));
-  WEIR_CHECK_OK(give_to(upper, lower.st_uid, lower.st_gid));
+  const auto given = give_to(upper, lower.st_uid, lower.st_gid);
+  // EINVAL: an owner that has no id in here; then the layer is the sandbox's user's, as everything else is.
+  if (!given && given.error().code() != EINVAL) return given;
   WEIR_CHECK_OK(make_folder(std::string(kLayers) + "/work", 0700));
   return make_folder(std::string(kLayers) + "/lower", 0700);
 }

@@ -287,6 +287,21 @@ TEST_P(ShareTest, OverlayKeepsChangesInside) {
   EXPECT_FALSE(on_host("new"));
 }
 
+TEST_P(ShareTest, AnOverlayOfWhatAnotherOwns) {
+  Spec spec = shell("cd /d && ls >/dev/null && touch new && stat -c %U new");
+  spec.shares = {{.source = "/usr/share/doc", .target = "/d", .access = Share::Access::overlay, .read_only_below = {}}};
+  const Outcome outcome = run(spec, GetParam());
+  EXPECT_EQ(outcome.out, "sandbox\n") << outcome.failure << outcome.err;
+}
+
+TEST_P(ShareTest, TheKernelsFileSystemsAreNotCarriedIn) {
+  Spec spec = shell("true");
+  spec.shares = {{.source = "/dev", .target = "/d", .access = Share::Access::read_only, .read_only_below = {}}};
+  const Outcome outcome = run(spec, GetParam());
+  EXPECT_EQ(outcome.exit_code, 125);
+  EXPECT_THAT(outcome.failure, HasSubstr("the kernel's own file systems"));
+}
+
 TEST_P(ShareTest, FilesCanBeShared) {
   const std::string file = files_->write("one", "1");
   Spec spec = shell("cat /etc/one; echo 2 > /etc/one; cat /x/two");
