@@ -1,4 +1,5 @@
 // The program `weir`.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -44,6 +45,17 @@ Result<> write_all(int fd, std::string_view text) {
   return {};
 }
 
+// What is opened later must not get the number of a closed one: it would be read, written or handed to the command for
+// what it is not.
+bool open_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    // It lives as long as the process, like any standard descriptor.
+    if (::open("/dev/null", O_RDWR) != fd) return false;
+  }
+  return true;
+}
+
 int main_with(std::span<const std::string> words) {
   // Loud, and not to be silenced by -q: such a binary protects nothing.
   std::string err;
@@ -66,6 +78,8 @@ int main_with(std::span<const std::string> words) {
 int main(int count, char** words) {
   // The same program again, started by its own supervisor: one file to install, one to trust.
   if (count > 0 && std::string_view(words[0]) == supervisor::kGatewayName) return gateway::run();
+  // Nobody can be told.
+  if (!open_standard_descriptors()) return supervisor::kExitOwnFailure;
   const std::vector<std::string> arguments(words + (count > 0 ? 1 : 0), words + count);
   return main_with(arguments);
 }

@@ -40,7 +40,8 @@ Result<> plan_files(const CommandLine& line, const Caller& caller, sandbox::Spec
     spec.tools.push_back(std::move(*path));
   }
   // The sandbox resolves them again when it starts; here it is for the answer of --dry-run.
-  WEIR_CHECK_OK(sandbox::resolve_tools(spec.tools));
+  WEIR_TRY(const std::vector<sandbox::Tool> tools, sandbox::resolve_tools(spec.tools));
+  WEIR_CHECK_OK(sandbox::check_tools(tools, sharer_of(line, caller)));
   if (const auto workdir = line.value(OptionId::workdir)) {
     WEIR_TRY(spec.workdir, parse_workdir(*workdir));
   }

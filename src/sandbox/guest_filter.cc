@@ -56,13 +56,17 @@ void refuse_namespaces(Filter& filter) {
 
 void restrict_inet(Filter& filter, unsigned family, unsigned icmp) {
   constexpr unsigned kTypeBits = 0xf;  // SOCK_TYPE_MASK; above it are SOCK_NONBLOCK and SOCK_CLOEXEC
+  const auto of_type = [](unsigned type) { return Condition{.argument = 1, .mask = kTypeBits, .value = type}; };
   for (const unsigned type : {unsigned{SOCK_RAW}, unsigned{SOCK_PACKET}}) {
     // SOCK_PACKET of AF_INET is an old name of AF_PACKET, which the kernel still knows.
-    filter.add(__NR_socket, Action::fail_with(EPERM),
-               {is(0, family), Condition{.argument = 1, .mask = kTypeBits, .value = type}});
+    filter.add(__NR_socket, Action::fail_with(EPERM), {is(0, family), of_type(type)});
   }
-  for (const unsigned protocol : {0u, unsigned{IPPROTO_TCP}, unsigned{IPPROTO_UDP}, icmp}) {
-    filter.add(__NR_socket, Action::allow(), {is(0, family), is(2, protocol)});
+  // Protocol 0 is the first of the type, so the type decides too: for SOCK_SEQPACKET it is SCTP, for SOCK_DCCP DCCP.
+  for (const unsigned protocol : {0u, unsigned{IPPROTO_TCP}}) {
+    filter.add(__NR_socket, Action::allow(), {is(0, family), of_type(SOCK_STREAM), is(2, protocol)});
+  }
+  for (const unsigned protocol : {0u, unsigned{IPPROTO_UDP}, icmp}) {
+    filter.add(__NR_socket, Action::allow(), {is(0, family), of_type(SOCK_DGRAM), is(2, protocol)});
   }
   // SCTP, DCCP, UDP-Lite, MPTCP ...: programs fall back, and their modules stay unloaded.
   filter.add(__NR_socket, Action::fail_with(EPROTONOSUPPORT), {is(0, family)});
@@ -80,9 +84,12 @@ void restrict_sockets(Filter& filter) {
 }
 
 void restrict_ioctl(Filter& filter) {
-  // Typing into the terminal of whoever started weir (CVE-2017-5226, CVE-2023-28100); line disciplines load modules.
+  // Typing into the terminal of whoever started weir (CVE-2017-5226, CVE-2023-28100); line disciplines load modules;
+  // nobody else could open a terminal in exclusive mode, which outlives the sandbox; kernel messages are not the
+  // guest's.
   for (const unsigned long request : {static_cast<unsigned long>(TIOCSTI), static_cast<unsigned long>(TIOCLINUX),
-                                      static_cast<unsigned long>(TIOCSETD)}) {
+                                      static_cast<unsigned long>(TIOCSETD), static_cast<unsigned long>(TIOCEXCL),
+                                      static_cast<unsigned long>(TIOCCONS)}) {
     filter.add(__NR_ioctl, Action::fail_with(EPERM), {is(1, request)});
   }
   filter.add(__NR_ioctl, Action::allow());

@@ -23,13 +23,21 @@ Result<> write_map(pid_t process, const char* name, std::uint32_t inside, std::u
   return {};
 }
 
+// Lives exactly as long as `parent` wants: a terminal's signals do not reach it, and it keeps nothing open.
+[[noreturn]] void hold(pid_t parent) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  // Who died before that call sends nothing.
+  if (::getppid() != parent) ::_exit(0);
+  ::close_range(0, ~0u, 0);
+  ::setsid();
+  while (true) ::pause();
+}
+
 // A user namespace is needed only as a way to hand a mapping to the kernel: its one process waits to be killed.
 Result<sys::OwnedFd> mapping(uid_t uid, gid_t gid, const Identity& identity) {
+  const pid_t parent = ::getpid();
   WEIR_TRY(sys::ChildProcess holder, sys::ChildProcess::clone(CLONE_NEWUSER));
-  if (holder.in_child()) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    while (true) ::pause();
-  }
+  if (holder.in_child()) hold(parent);
   WEIR_CHECK_OK(write_map(holder.pid(), "uid_map", uid, identity.host_uid()));
   WEIR_CHECK_OK(write_map(holder.pid(), "gid_map", gid, identity.host_gid()));
   const std::string path = "/proc/" + std::to_string(holder.pid()) + "/ns/user";

@@ -157,8 +157,10 @@ class Init {
 
   Result<> enter_workdir() {
     const std::string& folder = spec_.workdir.empty() ? spec_.user.home : spec_.workdir;
-    if (::chdir(folder.c_str()) != 0) return sys::errno_error("cannot start in " + folder + " (inside)");
-    return {};
+    if (::chdir(folder.c_str()) == 0) return {};
+    const int code = errno;
+    return std::unexpected(Error("cannot start in " + folder + " (inside): " + sys::errno_text(code), code)
+                               .with_remedy("choose a folder that exists inside (-w), or share it (-v, --here)"));
   }
 
   // A terminal of the sandbox's own devpts: nothing typed or pushed into it reaches the caller's.
@@ -196,6 +198,11 @@ class Init {
     return code;
   }
 
+  static bool is_folder(const std::string& path) {
+    struct stat status{};
+    return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+  }
+
   // Runs in init's memory and on its stack.
   [[noreturn]] void become_command(const std::vector<std::string>& programs, const char* const* argv,
                                    const char* const* envp, volatile int& code) const {
@@ -212,9 +219,11 @@ class Init {
     int refusal = ENOENT;
     for (const std::string& program : programs) {
       ::execve(program.c_str(), const_cast<char* const*>(argv), const_cast<char* const*>(envp));
-      // A file that is there but may not run is worth telling over one that is not there.
-      if (errno != ENOENT && errno != ENOTDIR) refusal = errno;
-      if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) break;
+      const int failed = errno;
+      // A file that is there but may not run is worth telling over one that is not there. execve() says "permission
+      // denied" of a folder.
+      if (failed != ENOENT && failed != ENOTDIR) refusal = failed == EACCES && is_folder(program) ? EISDIR : failed;
+      if (failed != ENOENT && failed != ENOTDIR && failed != EACCES) break;
     }
     code = refusal;
     ::_exit(kInitFailed);

@@ -18,6 +18,15 @@ namespace weir::sandbox {
 namespace {
 
 constexpr mode_t kMode = 0555;
+constexpr mode_t kFileMode = 0444;
+
+// Where git refuses to work if a folder stands there, a file stands in that says what its absence says.
+struct FilePlaceholder {
+  std::string_view path;
+  std::string_view content;
+};
+constexpr std::array kFiles = {FilePlaceholder{".git/commondir", ".\n"}, FilePlaceholder{".git/config.worktree", "#\n"},
+                               FilePlaceholder{"commondir", ".\n"}, FilePlaceholder{"config.worktree", "#\n"}};
 // Another supervisor may remove the placeholder between our mkdir and our lock, and so on; more often is a fault.
 constexpr int kAttempts = 8;
 
@@ -44,6 +53,46 @@ bool is_same(const sys::OwnedFd& parent, const std::string& name, const struct s
   return now.st_dev == known.st_dev && now.st_ino == known.st_ino;
 }
 
+// Empty for what a folder stands in for.
+std::string_view file_content(std::string_view path) {
+  for (const FilePlaceholder& file : kFiles) {
+    if (file.path == path) return file.content;
+  }
+  return {};
+}
+
+std::string content_of(const sys::OwnedFd& file) {
+  std::array<char, 16> bytes{};  // longer than any of kFiles
+  const ssize_t got = ::pread(file.get(), bytes.data(), bytes.size(), 0);
+  return got < 0 ? std::string("unreadable") : std::string(bytes.data(), static_cast<std::size_t>(got));
+}
+
+// What is made is made with its final mode: changing it afterwards by name could hit what was put there meanwhile.
+class NoUmask {
+ public:
+  NoUmask() : before_(::umask(0)) {}
+  ~NoUmask() { ::umask(before_); }
+  NoUmask(const NoUmask&) = delete;
+  NoUmask& operator=(const NoUmask&) = delete;
+
+ private:
+  mode_t before_;
+};
+
+// False, with errno: it was not made. An unfinished file is made again by the next that finds it.
+bool make_one(const sys::OwnedFd& parent, const std::string& name, std::string_view content) {
+  const NoUmask exact;
+  if (content.empty()) return ::mkdirat(parent.get(), name.c_str(), kMode) == 0;
+  const sys::OwnedFd file(
+      ::openat(parent.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kFileMode));
+  if (!file.valid()) return false;
+  if (::write(file.get(), content.data(), content.size()) == static_cast<ssize_t>(content.size())) return true;
+  const int code = errno;
+  ::unlinkat(parent.get(), name.c_str(), 0);
+  errno = code;
+  return false;
+}
+
 // Nothing inside has more rights than the caller; but what the caller owns, the sandbox's user may open up.
 bool nobody_inside_may_write(const sys::OwnedFd& parent, int code) {
   if (code == EROFS) return true;
@@ -54,16 +103,25 @@ bool nobody_inside_may_write(const sys::OwnedFd& parent, int code) {
 
 }  // namespace
 
-Result<bool> Placeholders::adopt(const sys::OwnedFd& parent, const std::string& name) {
-  sys::OwnedFd found = open_below(parent.get(), name, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
+Result<bool> Placeholders::adopt(const sys::OwnedFd& parent, const std::string& name, std::string_view content) {
+  const int kind = content.empty() ? O_DIRECTORY : 0;
+  sys::OwnedFd found = open_below(parent.get(), name, O_RDONLY | O_NONBLOCK | kind);
   struct stat status{};
   if (!found.valid() || ::fstat(found.get(), &status) != 0) return false;
-  if ((status.st_mode & 07777) != kMode || !is_empty(found)) return false;
+  if (content.empty()) {
+    if ((status.st_mode & 07777) != kMode || !is_empty(found)) return false;
+  } else {
+    if (status.st_mode != (S_IFREG | kFileMode)) return false;
+    const std::string there = content_of(found);
+    // Its maker has been killed, or will find it gone and make it again.
+    if (there.empty() && is_same(parent, name, status)) ::unlinkat(parent.get(), name.c_str(), 0);
+    if (there != content) return false;
+  }
   if (::flock(found.get(), LOCK_SH) != 0) return sys::errno_error("cannot lock " + name);
   // The last user of it may have removed it while we waited.
   if (!is_same(parent, name, status)) return false;
   WEIR_TRY(sys::OwnedFd folder, sys::checked_fd(::fcntl(parent.get(), F_DUPFD_CLOEXEC, 0), "cannot protect " + name));
-  made_.push_back({.parent = std::move(folder), .name = name, .locked = std::move(found)});
+  made_.push_back({.parent = std::move(folder), .name = name, .content = content, .locked = std::move(found)});
   return true;
 }
 
@@ -75,7 +133,8 @@ Result<std::string> Placeholders::make(const sys::OwnedFd& folder, const std::st
     const std::string name(rest.substr(0, rest.find('/')));
     const std::string here = done.empty() ? name : done + "/" + name;
     const bool last = name.size() == rest.size();
-    WEIR_TRY(const bool ours, adopt(parent, name));
+    const std::string_view content = file_content(here);
+    WEIR_TRY(const bool ours, adopt(parent, name, content));
     if (ours) return here;
     sys::OwnedFd found = open_below(parent.get(), name, O_PATH);
     if (found.valid()) {
@@ -93,12 +152,7 @@ Result<std::string> Placeholders::make(const sys::OwnedFd& folder, const std::st
     }
     if (errno != ENOENT) break;
     ++attempts;
-    if (::mkdirat(parent.get(), name.c_str(), kMode) == 0) {
-      // The umask may have taken bits.
-      if (::fchmodat(parent.get(), name.c_str(), kMode, 0) != 0) break;
-      continue;
-    }
-    if (errno == EEXIST) continue;
+    if (make_one(parent, name, content) || errno == EEXIST) continue;
     if (nobody_inside_may_write(parent, errno)) return path;
     break;
   }
@@ -108,9 +162,13 @@ Result<std::string> Placeholders::make(const sys::OwnedFd& folder, const std::st
 void Placeholders::remove() {
   for (Made& made : made_) {
     struct stat status{};
-    // Whoever else holds the lock removes it later; a folder with something in it refuses to go by itself.
+    // Whoever else holds the lock removes it later; a folder with something in it refuses to go by itself, and a file
+    // in which something else stands by now is somebody's.
     if (::flock(made.locked.get(), LOCK_EX | LOCK_NB) != 0 || ::fstat(made.locked.get(), &status) != 0) continue;
-    if (is_same(made.parent, made.name, status)) ::unlinkat(made.parent.get(), made.name.c_str(), AT_REMOVEDIR);
+    const bool is_file = !made.content.empty();
+    if (is_file && content_of(made.locked) != made.content) continue;
+    if (is_same(made.parent, made.name, status))
+      ::unlinkat(made.parent.get(), made.name.c_str(), is_file ? 0 : AT_REMOVEDIR);
   }
   made_.clear();
 }

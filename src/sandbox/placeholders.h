@@ -3,14 +3,17 @@
 // A mount needs something to be mounted on, and nothing else in the kernel can forbid one name in a folder that is
 // writable. So for `.envrc` in a shared folder without one, an empty read-only folder is made on the host for the time
 // the sandbox lives, and mounted over itself, read-only, inside. A folder, because version control does not see an
-// empty one and no program takes it for the file. It is removed afterwards. A supervisor that is killed leaves it
-// behind; the next sandbox in that place recognises it (empty, mode 0555) and removes it at its end. Sandboxes that
-// share a place at the same time share its placeholders: each holds a lock, and the last one removes them.
+// empty one and no program takes it for the file; for two files of git's, which must not be folders, a file that says
+// nothing. It is removed afterwards. A supervisor that is killed leaves it
+// behind; the next sandbox in that place recognises it (empty, mode 0555; that content, mode 0444) and removes it at
+// its end. Sandboxes that share a place at the same time share its placeholders: each holds a lock, and the last one
+// removes them.
 //
 // Not guaranteed: whoever is outside may remove a placeholder at any time, and the protection of that path with it.
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -38,10 +41,11 @@ class Placeholders {
   struct Made {
     sys::OwnedFd parent;
     std::string name;
+    std::string_view content;  // empty: a folder
     sys::OwnedFd locked;
   };
-  // The folder `name`, if it is a placeholder: locked and remembered.
-  Result<bool> adopt(const sys::OwnedFd& parent, const std::string& name);
+  // `name`, if it is a placeholder: locked and remembered. `content`: what the file says, empty for a folder.
+  Result<bool> adopt(const sys::OwnedFd& parent, const std::string& name, std::string_view content);
 
   std::vector<Made> made_;
 };

@@ -52,7 +52,7 @@ Result<> check_standard_descriptors() {
 }
 
 std::string text_of(const std::vector<std::string>& argv) {
-  return argv.front();
+  return argv.front().empty() ? "''" : argv.front();
 }
 
 }  // namespace

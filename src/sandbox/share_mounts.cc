@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "sandbox/id_mapped.h"
+#include "sandbox/machine_mounts.h"
 #include "sandbox/root_files.h"
 #include "sandbox/share_copy.h"
 #include "sys/errno.h"
@@ -111,7 +112,9 @@ Result<> copy(const sys::OwnedFd& source, const sys::OwnedFd& place, const User&
 Result<> make_upper(const struct stat& lower) {
   const std::string upper = std::string(kLayers) + "/upper";
   WEIR_CHECK_OK(make_folder(upper, lower.st_mode & 0777));
-  WEIR_CHECK_OK(give_to(upper, lower.st_uid, lower.st_gid));
+  const auto given = give_to(upper, lower.st_uid, lower.st_gid);
+  // EINVAL: an owner that has no id in here; then the layer is the sandbox's user's, as everything else is.
+  if (!given && given.error().code() != EINVAL) return given;
   WEIR_CHECK_OK(make_folder(std::string(kLayers) + "/work", 0700));
   return make_folder(std::string(kLayers) + "/lower", 0700);
 }
@@ -176,6 +179,8 @@ Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identi
   std::vector<PreparedShare> prepared;
   for (const Share& share : spec.shares) {
     PreparedShare& entry = prepared.emplace_back(PreparedShare{.share = share, .mount = {}});
+    // The lower layer of an overlay is one file system, without what is mounted below.
+    if (share.access != Share::Access::overlay) WEIR_CHECK_OK(refuse_machine_mounts(share.source));
     WEIR_CHECK_OK(protect_missing(entry.share, placeholders));
     if (identity.kind() == Identity::Kind::own_id) continue;
     WEIR_TRY(entry.mount, take(share));

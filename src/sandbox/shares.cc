@@ -21,14 +21,21 @@ namespace {
 constexpr int kSocketDepth = 2;
 
 // Run by git, direnv, editors and agents without being asked. Where they do not exist, they cannot be made either.
-constexpr std::array kProtected = {".git/hooks", ".git/config", ".envrc", ".vscode", ".idea"};
+constexpr std::array kProtected = {".git/hooks", ".git/config", ".git/commondir", ".git/config.worktree",
+                                   ".envrc",     ".vscode",     ".idea"};
+
+// A folder without .git is a repository itself, settings and all, as soon as HEAD, objects and refs are in it. Only
+// there: next to a .git, git cannot tell a file HEAD from the commit.
+constexpr const char* kBareHead = "HEAD";
+// Where it is one already.
+constexpr std::array kProtectedInBare = {"hooks", "config", "commondir", "config.worktree"};
 
 // Run from particular places (the home folder) or after a question; protected where they exist.
-constexpr std::array kProtectedIfThere = {".bash_login",  ".bash_logout",  ".bash_profile", ".bashrc",    ".claude",
-                                          ".cursor",      ".devcontainer", ".gitmodules",   ".husky",     ".inputrc",
-                                          ".kshrc",       ".login",        ".mcp.json",     ".mise.toml", ".profile",
-                                          ".zlogin",      ".zlogout",      ".zprofile",     ".zshenv",    ".zshrc",
-                                          ".config/fish", ".tool-versions"};
+constexpr std::array kProtectedIfThere = {
+    ".bash_login",   ".bash_logout", ".bash_profile", ".bashrc",    ".claude",      ".cursor",
+    ".devcontainer", ".gitmodules",  ".husky",        ".inputrc",   ".git/modules", ".git/worktrees",
+    ".kshrc",        ".login",       ".mcp.json",     ".mise.toml", ".profile",     ".zlogin",
+    ".zlogout",      ".zprofile",    ".zshenv",       ".zshrc",     ".config/fish", ".tool-versions"};
 
 std::unexpected<Error> refuse(std::string what, std::string remedy) {
   return std::unexpected(Error(std::move(what)).with_remedy(std::move(remedy)));
@@ -133,7 +140,12 @@ Result<std::string> checked_source(std::string_view text, const Sharer& sharer) 
     return refuse("'" + std::string(text) + "': the current folder is gone", "write an absolute path");
   const std::string path = text.starts_with('/') ? std::string(text) : sharer.folder + "/" + std::string(text);
   std::array<char, PATH_MAX> real{};
-  if (::realpath(path.c_str(), real.data()) == nullptr) return sys::errno_error("cannot share " + path);
+  if (::realpath(path.c_str(), real.data()) == nullptr) {
+    const int code = errno;
+    return std::unexpected(
+        Error("cannot share " + path + ": " + sys::errno_text(code), code)
+            .with_remedy(code == ENOENT ? "make it first, or correct the path" : "choose a path that you can reach"));
+  }
   WEIR_CHECK_OK(refuse_host_folders(real.data()));
   return std::string(real.data());
 }
@@ -192,9 +204,18 @@ Result<Share> parse_checked(std::string_view text, const Sharer& sharer) {
 
 std::vector<std::string> protected_below(const std::string& folder) {
   std::vector<std::string> paths(kProtected.begin(), kProtected.end());
-  for (const char* name : kProtectedIfThere) {
+  const auto is_there = [&](const char* name) {
     struct stat status{};
-    if (::lstat((folder + "/" + name).c_str(), &status) == 0) paths.emplace_back(name);
+    return ::lstat((folder + "/" + name).c_str(), &status) == 0;
+  };
+  for (const char* name : kProtectedIfThere) {
+    if (is_there(name)) paths.emplace_back(name);
+  }
+  if (is_there(".git")) return paths;
+  if (is_there(kBareHead) && is_there("objects") && is_there("refs")) {
+    paths.insert(paths.end(), kProtectedInBare.begin(), kProtectedInBare.end());
+  } else {
+    paths.emplace_back(kBareHead);
   }
   return paths;
 }
@@ -223,6 +244,11 @@ Result<Share> parse_share(std::string_view text, const Sharer& sharer) {
 
 Result<Share> share_here(std::string_view form, const Sharer& sharer) {
   return in_context(here(form, sharer), "option --here");
+}
+
+Result<> check_source(const Share& share, const Sharer& sharer) {
+  WEIR_CHECK_OK(refuse_host_folders(share.source));
+  return refuse_sockets(share, sharer);
 }
 
 Result<> check_shares(const std::vector<Share>& shares) {

@@ -30,6 +30,9 @@ Result<Share> parse_share(std::string_view text, const Sharer& sharer);
 // there (Share::target) unless it is told otherwise.
 Result<Share> share_here(std::string_view form, const Sharer& sharer);
 
+// Whether the source may be shared at all in that form: not the machine's own folders, no sockets.
+Result<> check_source(const Share& share, const Sharer& sharer);
+
 // After all of them are known: no two on one place.
 Result<> check_shares(const std::vector<Share>& shares);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,14 +19,25 @@ namespace {
 constexpr std::uint64_t kDrainMs = 1000;
 constexpr char kEndOfInput = 4;  // ^D, VEOF of a fresh terminal
 
-// A process in the background that sets terminal modes is stopped by SIGTTOU unless it is blocked.
-void restore(int fd, const termios& modes) {
+using Mode = TerminalKeeper::Mode;
+
+// A terminal that was not put into another mode is ours to bring back only while the caller's job is in front of it:
+// behind a `weir run ... &` an editor has its own modes.
+bool in_front(int fd, pid_t group) {
+  return ::tcgetpgrp(fd) == group;
+}
+
+// `group`: the supervisor's process group. A process in the background that sets terminal modes is stopped by SIGTTOU
+// unless it is blocked.
+void restore(int fd, const termios& modes, Mode mode, pid_t group) {
+  if (mode == Mode::as_is && !in_front(fd, group)) return;
   sigset_t stops;
   sigset_t before;
   ::sigemptyset(&stops);
   ::sigaddset(&stops, SIGTTOU);
   ::sigprocmask(SIG_BLOCK, &stops, &before);
   ::tcsetattr(fd, TCSADRAIN, &modes);
+  ::ioctl(fd, TIOCNXCL);
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
 }
 
@@ -42,7 +54,8 @@ void close_all_but(int one, int other) {
 
 // Waits until every copy of the other end of the pipe is closed: the supervisor has died. A supervisor that ends
 // properly kills the guard first.
-[[noreturn]] void stand_guard(int fd, const termios& modes, const sys::OwnedFd& supervisor) {
+[[noreturn]] void stand_guard(int fd, const termios& modes, Mode mode, const sys::OwnedFd& supervisor) {
+  const pid_t group = ::getpgrp();
   ::prctl(PR_SET_NAME, "weir-terminal", 0, 0, 0);
   close_all_but(fd, supervisor.get());
   sigset_t all;
@@ -51,7 +64,7 @@ void close_all_but(int one, int other) {
   char byte = 0;
   while (::read(supervisor.get(), &byte, 1) < 0 && errno == EINTR) {
   }
-  restore(fd, modes);
+  restore(fd, modes, mode, group);
   ::_exit(0);
 }
 
@@ -77,6 +90,8 @@ Result<sys::OwnedFd> reopen(int fd, int flags) {
 Result<std::optional<TerminalKeeper>> TerminalKeeper::keep(int fd, Mode mode) {
   termios modes{};
   if (::tcgetattr(fd, &modes) != 0) return std::nullopt;
+  // With the output in a pipe, what reads it (`| less`) may have the terminal.
+  if (mode == Mode::as_is && !(in_front(fd, ::getpgrp()) && ::isatty(STDOUT_FILENO) == 1)) return std::nullopt;
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
   const sys::OwnedFd supervisor(ends[0]);
@@ -84,9 +99,9 @@ Result<std::optional<TerminalKeeper>> TerminalKeeper::keep(int fd, Mode mode) {
   WEIR_TRY(sys::ChildProcess guard, sys::ChildProcess::clone(0));
   if (guard.in_child()) {
     alive.reset();
-    stand_guard(fd, modes, supervisor);
+    stand_guard(fd, modes, mode, supervisor);
   }
-  TerminalKeeper keeper(fd, modes, std::move(alive), std::move(guard));
+  TerminalKeeper keeper(fd, modes, mode, std::move(alive), std::move(guard));
   if (mode == Mode::raw) {
     const termios wanted = raw(modes);
     if (::tcsetattr(fd, TCSADRAIN, &wanted) != 0) return sys::errno_error("cannot put the terminal into raw mode");
@@ -97,13 +112,15 @@ Result<std::optional<TerminalKeeper>> TerminalKeeper::keep(int fd, Mode mode) {
 TerminalKeeper::TerminalKeeper(TerminalKeeper&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       modes_(other.modes_),
+      mode_(other.mode_),
       alive_(std::move(other.alive_)),
       guard_(std::move(other.guard_)) {}
 
 TerminalKeeper::~TerminalKeeper() {
   if (fd_ < 0) return;
+  // In this order: killed in between, this process still leaves the terminal as it was.
+  restore(fd_, modes_, mode_, ::getpgrp());
   guard_.kill();
-  restore(fd_, modes_);
 }
 
 ssize_t TerminalPump::Buffer::fill(int fd) {

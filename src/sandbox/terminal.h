@@ -17,12 +17,14 @@ namespace weir::sandbox {
 
 // Remembers the modes of the caller's terminal and brings them back when it dies. A small child process does so when
 // this process is killed. With -t the terminal is put into raw mode meanwhile; without, the command may have set what
-// it likes.
+// it likes, and it is brought back only while the caller's job is in front of the terminal.
 class TerminalKeeper {
  public:
   enum class Mode : std::uint8_t { as_is, raw };
 
   // `fd` is used as long as the keeper lives. Nothing when it is no terminal: then there is nothing to keep.
+  // Nor, in mode as_is, when the caller's job is in the background or descriptor 1 is no terminal: then it is
+  // another's.
   static Result<std::optional<TerminalKeeper>> keep(int fd, Mode mode);
 
   TerminalKeeper(TerminalKeeper&& other) noexcept;
@@ -30,11 +32,12 @@ class TerminalKeeper {
   ~TerminalKeeper();
 
  private:
-  TerminalKeeper(int fd, const termios& modes, sys::OwnedFd alive, sys::ChildProcess guard)
-      : fd_(fd), modes_(modes), alive_(std::move(alive)), guard_(std::move(guard)) {}
+  TerminalKeeper(int fd, const termios& modes, Mode mode, sys::OwnedFd alive, sys::ChildProcess guard)
+      : fd_(fd), modes_(modes), mode_(mode), alive_(std::move(alive)), guard_(std::move(guard)) {}
 
   int fd_;  // -1: moved from
   termios modes_;
+  Mode mode_;
   sys::OwnedFd alive_;  // closes with this process, however it ends; the guard reads the other end
   sys::ChildProcess guard_;
 };

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "sandbox/id_mapped.h"
+#include "sandbox/machine_mounts.h"
 #include "sandbox/root_files.h"
 #include "sys/errno.h"
 #include "sys/mounts.h"
@@ -98,10 +99,21 @@ Result<std::vector<Tool>> resolve_tools(const std::vector<std::string>& paths) {
   return tools;
 }
 
+Result<> check_tools(const std::vector<Tool>& tools, const Sharer& sharer) {
+  for (const Tool& tool : tools) {
+    if (is_there_anyway(tool)) continue;
+    const Share share = {
+        .source = tool.source, .target = tool.source, .access = Share::Access::read_only, .read_only_below = {}};
+    WEIR_CHECK_OK(in_context(check_source(share, sharer), "option --tool"));
+  }
+  return {};
+}
+
 Result<> prepare_tools(std::vector<Tool>& tools, const Identity& identity) {
-  if (identity.kind() == Identity::Kind::own_id) return {};
   for (Tool& tool : tools) {
     if (is_there_anyway(tool)) continue;
+    WEIR_CHECK_OK(in_context(refuse_machine_mounts(tool.source), "option --tool"));
+    if (identity.kind() == Identity::Kind::own_id) continue;
     WEIR_TRY(tool.mount, take(tool));
     WEIR_TRY(const struct stat status, look_at(tool.mount, tool.source));
     WEIR_CHECK_OK(map_owner(tool.mount, status.st_uid, status.st_gid, identity, tool.source));
@@ -127,6 +139,7 @@ std::vector<std::string> command_environment(const Spec& spec, const std::vector
 }
 
 std::vector<std::string> candidates(const std::string& program, const std::vector<std::string>& environment) {
+  if (program.empty()) return {};
   if (program.find('/') != std::string::npos) return {program};
   std::vector<std::string> found;
   for (const std::string& variable : environment) {

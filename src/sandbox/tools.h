@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "sandbox/identity.h"
+#include "sandbox/shares.h"
 #include "sandbox/spec.h"
 #include "sys/owned_fd.h"
 
@@ -25,6 +26,10 @@ struct Tool {
 // A program's file, or a folder of programs (its bin/ if it has one). Names what is wrong with a path.
 Result<std::vector<Tool>> resolve_tools(const std::vector<std::string>& paths);
 
+// What may not be shared may not be a tool either: the machine's own folders and, unless the sharer says otherwise,
+// sockets. The host's /usr, which every sandbox has, excepted.
+Result<> check_tools(const std::vector<Tool>& tools, const Sharer& sharer);
+
 // In the supervisor, before the clone: as root the tools are taken as mounts on which their owner is the sandbox's
 // user, as shares are.
 Result<> prepare_tools(std::vector<Tool>& tools, const Identity& identity);
@@ -37,7 +42,7 @@ Result<> mount_tools(const std::vector<Tool>& tools);
 std::vector<std::string> command_environment(const Spec& spec, const std::vector<Tool>& tools);
 
 // Where execve() should look for `program`, in order: the path itself if it has a slash, else one candidate per folder
-// of PATH in `environment`.
+// of PATH in `environment`. None for an empty name.
 std::vector<std::string> candidates(const std::string& program, const std::vector<std::string>& environment);
 
 }  // namespace weir::sandbox

@@ -81,6 +81,19 @@ TEST(Binary, AFullDiskIsAFailure) {
   EXPECT_EQ(ran.err, "weir: cannot write the output: No space left on device\n");
 }
 
+// Closed descriptors are replaced before anything else could get their numbers.
+TEST(Binary, ClosedStandardDescriptors) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::close_range(STDIN_FILENO, STDERR_FILENO, 0);
+    ::execl(WEIR_BINARY, "weir", "version", nullptr);
+    ::_exit(99);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+}
+
 TEST(Binary, DoctorTellsByItsExitCode) {
   const Ran ran = weir({"doctor"});
   EXPECT_EQ(ran.exit_code, ran.out.find("MISSING") == std::string::npos ? 0 : 1);

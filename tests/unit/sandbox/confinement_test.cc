@@ -83,6 +83,11 @@ TEST_P(ConfinementTest, SocketFamilies) {
                   "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132)",
                   "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)"}),
       "EPERM\nEPERM\nEPERM\nEPROTONOSUPPORT\nEPROTONOSUPPORT\n");
+  // SEQPACKET and DCCP have a default protocol; without its module the kernel's own refusal is another one.
+  EXPECT_EQ(results_of({"call(41, 2, 5, 0)", "call(41, 10, 5, 0)", "call(41, 2, 6, 0)", "call(41, 2, 0x80805, 0)"}),
+            "EPROTONOSUPPORT\nEPROTONOSUPPORT\nEPROTONOSUPPORT\nEPROTONOSUPPORT\n");
+  EXPECT_EQ(results_of({"socket.socket(2, 1, 6)", "socket.socket(2, 2, 17)", "call(41, 2, 0x80802, 0)"}),
+            "ok\nok\nok\n");
   // PACKET, VSOCK, ALG, XDP, BLUETOOTH, CAN, TIPC, KCM, RDS, QIPCRTR, SMC, X25 and netlink other than route.
   EXPECT_EQ(results_of({"[socket.socket(f, t) for f in (17,) for t in (2,)]", "socket.socket(40, 1)",
                         "socket.socket(38, 5)", "socket.socket(44, 3)", "socket.socket(31, 3, 1)",
@@ -153,8 +158,10 @@ TEST_P(ConfinementTest, TypingIntoTheTerminalIsRefused) {
   EXPECT_EQ(results_of({"(lambda m, s: fcntl.ioctl(s, 0x5412, b'x'))(*os.openpty())",
                         "(lambda m, s: fcntl.ioctl(s, 0x541C, b'\\2'))(*os.openpty())",
                         "(lambda m, s: fcntl.ioctl(s, 0x5423, b'\\2\\0\\0\\0'))(*os.openpty())",
+                        "(lambda m, s: fcntl.ioctl(s, 0x540C))(*os.openpty())",
+                        "(lambda m, s: fcntl.ioctl(s, 0x541D))(*os.openpty())",
                         "(lambda m, s: fcntl.ioctl(s, 0x5413, b'x' * 8))(*os.openpty())"}),
-            "EPERM\nEPERM\nEPERM\nok\n");
+            "EPERM\nEPERM\nEPERM\nEPERM\nEPERM\nok\n");
 }
 
 TEST_P(ConfinementTest, SetIdFilesCannotBeMade) {

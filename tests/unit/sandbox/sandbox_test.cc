@@ -62,7 +62,15 @@ TEST_P(SandboxTest, WhatCannotBeExecuted) {
 
   Spec folder = shell("");
   folder.argv = {"/usr"};
-  EXPECT_EQ(run_here(folder).exit_code, 126);
+  outcome = run_here(folder);
+  EXPECT_EQ(outcome.exit_code, 126);
+  EXPECT_EQ(outcome.failure, "cannot execute /usr: Is a directory");
+
+  Spec nameless = shell("");
+  nameless.argv = {""};
+  outcome = run_here(nameless);
+  EXPECT_EQ(outcome.exit_code, 127);
+  EXPECT_EQ(outcome.failure, "cannot execute '': No such file or directory");
 }
 
 TEST_P(SandboxTest, NoFormatIsNoProgram) {

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "sandbox/machine_mounts.h"
+#include "sandbox/tools.h"
 #include "sandbox_runner.h"
 
 namespace weir::sandbox::testing {
@@ -120,9 +122,18 @@ TEST_F(ShareOptions, Here) {
   ASSERT_TRUE(plain) << plain.error().what();
   EXPECT_EQ(plain->source, files_.path());
   EXPECT_EQ(plain->target, files_.path());
-  for (const char* path : {".git/hooks", ".git/config", ".envrc", ".vscode", ".idea", ".bashrc"})
+  for (const char* path : {".git/hooks", ".git/config", ".envrc", ".vscode", ".idea", ".bashrc", ".git/commondir",
+                           ".git/config.worktree", "HEAD"})
     EXPECT_THAT(plain->read_only_below, Contains(path));
   EXPECT_THAT(plain->read_only_below, ::testing::Not(Contains(".zshrc")));
+  files_.write("HEAD", "");
+  files_.make("objects");
+  files_.make("refs");
+  for (const char* path : {"hooks", "config", "commondir"})
+    EXPECT_THAT(share_here("", sharer_)->read_only_below, Contains(path));
+  files_.make(".git/modules");
+  EXPECT_THAT(share_here("", sharer_)->read_only_below, Contains(".git/modules"));
+  EXPECT_THAT(share_here("", sharer_)->read_only_below, ::testing::Not(Contains("HEAD")));
   EXPECT_TRUE(share_here("rw-all", sharer_)->read_only_below.empty());
   EXPECT_EQ(share_here("ro", sharer_)->access, Share::Access::read_only);
   EXPECT_EQ(share_here("overlay", sharer_)->access, Share::Access::overlay);
@@ -132,6 +143,49 @@ TEST_F(ShareOptions, Here) {
   EXPECT_THAT(refusal(share_here("overlay", sharer_)), HasSubstr("home folder"));
   sharer_.folder = "/";
   EXPECT_FALSE(share_here("ro", sharer_));
+}
+
+TEST_F(ShareOptions, AMissingSourceComesWithARemedy) {
+  const auto share = parse_share("missing:/d", sharer_);
+  ASSERT_FALSE(share);
+  EXPECT_THAT(share.error().remedy(), HasSubstr("make it first"));
+}
+
+TEST_F(ShareOptions, ToolsAreHeldToTheSame) {
+  const auto refusal_of = [&](const std::string& path) -> std::string {
+    const auto tools = resolve_tools({path});
+    if (!tools) return tools.error().what();
+    const auto checked = check_tools(*tools, sharer_);
+    return checked ? "accepted" : checked.error().what();
+  };
+  files_.make("tool/bin");
+  EXPECT_EQ(refusal_of(files_.path() + "/tool"), "accepted");
+  EXPECT_EQ(refusal_of("/usr/bin"), "accepted");
+  EXPECT_THAT(refusal_of("/proc"), HasSubstr("the machine's"));
+  EXPECT_THAT(refusal_of("/tmp"), HasSubstr("/tmp"));
+  const Listening listening(files_.path() + "/tool/socket");
+  EXPECT_THAT(refusal_of(files_.path() + "/tool"), HasSubstr("/tool/socket"));
+  sharer_.sockets = Sharer::Sockets::shared;
+  EXPECT_EQ(refusal_of(files_.path() + "/tool"), "accepted");
+}
+
+TEST(MachineMounts, AreFoundOnAndBelowASource) {
+  const std::string mounts =
+      "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+      "23 22 0:5 / /srv/jail/proc rw - proc proc rw\n"
+      "24 22 0:6 / /srv/a\\040b/sys rw shared:3 master:1 - sysfs sysfs rw\n"
+      "25 22 0:7 / /srv/data rw - tmpfs tmpfs rw\n"
+      "26 22 0:8 / /srv/over rw - proc proc rw\n"
+      "27 26 0:9 / /srv/over rw - tmpfs tmpfs rw\n"
+      "28 22 0:9 / /mnt rw - cgroup2 none rw\n";
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/jail"), "/srv/jail/proc");
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/jail/proc/1"), "/srv/jail/proc");
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/jai"), "");
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/a b"), "/srv/a b/sys");
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/data"), "");
+  EXPECT_EQ(machine_mount_in(mounts, "/srv/over/x"), "");
+  EXPECT_EQ(machine_mount_in(mounts, "/mnt/x"), "/mnt");
+  EXPECT_NE(machine_mount_in(mounts, "/"), "");
 }
 
 TEST(ShareSet, OnePlaceForEach) {
@@ -233,6 +287,21 @@ TEST_P(ShareTest, OverlayKeepsChangesInside) {
   EXPECT_FALSE(on_host("new"));
 }
 
+TEST_P(ShareTest, AnOverlayOfWhatAnotherOwns) {
+  Spec spec = shell("cd /d && ls >/dev/null && touch new && stat -c %U new");
+  spec.shares = {{.source = "/usr/share/doc", .target = "/d", .access = Share::Access::overlay, .read_only_below = {}}};
+  const Outcome outcome = run(spec, GetParam());
+  EXPECT_EQ(outcome.out, "sandbox\n") << outcome.failure << outcome.err;
+}
+
+TEST_P(ShareTest, TheKernelsFileSystemsAreNotCarriedIn) {
+  Spec spec = shell("true");
+  spec.shares = {{.source = "/dev", .target = "/d", .access = Share::Access::read_only, .read_only_below = {}}};
+  const Outcome outcome = run(spec, GetParam());
+  EXPECT_EQ(outcome.exit_code, 125);
+  EXPECT_THAT(outcome.failure, HasSubstr("the kernel's own file systems"));
+}
+
 TEST_P(ShareTest, FilesCanBeShared) {
   const std::string file = files_->write("one", "1");
   Spec spec = shell("cat /etc/one; echo 2 > /etc/one; cat /x/two");
@@ -309,6 +378,23 @@ TEST_P(ShareTest, ProtectedPathsThatDoNotExist) {
   EXPECT_TRUE(on_host("free"));
 }
 
+// Git works on with what stands in for them, and no other settings can be named.
+TEST_P(ShareTest, GitFilesThatDoNotExist) {
+  files_->make(".git/hooks");
+  const Outcome outcome = with(Share::Access::read_write,
+                               "cd /data; touch .git/index || exit 1; cat .git/commondir .git/config.worktree\n"
+                               "for attempt in 'echo /tmp > .git/commondir' 'rm .git/commondir' 'mv .git/commondir x' "
+                               "'mv .git/index .git/commondir' 'chmod 777 .git/commondir' 'mv .git g' "
+                               "'echo x > .git/config.worktree'; do sh -c \"$attempt\" 2>/dev/null && echo done: "
+                               "$attempt; done; true",
+                               {".git/hooks", ".git/commondir", ".git/config.worktree"});
+  EXPECT_EQ(outcome.out, ".\n#\n") << outcome.err;
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.failure << outcome.err;
+  EXPECT_FALSE(on_host(".git/commondir"));
+  EXPECT_FALSE(on_host(".git/config.worktree"));
+  EXPECT_TRUE(on_host(".git/index"));
+}
+
 TEST_P(ShareTest, WithoutProtectionTheSameWorks) {
   EXPECT_EQ(with(Share::Access::read_write, "cd /data; mkdir -p .git/hooks; touch .git/hooks/x .envrc").exit_code, 0);
   EXPECT_TRUE(on_host(".git/hooks/x"));
@@ -327,6 +413,40 @@ TEST_P(ShareTest, LinksInProtectedPathsAreRefused) {
   const Outcome outcome = with(Share::Access::read_write, "true", kProtect);
   EXPECT_EQ(outcome.exit_code, 125);
   EXPECT_THAT(outcome.failure, HasSubstr("is a link"));
+}
+
+TEST(Placeholders, FilesHaveTheirContent) {
+  const TestFolder files(As::root);
+  files.make(".git");
+  const std::string place = files.path() + "/.git/commondir";
+  const sys::OwnedFd folder(::open(files.path().c_str(), O_PATH | O_DIRECTORY));
+  // What somebody left unfinished is made again.
+  files.write(".git/commondir", "");
+  ASSERT_EQ(::chmod(place.c_str(), 0444), 0);
+  const mode_t umask = ::umask(077);
+  Placeholders one;
+  Placeholders two;
+  EXPECT_EQ(*one.make(folder, ".git/commondir"), ".git/commondir");
+  EXPECT_EQ(*two.make(folder, ".git/commondir"), ".git/commondir");
+  ::umask(umask);
+  EXPECT_EQ(read_file(place), ".\n");
+  struct stat status{};
+  ASSERT_EQ(::stat(place.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0444u);
+  one.remove();
+  EXPECT_EQ(::access(place.c_str(), F_OK), 0);
+  two.remove();
+  EXPECT_NE(::access(place.c_str(), F_OK), 0);
+}
+
+TEST(Placeholders, LeaveAFileOfSomebodyElse) {
+  const TestFolder files(As::root);
+  files.write(".git/commondir", "../elsewhere\n");
+  const sys::OwnedFd folder(::open(files.path().c_str(), O_PATH | O_DIRECTORY));
+  Placeholders one;
+  EXPECT_EQ(*one.make(folder, ".git/commondir"), ".git/commondir");
+  one.remove();
+  EXPECT_EQ(read_file(files.path() + "/.git/commondir"), "../elsewhere\n");
 }
 
 TEST(Placeholders, AreSharedAndRemovedByTheLast) {

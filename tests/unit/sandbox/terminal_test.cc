@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -146,18 +147,52 @@ TEST(TerminalKeeper, KeepsNothingThatIsNoTerminal) {
   EXPECT_FALSE(keeper->has_value());
 }
 
+enum class Meanwhile : std::uint8_t { nothing, another_job_comes_to_front };
+
+// Runs in a process whose terminal `caller` is: keeps the modes as they are, sets ECHO off, ends the keeper.
+int set_echo_off(const CallersTerminal& caller, int output, Meanwhile meanwhile) {
+  ::setsid();
+  ::ioctl(caller.slave.get(), TIOCSCTTY, 0);
+  ::dup2(output, STDOUT_FILENO);
+  ::signal(SIGTTOU, SIG_IGN);
+  const auto keeper = TerminalKeeper::keep(caller.slave.get(), TerminalKeeper::Mode::as_is);
+  termios modes{};
+  if (!keeper || ::tcgetattr(caller.slave.get(), &modes) != 0) return 1;
+  modes.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+  if (::tcsetattr(caller.slave.get(), TCSANOW, &modes) != 0) return 2;
+  if (meanwhile == Meanwhile::nothing) return 0;
+  auto other = sys::ChildProcess::clone(0);
+  if (!other) return 3;
+  if (other->in_child()) {
+    while (true) ::pause();
+  }
+  ::setpgid(other->pid(), other->pid());
+  return ::tcsetpgrp(caller.slave.get(), other->pid()) == 0 ? 0 : 4;
+}
+
+// Whether ECHO is on afterwards.
+bool echoes_after(const CallersTerminal& caller, int output, Meanwhile meanwhile) {
+  const pid_t pid = fork_as(As::root, [&] { return set_echo_off(caller, output, meanwhile); });
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0);
+  return (caller.local_modes() & ECHO) != 0;
+}
+
 TEST(TerminalKeeper, UndoesWhatTheCommandSet) {
   const CallersTerminal caller;
-  {
-    const auto keeper = TerminalKeeper::keep(caller.slave.get(), TerminalKeeper::Mode::as_is);
-    ASSERT_TRUE(keeper && keeper->has_value());
-    termios modes{};
-    ASSERT_EQ(::tcgetattr(caller.slave.get(), &modes), 0);
-    modes.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    ASSERT_EQ(::tcsetattr(caller.slave.get(), TCSANOW, &modes), 0);
-    ASSERT_EQ(caller.local_modes() & ECHO, 0u);
-  }
-  EXPECT_NE(caller.local_modes() & ECHO, 0u);
+  EXPECT_TRUE(echoes_after(caller, caller.slave.get(), Meanwhile::nothing));
+}
+
+TEST(TerminalKeeper, LeavesTheTerminalToWhateverReadsTheOutput) {
+  const CallersTerminal caller;
+  const sys::OwnedFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  EXPECT_FALSE(echoes_after(caller, null.get(), Meanwhile::nothing));
+}
+
+TEST(TerminalKeeper, LeavesTheTerminalToTheJobInFront) {
+  const CallersTerminal caller;
+  EXPECT_FALSE(echoes_after(caller, caller.slave.get(), Meanwhile::another_job_comes_to_front));
 }
 
 }  // namespace
