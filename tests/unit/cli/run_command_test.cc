@@ -10,6 +10,7 @@
 
 #include "cli/command.h"
 #include "policy/compiled/image.h"
+#include "policy/text/keys.h"
 #include "temporary_folder.h"
 
 namespace weir::cli {
@@ -270,6 +271,28 @@ TEST_F(RunCommand, TheDefaultRecordIsNoPartOfAShare) {
   EXPECT_EQ(outcome.exit_code, 125);
   EXPECT_THAT(outcome.err, HasSubstr("could rewrite its own record: " + folder_.path() + "/state/weir/events"));
   EXPECT_EQ(read_only.exit_code, 0) << read_only.err;
+}
+
+TEST_F(RunCommand, TheExampleOfThePolicyPageCanBeRun) {
+  const std::string page = policy::policy_reference_markdown();
+  const std::string fence = "```toml\n";
+  const std::size_t begin = page.find(fence) + fence.size();
+  planned({"--policy", folder_.write("p.toml", page.substr(begin, page.find("```", begin) - begin))});
+}
+
+TEST_F(RunCommand, ThePolicyPageNamesTheLimitsThatAreEnforced) {
+  const std::string page = policy::policy_reference_markdown();
+  const std::size_t begin = page.find("the keys of `[limits]` other than");
+  ASSERT_NE(begin, std::string::npos);
+  const std::string others = page.substr(begin, page.find(';', begin) - begin);
+  for (const policy::KeySpec& key : policy::policy_keys()) {
+    if (key.id != policy::KeyId::limit) continue;
+    const std::string name(key.name);
+    const std::string text = "version = 1\nallow = [\"a.example\"]\n[limits]\n" + name + " = " +
+                             (key.type == policy::KeyType::rate ? "\"3kbit/s\"" : "3") + "\n";
+    const Outcome outcome = run({"--policy", folder_.write("p.toml", text), "--", "true"});
+    EXPECT_EQ(outcome.start.has_value(), others.find("`" + name + "`") != std::string::npos) << name << outcome.err;
+  }
 }
 
 TEST_F(RunCommand, HereIsRefusedAtHome) {
