@@ -10,10 +10,11 @@ std::uint8_t byte_at(std::string_view text, std::size_t i) {
   return static_cast<std::uint8_t>(text[i]);
 }
 
-// Characters that steer a terminal or a line instead of standing in it.
+// Characters that steer a terminal or a line instead of standing in it, or that do not show: C0, C1, line separators,
+// bidirectional marks, embeddings, overrides and isolates, zero-width spaces and joiners, the byte order mark.
 bool is_steering(std::uint32_t code) {
-  return code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x202a && code <= 0x202e) ||
-         (code >= 0x2066 && code <= 0x2069) || code == 0x2028 || code == 0x2029;
+  return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x061c || (code >= 0x200b && code <= 0x200f) ||
+         (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
 }
 
 // Length of the well-formed, harmless UTF-8 sequence (RFC 3629 section 4) at `i`; 0 when there is none.
@@ -32,6 +33,24 @@ std::size_t harmless_sequence(std::string_view text, std::size_t i) {
   const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
   const bool outside = code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff);
   return overlong || outside || is_steering(code) ? 0 : length;
+}
+
+constexpr std::string_view kEllipsis = "...";
+
+bool continues(char c) {
+  return (static_cast<std::uint8_t>(c) & 0xc0) == 0x80;
+}
+
+// At most `max` bytes of printable text, without its middle: what it is about stands in front, why at the end. Cuts
+// between characters.
+std::string shortened(const std::string& text, std::size_t max) {
+  if (text.size() <= max) return text;
+  const std::size_t kept = max - kEllipsis.size();
+  std::size_t front = kept / 3 * 2;
+  std::size_t back = text.size() - (kept - front);
+  while (front > 0 && continues(text[front])) --front;
+  while (back < text.size() && continues(text[back])) ++back;
+  return text.substr(0, front) + std::string(kEllipsis) + text.substr(back);
 }
 
 }  // namespace
@@ -55,9 +74,13 @@ std::string printable(std::string_view text) {
 }
 
 std::string failure_line(const Error& error) {
-  std::string line = "weir: " + error.what();
-  if (!error.remedy().empty()) line += "; " + error.remedy();
-  return printable(line) + "\n";
+  constexpr std::string_view kProgram = "weir: ";
+  constexpr std::string_view kBetween = "; ";
+  const std::string remedy = shortened(printable(error.remedy()), kMaxFailureLine / 2);
+  std::string line(kProgram);
+  line += shortened(printable(error.what()), kMaxFailureLine - kProgram.size() - kBetween.size() - remedy.size());
+  if (!remedy.empty()) line.append(kBetween).append(remedy);
+  return line + "\n";
 }
 
 }  // namespace weir

@@ -1,10 +1,13 @@
 #include "cli/run_plan.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
+#include <system_error>
 
 #include "cli/environment.h"
 #include "cli/run_files.h"
+#include "supervisor/audit_log.h"
 #include "sys/files.h"
 
 namespace weir::cli {
@@ -67,6 +70,51 @@ Result<sandbox::Spec> planned_spec(const CommandLine& line, const Caller& caller
   return spec;
 }
 
+// Compares files, not spellings: the same folder may be mounted twice.
+bool lies_in(std::filesystem::path path, const std::filesystem::path& folder) {
+  while (true) {
+    std::error_code missing;
+    if (path == folder || std::filesystem::equivalent(path, folder, missing)) return true;
+    if (!path.has_relative_path()) return false;
+    path = path.parent_path();
+  }
+}
+
+constexpr int kMaxLinks = 40;  // the kernel's own bound, path_resolution(7)
+
+// The command must not rewrite what is recorded about it. Every name on the way to the file matters: who may write the
+// folder of a link can replace the link. A link that leads to nothing yet counts too: opening makes the file.
+Result<> check_record_outside(const std::string& record, const std::vector<sandbox::Share>& shares) {
+  std::error_code error;
+  std::filesystem::path name = record;
+  for (int links = 0; links <= kMaxLinks; ++links) {
+    const std::filesystem::path folder = std::filesystem::weakly_canonical(name.parent_path(), error);
+    if (error) break;
+    name = folder / name.filename();
+    for (const sandbox::Share& share : shares) {
+      if (share.access != sandbox::Share::Access::read_write || !lies_in(name, share.source)) continue;
+      return std::unexpected(
+          Error("the command could rewrite its own record: " + record + " lies in the share " + share.source)
+              .with_remedy("put it outside with --events FILE, or share with :ro or :overlay"));
+    }
+    std::error_code absent;
+    if (!std::filesystem::is_symlink(name, absent)) return {};
+    const std::filesystem::path next = std::filesystem::read_symlink(name, error);
+    if (error) break;
+    name = folder / next;
+  }
+  return fail("cannot resolve " + record + ": " + (error ? error.message() : "too many links"), error.value());
+}
+
+Result<> check_events(const supervisor::EventsSink& events, const std::vector<sandbox::Share>& shares) {
+  using Kind = supervisor::EventsSink::Kind;
+  if (events.kind == Kind::file) return check_record_outside(events.path, shares);
+  if (events.kind != Kind::default_file) return {};
+  const Result<std::string> folder = supervisor::default_events_folder();
+  // Without a folder there is no record to rewrite: the run itself refuses to start, and says so.
+  return folder ? check_record_outside(*folder, shares) : Result<>();
+}
+
 }  // namespace
 
 Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy) {
@@ -83,6 +131,7 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   WEIR_CHECK_OK(take(line, OptionId::name, options.name, parse_name));
   const auto events = [&](std::string_view text) { return parse_events(text, caller.folder); };
   WEIR_CHECK_OK(take(line, OptionId::events, options.events, events));
+  WEIR_CHECK_OK(check_events(options.events, options.spec.shares));
   WEIR_CHECK_OK(take(line, OptionId::timeout, options.timeout, parse_timeout));
   WEIR_TRY(const OutputFormat format, output_format(line));
   options.summary = format == OutputFormat::json ? supervisor::SummaryFormat::json : supervisor::SummaryFormat::text;

@@ -16,6 +16,9 @@ struct TomlSurprise {};
 #define TOML_ASSERT(condition) ((condition) ? static_cast<void>(0) : ::weir::policy::toml_surprise())
 #define TOML_HEADER_ONLY 1
 #define TOML_ENABLE_FORMATTERS 0
+// Lists and inline tables within each other; the format needs three. Times kMaxKeyDots it is the depth that is freed by
+// recursion.
+#define TOML_MAX_NESTED_VALUES 16
 #define TOML_EXCEPTIONS 1
 // clang-format off: the order is the point
 #include <toml++/impl/preprocessor.h>
@@ -33,6 +36,7 @@ struct TomlSurprise {};
 #include "base/quantity.h"
 #include "base/spelling.h"
 #include "policy/text/keys.h"
+#include "policy/text/nesting.h"
 #include "policy/text/target.h"
 #include "policy/text/values.h"
 
@@ -341,6 +345,11 @@ std::string place_text(std::string_view file, Position at) {
 
 Result<PolicyText> parse_policy(std::string_view text, std::string_view file, FileKind kind) {
   if (text.size() > kMaxPolicyText) return fail(std::string(file) + ": a policy of more than 16 MiB");
+  if (const auto at = excess_dot(text)) {
+    return std::unexpected(
+        Error(place_text(file, *at) + "a key with more than " + std::to_string(kMaxKeyDots) + " dots")
+            .with_remedy("write the keys that docs/policy.md lists"));
+  }
   WEIR_TRY(const toml::table root, parse_toml(text, file));
   return FileParser(file, kind).run(root);
 }

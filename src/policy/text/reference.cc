@@ -168,11 +168,15 @@ to     = ["uploads.example.com"]
 types = ["MX"]
 
 [limits]
-egress_bytes = "200MB"
+max_flows = 256
 ```
 
 In one layer `deny` is asked first, then `rules` in their order, then `allow`, then the default of the mode. The operator's
 floor, the session and the run each are a layer, and every layer must allow.
+
+What the language has and `weir run` does not enforce yet, it refuses at start ("not available in this version") instead of
+ignoring it: the keys of `[limits]` other than `max_flows`, `connect_timeout` and `idle_timeout`, unless they are set to the
+default of the mode; `[publish]`; a `dns.upstream` with `tls://`; the mode `semitrusted`. The other commands read them.
 
 ## Keys
 

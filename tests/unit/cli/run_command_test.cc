@@ -4,9 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
 
 #include "cli/command.h"
 #include "policy/compiled/image.h"
+#include "policy/text/keys.h"
 #include "temporary_folder.h"
 
 namespace weir::cli {
@@ -208,6 +212,86 @@ TEST_F(RunCommand, RefusalsNameThingReasonAndRemedy) {
     EXPECT_THAT(outcome.err, StartsWith("weir: "));
     EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
     for (const std::string& part : row.parts) EXPECT_THAT(outcome.err, HasSubstr(part));
+  }
+}
+
+TEST_F(RunCommand, TheCommandCannotRewriteItsRecord) {
+  namespace fs = std::filesystem;
+  const std::string& root = folder_.path();
+  fs::create_directories(root + "/src/logs");
+  fs::create_directory(root + "/out");
+  folder_.write("src/old.jsonl", "");
+  fs::create_symlink(root + "/src/logs", root + "/link");
+  fs::create_symlink(root + "/src/old.jsonl", root + "/out/file-link");
+  fs::create_symlink(root + "/out/true.jsonl", root + "/src/name-link");
+  fs::create_symlink(root + "/src/not-yet", root + "/out/dangling");
+  const std::vector<std::string> refused[] = {
+      {"-v", "src:/x", "--events", "out/dangling"},
+      {"--here", "--events", "e.jsonl"},
+      {"--here=rw-all", "--events", "out/e.jsonl"},
+      {"-v", "src:/x", "--events", "src/e.jsonl"},
+      {"-v", "src:/x", "--events", "src/logs/e.jsonl"},
+      {"-v", "src:/x", "--events", "out/../src/e.jsonl"},
+      {"-v", "src:/x", "--events", "link/e.jsonl"},
+      {"-v", "src:/x", "--events", "out/file-link"},
+      {"-v", "src:/x", "--events", "src/name-link"},
+      {"-v", "src/old.jsonl:/x", "--events", "src/old.jsonl"},
+      {"-v", "out:/y:ro", "-v", "src:/x", "--events", "src/e.jsonl"},
+  };
+  for (std::vector<std::string> words : refused) {
+    words.insert(words.end(), {"--", "true"});
+    const Outcome outcome = run(words);
+    EXPECT_EQ(outcome.exit_code, 125) << testing::PrintToString(words);
+    EXPECT_THAT(outcome.err, HasSubstr("could rewrite its own record")) << testing::PrintToString(words);
+    EXPECT_THAT(outcome.err, HasSubstr(":ro or :overlay"));
+  }
+  const std::vector<std::string> good[] = {
+      {"--here=ro", "--events", "e.jsonl"},
+      {"--here=overlay", "--events", "e.jsonl"},
+      {"-v", "src:/x:copy", "--events", "src/e"},
+      {"-v", "src:/x", "--events", "out/e.jsonl"},
+      {"-v", "src:/x", "--events", "src.jsonl"},
+      {"--here", "--events", "-"},
+      {"--here", "--events", "none"},
+  };
+  for (const std::vector<std::string>& words : good) planned(words);
+}
+
+TEST_F(RunCommand, TheDefaultRecordIsNoPartOfAShare) {
+  const char* const before = std::getenv("XDG_STATE_HOME");
+  const std::optional<std::string> kept = before == nullptr ? std::nullopt : std::optional<std::string>(before);
+  ::setenv("XDG_STATE_HOME", (folder_.path() + "/state").c_str(), 1);
+  const Outcome outcome = run({"--here", "--", "true"});
+  const Outcome read_only = run({"--here=ro", "--", "true"});
+  if (kept) {
+    ::setenv("XDG_STATE_HOME", kept->c_str(), 1);
+  } else {
+    ::unsetenv("XDG_STATE_HOME");
+  }
+  EXPECT_EQ(outcome.exit_code, 125);
+  EXPECT_THAT(outcome.err, HasSubstr("could rewrite its own record: " + folder_.path() + "/state/weir/events"));
+  EXPECT_EQ(read_only.exit_code, 0) << read_only.err;
+}
+
+TEST_F(RunCommand, TheExampleOfThePolicyPageCanBeRun) {
+  const std::string page = policy::policy_reference_markdown();
+  const std::string fence = "```toml\n";
+  const std::size_t begin = page.find(fence) + fence.size();
+  planned({"--policy", folder_.write("p.toml", page.substr(begin, page.find("```", begin) - begin))});
+}
+
+TEST_F(RunCommand, ThePolicyPageNamesTheLimitsThatAreEnforced) {
+  const std::string page = policy::policy_reference_markdown();
+  const std::size_t begin = page.find("the keys of `[limits]` other than");
+  ASSERT_NE(begin, std::string::npos);
+  const std::string others = page.substr(begin, page.find(';', begin) - begin);
+  for (const policy::KeySpec& key : policy::policy_keys()) {
+    if (key.id != policy::KeyId::limit) continue;
+    const std::string name(key.name);
+    const std::string text = "version = 1\nallow = [\"a.example\"]\n[limits]\n" + name + " = " +
+                             (key.type == policy::KeyType::rate ? "\"3kbit/s\"" : "3") + "\n";
+    const Outcome outcome = run({"--policy", folder_.write("p.toml", text), "--", "true"});
+    EXPECT_EQ(outcome.start.has_value(), others.find("`" + name + "`") != std::string::npos) << name << outcome.err;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "policy/text/keys.h"
+#include "policy/text/nesting.h"
 #include "policy/text/values.h"
 
 namespace weir::policy {
@@ -132,6 +133,50 @@ tcp = ["8080:80"]
   EXPECT_EQ(parsed->allow->at(1).at.line, 4u);
   EXPECT_EQ(parsed->rules.size(), 1u);
   EXPECT_EQ(parsed->publishes.size(), 1u);
+}
+
+std::string repeated(std::string_view text, std::size_t times) {
+  std::string out;
+  for (std::size_t i = 0; i < times; ++i) out += text;
+  return out;
+}
+
+// The library frees nested tables by recursion: each of these once ended on an overflown stack, or could.
+TEST(PolicyFile, DeepNestingIsRefusedUnparsed) {
+  constexpr std::size_t kMany = 200'000;
+  const Row rows[] = {
+      {"version=1\n" + repeated("a.", kMany) + "a=1", "2:130", "more than 64 dots", ""},
+      {"version=1\n[" + repeated("a.", kMany) + "a]", "2:131", "more than 64 dots", ""},
+      {"version=1\n[[" + repeated("a.", kMany) + "a]]", "2:132", "more than 64 dots", ""},
+      {"version=1\n" + repeated("a . ", kMany) + "a=1", "2:259", "more than 64 dots", ""},
+      {"version=1\n" + repeated("\"a=\\\"\".", kMany) + "a=1", "2:455", "more than 64 dots", ""},
+      {"version=1\nx={" + repeated("a.", kMany) + "a=1}", "2:133", "more than 64 dots", ""},
+      {"version=1\nx=1.5 # it's\ny=[\"\"\"\n'\"\"\"\"\", 1]\n" + repeated("ä.", kMany), "5:130", "more than 64 dots",
+       ""},
+      {"version=1\nx=" + repeated("[", kMany), "2:", "nested", ""},
+      {"version=1\n" + repeated("[", kMany), "2:", "", ""},
+      {"version=1\nx=" + repeated("{a=", kMany), "2:", "nested", ""},
+      {"version=1\nx=" + repeated("[{" + repeated("a.", kMaxKeyDots) + "a=", kMany / 64), "2:", "nested", ""},
+  };
+  for (const Row& row : rows) {
+    const auto parsed = parse_policy(row.text, "p.toml");
+    const std::string start = row.text.substr(0, 60);
+    ASSERT_FALSE(parsed) << start;
+    EXPECT_TRUE(parsed.error().what().starts_with(std::string("p.toml:") + row.place))
+        << start << "\n"
+        << parsed.error().what().substr(0, 200);
+    EXPECT_NE(parsed.error().what().find(row.says), std::string::npos) << start << "\n"
+                                                                       << parsed.error().what().substr(0, 200);
+  }
+}
+
+TEST(PolicyFile, DotsInStringsAndCommentsAreNoNesting) {
+  const std::string dots = repeated("a.", 100);
+  EXPECT_FALSE(excess_dot("x = \"" + dots + "\" # " + dots + "\ny = '''\n" + dots + "'''\n"));
+  EXPECT_FALSE(excess_dot(repeated("a.b = 1.5\n", 100)));
+  EXPECT_FALSE(excess_dot("x = [" + repeated("1.5, ", 100) + "]"));
+  EXPECT_FALSE(excess_dot(repeated("a.", kMaxKeyDots)));
+  EXPECT_TRUE(excess_dot(repeated("a.", kMaxKeyDots + 1)));
 }
 
 TEST(PolicyFile, TooLargeIsRefusedUnparsed) {
