@@ -41,10 +41,10 @@ TEST(Http1Prefix, TellsHttpFromTheRest) {
       {"GET / HTTP/1", HttpLook::http1},
       {"GET / HTTP/1.1\r\n", HttpLook::http1},
       {"X-ANY!#$ http://a.example/?q HTTP/1.0", HttpLook::http1},
-      {"GET /HTTP/1", HttpLook::need_more},
-      {"GET /HTTP/1.1\r", HttpLook::no},
+      {"GET /HTTP/1", HttpLook::http1},
+      {"GET /HTTP/1.1\r", HttpLook::http1},
       {"GET HTTP/1", HttpLook::http1},
-      {"GET / HTTHTTP/1.1\r\n", HttpLook::no},
+      {"GET / HTTHTTP/1.1\r\n", HttpLook::http1},
       {"GET / HTTP/9", HttpLook::http1},
       {"PRI * HTTP/2", HttpLook::h2c},
       // Refused later, but HTTP all the same.
@@ -53,6 +53,13 @@ TEST(Http1Prefix, TellsHttpFromTheRest) {
       {"GET\t/\tHTTP/1", HttpLook::http1},
       {"GET /a b c HTTP/1", HttpLook::http1},
       {"get / http/1", HttpLook::http1},
+      {" GET / HTTP/1", HttpLook::http1},
+      {"\tGET / HTTP/1", HttpLook::http1},
+      {"GET/ HTTP/1", HttpLook::http1},
+      {"GET\x0b/\x0bHTTP/1", HttpLook::http1},
+      {"GET\xa0/\xa0HTTP/1", HttpLook::http1},
+      {"GET\x85/\x85HTTP/1", HttpLook::http1},
+      {"GET /\x01 HTTP/1", HttpLook::http1},
       {"GET /\xff HTTP/1", HttpLook::http1},
       // Not HTTP.
       {"GET /\r\n", HttpLook::no},
@@ -62,8 +69,7 @@ TEST(Http1Prefix, TellsHttpFromTheRest) {
       {"*1\r\n$4\r\nPING\r\n", HttpLook::no},
       {"\x16\3\1", HttpLook::no},
       {"\0\0\0\x08"s, HttpLook::no},
-      {" GET / HTTP/1", HttpLook::no},
-      {"GET/ HTTP/1", HttpLook::no},
+      {"ssh\x80 HTTP/1", HttpLook::no},
   };
   for (const auto& row : rows) {
     EXPECT_EQ(looks_like_http1(as_bytes(row.prefix)), row.look) << row.prefix;
