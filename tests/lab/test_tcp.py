@@ -222,10 +222,11 @@ result = failed
 
 @pytest.mark.elsewhere
 def test_max_flows(lab):
-    """O02: the third of two is refused with `limit`; when one ends there is room again."""
+    """O02: the third of two is refused with `limit`; when one ends there is room again. Port 4444 is nobody else's: late
+    packets of another test's connection would count as this one's."""
     code = f"""
 held = [socket.create_connection(({w.ALLOWED4!r}, 7)) for _ in range(2)]
-third = tcp({w.ALLOWED4!r}, 9)
+third = tcp({w.ALLOWED4!r}, 4444)
 held.pop().close(); held[0].send(b'x'); held[0].recv(1)
 for _ in range(50):
     again = tcp({w.ALLOWED4!r}, 12)['connect']
@@ -235,7 +236,7 @@ result = [third, again]
 """
     policy = f'version = 1\nmode = "allowlist"\nallow = ["{w.ALLOWED4}"]\n[limits]\nmax_flows = 2\n'
     out = lab.guest(code, policy=policy)
-    assert_refused(lab, out, out.result[0], w.ALLOWED4, 9, ["limit"])
+    assert_refused(lab, out, out.result[0], w.ALLOWED4, 4444, ["limit"])
     assert out.result[1] == "OK", out
 
 
