@@ -22,12 +22,14 @@ bool is_trouble(dns::Rcode rcode) {
 
 }  // namespace
 
-Lookup::Lookup(sys::Reactor& reactor, Link& link, Question question, std::size_t servers, OnDone on_done)
+Lookup::Lookup(sys::Reactor& reactor, Link& link, Question question, std::size_t servers, MayFollow may_follow,
+               OnDone on_done)
     : reactor_(reactor),
       link_(link),
       asked_(question),
       name_(std::move(question.name)),
       servers_(servers),
+      may_follow_(std::move(may_follow)),
       on_done_(std::move(on_done)) {}
 
 Lookup::~Lookup() {
@@ -156,7 +158,8 @@ void Lookup::answered(dns::Response response) {
     found_.records = std::move(response.records);
     return finish(std::move(found_));
   }
-  // The server did not follow its own chain: ask for its end.
+  // The server did not follow its own chain: ask for its end, unless the policy keeps that name from being asked.
+  if (!may_follow_(found_.aliases.back())) return finish(std::move(found_));
   name_ = found_.aliases.back();
   attempt_ = 0;
   tcp_ = false;

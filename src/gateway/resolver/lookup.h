@@ -26,9 +26,12 @@ class Lookup : public sys::EventHandler {
     std::uint32_t ttl = wire::dns::kMaxTtl;
   };
   using OnDone = std::function<void(Found)>;
+  // May the end of a chain be asked, when the server did not follow it by itself?
+  using MayFollow = std::function<bool(const net::DomainName&)>;
 
   // `servers`: how many resolvers the supervisor has. on_done is called once, never from the constructor or start().
-  Lookup(sys::Reactor& reactor, Link& link, Question question, std::size_t servers, OnDone on_done);
+  Lookup(sys::Reactor& reactor, Link& link, Question question, std::size_t servers, MayFollow may_follow,
+         OnDone on_done);
   ~Lookup() override;
 
   // Asks for the first socket. `query` is the number under which answers of the supervisor come back.
@@ -57,6 +60,7 @@ class Lookup : public sys::EventHandler {
   Question asked_;        // by the guest
   net::DomainName name_;  // asked now: the end of the chain so far
   std::size_t servers_;
+  MayFollow may_follow_;
   OnDone on_done_;
   std::uint64_t query_ = 0;
   unsigned attempt_ = 0;

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "gateway/resolver/dns_stream.h"
+#include "policy/compiled/own_names.h"
 #include "wire/packet.h"
 
 namespace weir::gateway {
@@ -160,42 +161,65 @@ bool Resolver::answer_locally(policy::NameAnswer answer, dns::Type type, const R
 }
 
 void Resolver::look_up(const Question& question, Reply reply) {
-  if (const auto same = by_question_.find(question); same != by_question_.end()) {
-    Pending& pending = pending_.at(same->second);
-    if (pending.askers.size() >= kMaxAskersPerLookup) return reply(negative(dns::Rcode::server_failure));
-    pending.askers.push_back(std::move(reply));
+  const auto same = by_question_.find(question);
+  const bool crowded = same != by_question_.end() && pending_.at(same->second).askers.size() >= kMaxAskersPerLookup;
+  const bool full = same == by_question_.end() && pending_.size() >= kMaxLookups;
+  if (crowded || full || world_.resolvers == 0) {
+    const Outcome trouble = negative(dns::Rcode::server_failure);
+    record_answer(question, trouble);
+    return reply(trouble);
+  }
+  if (same != by_question_.end()) {
+    pending_.at(same->second).askers.push_back(std::move(reply));
     return;
   }
-  if (pending_.size() >= kMaxLookups || world_.resolvers == 0) return reply(negative(dns::Rcode::server_failure));
   const std::uint64_t id = ++last_pending_;
   Pending& pending =
       pending_.emplace(id, Pending{.question = question, .lookup = nullptr, .askers = {}, .judged = {}, .ttl = 0})
           .first->second;
   pending.askers.push_back(std::move(reply));
-  pending.lookup = std::make_unique<Lookup>(reactor_, link_, question, world_.resolvers,
-                                            [this, id](Lookup::Found result) { found(id, std::move(result)); });
+  pending.lookup = std::make_unique<Lookup>(
+      reactor_, link_, question, world_.resolvers,
+      [this, type = question.type](const net::DomainName& alias) { return !is_kept_back(alias, type); },
+      [this, id](Lookup::Found result) { found(id, std::move(result)); });
   by_question_.emplace(question, id);
   pending.lookup->start();
+}
+
+// A name further down a CNAME chain need not be allowed, but it may not be denied or one of weir's own.
+bool Resolver::is_kept_back(const net::DomainName& alias, dns::Type type) const {
+  return policy::judge_name(image_, alias, type).reason == policy::Reason::denied_by_rule ||
+         policy::is_own_name(alias.text());
 }
 
 void Resolver::found(std::uint64_t id, Lookup::Found found) {
   Pending& pending = pending_.at(id);
   reactor_.retire(std::move(pending.lookup));
-  if (has_addresses(pending.question.type) && !found.addresses.empty()) {
+  const Question question = pending.question;
+  if (has_addresses(question.type) && !found.addresses.empty()) {
     pending.judged = std::move(found.addresses);
     pending.ttl = found.ttl;
     return link_.send(control::Learn{.query = id,
-                                     .name = pending.question.name,
+                                     .name = question.name,
                                      .aliases = std::move(found.aliases),
                                      .addresses = pending.judged,
                                      .ttl = pending.ttl,
-                                     .type = pending.question.type});
+                                     .type = question.type});
+  }
+  for (const net::DomainName& alias : found.aliases) {
+    if (!is_kept_back(alias, question.type)) continue;
+    policy::NameVerdict verdict = policy::judge_name(image_, alias, question.type);
+    verdict.answer = policy::NameAnswer::nodata;
+    link_.send(refusal_record(question.name, question.type, verdict));
+    Outcome refused;
+    refused.refused = true;
+    return settle(id, std::move(refused));
   }
   Outcome outcome;
   outcome.rcode = found.rcode;
   outcome.records = std::move(found.records);
   outcome.ttl = outcome.records.empty() ? AnswerCache::kNegativeTtl : found.ttl;
-  record_answer(pending.question, outcome);
+  record_answer(question, outcome);
   settle(id, std::move(outcome));
 }
 
@@ -217,6 +241,10 @@ void Resolver::on_answer(const control::LearnAnswer& answer) {
 void Resolver::settle(std::uint64_t id, Outcome outcome) {
   auto node = pending_.extract(id);
   by_question_.erase(node.mapped().question);
+  // The first asker's record is written; the others asked too.
+  for (std::size_t i = 1; i < node.mapped().askers.size() && !outcome.refused; ++i) {
+    record_answer(node.mapped().question, outcome);
+  }
   for (const Reply& reply : node.mapped().askers) reply(outcome);
   if (outcome.rcode != dns::Rcode::server_failure)
     cache_.store(node.mapped().question, std::move(outcome), reactor_.now_ms());

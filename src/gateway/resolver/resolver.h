@@ -59,6 +59,7 @@ class Resolver {
               const Reply& reply);
   bool answer_locally(policy::NameAnswer answer, wire::dns::Type type, const Reply& reply);
   void look_up(const Question& question, Reply reply);
+  bool is_kept_back(const net::DomainName& alias, wire::dns::Type type) const;
   void found(std::uint64_t pending, Lookup::Found found);
   void settle(std::uint64_t pending, Outcome outcome);
   void record_answer(const Question& question, const Outcome& outcome);
