@@ -389,3 +389,15 @@ result = [first, dns('n0.wild.test')['addresses'], tcp({w.ALLOWED4!r}, 7, send='
 """
     out = lab.guest(code, allow=["*.wild.test"], timeout=120)
     assert out.result == [[w.ALLOWED4], [w.ALLOWED4], "\0"], out
+
+
+@TWINS
+def test_deny_meets_the_chain_for_every_type(lab, verdict):
+    """D06, D07: records of other types are no way around a denied name that the asked one stands for."""
+    deny = ["tracker.test"] if verdict == "refuse" else ["unrelated.test"]
+    out = lab.guest("result = dns('to-tracker.test', 'TXT')", mode="public", deny=deny)
+    if verdict == "allow":
+        assert out.result["rcode"] == NOERROR and not out.of_type("dns.refuse"), out
+    else:
+        assert out.result["rcode"] == NOERROR and not out.result["answers"] and 15 in out.result["ede"], out
+        assert [event["reason"] for event in out.of_type("dns.refuse")] == ["denied-by-rule"], out

@@ -233,3 +233,34 @@ def test_vector_sni_on_the_wrong_port(lab):
     out = lab.guest("resolve('a.cdn.test'); resolve('b.cdn.test')\n"
                     f"result = tls({w.SHARED4!r}, 2222, 'a.cdn.test')", allow=["a.cdn.test:443", "b.cdn.test:2222"])
     assert_cut(lab, out, out.result, w.SHARED4, 2222, ("sni-mismatch",))
+
+
+@pytest.mark.parametrize("line", [" GET / HTTP/1.1", "\tGET / HTTP/1.1", "GET\x0b/\x0bHTTP/1.1", "GET\xa0/\xa0HTTP/1.1",
+                                  "GET\x85/\x85HTTP/1.1", "\r\n\r\nGET / HTTP/1.1", "GET /a b HTTP/1.1"])
+@pytest.mark.refusal
+def test_what_a_lenient_server_reads_as_http(lab, line):
+    """E08: on any port, a request that only some servers understand is no way to another name of the address."""
+    head = line + "\r\nHost: b.cdn.test\r\nConnection: close\r\n\r\n"
+    out = lab.guest(RESOLVE + f"result = tcp({w.SHARED4!r}, 8080, {head!r}, 2000, timeout=5)", allow=["a.cdn.test"])
+    assert_cut(lab, out, out.result, w.SHARED4, 8080, HTTP_REASONS)
+
+
+@pytest.mark.parametrize("second", ["GET / HTTP/1.1\r\n\r\n", "GET http://a.cdn.test/ HTTP/1.1\r\nHost: b.cdn.test\r\n\r\n"])
+def test_fault_behind_a_good_request(lab, second):
+    """The address alone would do (public), but a request without one readable host ends the connection, recorded, and
+    leaves the gateway healthy: another connection works afterwards."""
+    code = RESOLVE + f"""
+s = socket.create_connection(({w.SHARED4!r}, 80)); s.settimeout(5)
+s.sendall(b'GET / HTTP/1.1\\r\\nHost: a.cdn.test\\r\\n\\r\\n'); first = s.recv(65536).decode('latin-1')
+s.sendall({second!r}.encode())
+try:
+    while s.recv(65536): pass
+    end = 'EOF'
+except OSError as error:
+    end = name_of(error)
+result = [first[:12], end, http_get({w.SHARED4!r}, 80, 'a.cdn.test')['connect']]
+"""
+    out = lab.guest(code, mode="public", deny=["b.cdn.test"])
+    assert out.result[0].startswith("HTTP/1.") and out.result[1:] == ["ECONNRESET", "OK"], out
+    refused = out.of_type("flow.refuse")
+    assert len(refused) == 1 and refused[0]["reason"] in HTTP_REASONS, out
