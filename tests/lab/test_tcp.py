@@ -395,3 +395,11 @@ print(end, flush=True)
         assert "eof" not in rest, rest
     finally:
         running.kill()
+
+
+def test_silent_upstream_is_one_attempt(lab):
+    """A connect_timeout shorter than the guest's patience: its repeated SYNs are no new attempts, and nothing is said."""
+    policy = f'version = 1\nmode = "allowlist"\nallow = ["{w.SILENT4}"]\n[limits]\nconnect_timeout = "1s"\n'
+    out = lab.guest(f"result = tcp({w.SILENT4!r}, 80, timeout=5)", policy=policy)
+    assert out.result["connect"] == "TIMEOUT", out
+    assert len(out.of_type("flow.open")) == 1 and [e["error"] for e in out.of_type("flow.close")] == ["ETIMEDOUT"], out

@@ -14,9 +14,19 @@ const Outcome* AnswerCache::find(const Question& question, std::uint64_t now_ms)
   return nullptr;
 }
 
+namespace {
+
+std::size_t record_bytes(const Outcome& outcome) {
+  std::size_t bytes = 0;
+  for (const wire::dns::Record& record : outcome.records) bytes += record.rdata.size();
+  return bytes;
+}
+
+}  // namespace
+
 void AnswerCache::store(const Question& question, Outcome outcome, std::uint64_t now_ms) {
   outcome.ttl = std::min(outcome.ttl, kMaxTtl);
-  if (outcome.ttl == 0) return;
+  if (outcome.ttl == 0 || record_bytes(outcome) > kMaxRecordBytes) return;
   outcome.stored_ms = now_ms;
   if (const auto old = entries_.find(question); old != entries_.end()) {
     ages_.erase(old->second.age);

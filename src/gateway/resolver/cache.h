@@ -38,8 +38,9 @@ struct Outcome {
 
 class AnswerCache {
  public:
-  static constexpr std::size_t kMaxEntries = 4096;  // as many as the name book has names
-  static constexpr std::uint32_t kMaxTtl = 3600;    // the name book's hour
+  static constexpr std::size_t kMaxEntries = 4096;      // as many as the name book has names
+  static constexpr std::size_t kMaxRecordBytes = 2048;  // larger answers are asked again: 4,096 of these are 8 MiB
+  static constexpr std::uint32_t kMaxTtl = 3600;        // the name book's hour
   static constexpr std::uint32_t kNegativeTtl = 5;  // long enough for a retry loop, short enough to notice a new name
 
   // Null when there is none or it has expired.

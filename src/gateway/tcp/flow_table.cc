@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::uint64_t kUnclaimedMs = 2000;  // the client gave up, or accept would have returned
 constexpr std::uint64_t kLongestSweepMs = 30'000;
+constexpr std::uint64_t kGuestPatienceMs = 32'000;  // tcp_syn_retries 4: ETIMEDOUT after 31 s
 constexpr int kAcceptsPerRound = 64;
 constexpr std::size_t kMaxSyn = 40 + 60;  // an IPv6 header and the longest TCP header
 constexpr auto kReasonProtocol = static_cast<std::uint8_t>(policy::Reason::protocol);
@@ -109,7 +110,7 @@ void FlowTable::on_answer(const control::ConnectAnswer& answer, sys::OwnedFd ups
     case Outcome::refused:
       return refuse(tuple, wire::Refusal::reset);
     case Outcome::failed:
-      return answer.error == ETIMEDOUT ? forget(tuple) : refuse(tuple, refusal_for(answer.error));
+      return answer.error == ETIMEDOUT ? stay_silent(tuple, attempt) : refuse(tuple, refusal_for(answer.error));
     case Outcome::resolve:
       if (!answer.name) return refuse(tuple, wire::Refusal::reset);
       return resolver_.resolve(*answer.name, [this, flow = answer.flow] {
@@ -135,6 +136,13 @@ void FlowTable::inject(const FourTuple& tuple, Attempt& attempt) {
   asking_.erase(attempt.flow);
   attempt.timer = reactor_.at(reactor_.now_ms() + kUnclaimedMs, [this, tuple] { give_up(tuple); });
   tun_.write(attempt.syn);
+}
+
+// The guest's own timer speaks (dataplane.md 4): until it has, its repeated SYNs belong to this attempt.
+void FlowTable::stay_silent(const FourTuple& tuple, Attempt& attempt) {
+  attempt.state = State::silent;
+  asking_.erase(attempt.flow);
+  attempt.timer = reactor_.at(reactor_.now_ms() + kGuestPatienceMs, [this, tuple] { forget(tuple); });
 }
 
 void FlowTable::refuse(const FourTuple& tuple, wire::Refusal how) {

@@ -1,7 +1,7 @@
 // The SYN state machine: from the first packet of a connection to its relay (dataplane.md sections 2-4).
 //
 //   seen SYN ──Connect──> asking ──refused/failed──> answered with RST or ICMP, forgotten
-//                            │  └─silent upstream──> forgotten; the guest's own timer speaks
+//                            │  └─silent upstream──> silent; the guest's own timer speaks
 //                            └──connected──> injected: the SYN is written back, tproxy delivers it to the listener
 //   injected ──accept with this 4-tuple──> claimed: a relay (or a resolver session) owns both sockets
 //            └──2 s without accept──────> the client gave up: the upstream is reset
@@ -60,7 +60,8 @@ class FlowTable : public sys::EventHandler {
   void on_events(std::uint32_t events) override;
 
  private:
-  enum class State : std::uint8_t { asking, injected };
+  // silent: the upstream did not answer in time, and so nothing is said; repeated SYNs are no new attempts.
+  enum class State : std::uint8_t { asking, injected, silent };
   struct Attempt {
     State state = State::asking;
     std::uint64_t flow = 0;
@@ -81,6 +82,7 @@ class FlowTable : public sys::EventHandler {
   void ask(const FourTuple& tuple, const Attempt& attempt, control::Resolution resolution);
   void inject(const FourTuple& tuple, Attempt& attempt);
   void refuse(const FourTuple& tuple, wire::Refusal how);
+  void stay_silent(const FourTuple& tuple, Attempt& attempt);
   void forget(const FourTuple& tuple);
   void give_up(const FourTuple& tuple);
   void accepted(sys::OwnedFd guest);
