@@ -29,7 +29,7 @@ class Gate {
  public:
   enum class Decision : std::uint8_t {
     need_more,  // nothing may pass yet; feed more
-    waiting,    // a question is under way; resume() of the relay follows
+    waiting,    // a question is under way; gate_answered() of the relay follows
     pass,       // `count` bytes of what was fed so far may pass, then feed on
     open,       // everything may pass from here on; the gate is done
     refuse,     // reset both legs
@@ -40,7 +40,7 @@ class Gate {
   };
 
   virtual ~Gate() = default;
-  // `held`: all bytes that were received and have not passed. Called again with the same bytes after resume().
+  // `held`: all bytes that were received and have not passed. Called again with the same bytes when more happens.
   virtual Step judge(Bytes held) = 0;
   // The guest has closed its direction; `held` will not grow.
   virtual Step judge_end(Bytes held) = 0;
