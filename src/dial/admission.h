@@ -2,8 +2,8 @@
 //
 // The gateway parses hostile bytes and is not believed: whatever it asks for goes through policy::admit() with the
 // address that is dialled here. What it says about names enters the name book only for names that the policy allows and
-// addresses that pass the floor, so a gateway that lies reaches public addresses on ports that a name rule names, and
-// nothing else.
+// addresses that pass the floor, so a gateway that lies reaches public addresses on ports that a name rule names and,
+// through the resolver sockets it is given, the configured name servers; nothing else.
 #pragma once
 
 #include <cstdint>
