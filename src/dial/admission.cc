@@ -96,7 +96,7 @@ constexpr std::uint64_t kLongestConnectMs = 3'600'000;
 Admission::Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts, Recorder& recorder, Settings settings,
                      Send send)
     : reactor_(reactor),
-      image_(image),
+      image_(std::move(image)),
       facts_(std::move(facts)),
       recorder_(recorder),
       settings_(std::move(settings)),
