@@ -194,8 +194,9 @@ class Init {
     volatile int code = 0;
     // Parent and child write the same member, one after the other; a copy of the address space would cost more than
     // everything else here.
-    command_ = ::
-        vfork();  // NOLINT(clang-analyzer-unix.Vfork,clang-analyzer-security.insecureAPI.vfork,bugprone-unsafe-functions)
+    // NOLINTBEGIN(clang-analyzer-unix.Vfork,clang-analyzer-security.insecureAPI.vfork,bugprone-unsafe-functions)
+    command_ = ::vfork();
+    // NOLINTEND(clang-analyzer-unix.Vfork,clang-analyzer-security.insecureAPI.vfork,bugprone-unsafe-functions)
     if (command_ < 0) return errno;
     if (command_ == 0) become_command(programs, argv.data(), envp.data(), code);
     return code;
