@@ -278,7 +278,9 @@ class Init {
   }
 
   // A supervisor that is gone need not be told: its end is this process's end.
-  void tell(const control::FromInit& message) { static_cast<void>(send(message)); }
+  void tell(const control::FromInit& message) {
+    if (!send(message)) return;
+  }
 
   Result<> send(const control::FromInit& message, int passed = -1) {
     std::array<std::uint8_t, control::kMaxMessage> buffer;
