@@ -14,7 +14,6 @@
 #include "cli/build_info.h"
 #include "cli/command.h"
 #include "gateway/gateway.h"
-#include "supervisor/gateway_process.h"
 #include "supervisor/run_options.h"
 #include "sys/errno.h"
 
@@ -77,7 +76,7 @@ int main_with(std::span<const std::string> words) {
 
 int main(int count, char** words) {
   // The same program again, started by its own supervisor: one file to install, one to trust.
-  if (count > 0 && std::string_view(words[0]) == supervisor::kGatewayName) return gateway::run();
+  if (count > 0 && std::string_view(words[0]) == gateway::kProgramName) return gateway::run();
   // Nobody can be told.
   if (!open_standard_descriptors()) return supervisor::kExitOwnFailure;
   const std::vector<std::string> arguments(words + (count > 0 ? 1 : 0), words + count);

@@ -23,10 +23,6 @@ namespace weir::gateway {
 
 namespace {
 
-constexpr int kControl = 3;
-constexpr int kListener = 4;
-constexpr int kTun = 5;
-constexpr int kPolicy = 6;
 // What the guest left behind may take this long to go up after its last process has ended.
 constexpr std::uint64_t kDrainMs = 1000;
 

@@ -3,9 +3,17 @@
 
 namespace weir::gateway {
 
-// main() of the process that runs as weir-gateway. Its descriptors (supervisor/gateway_process.h): 3 the channel to the
-// supervisor, 4 the capture listener, 5 weir0, 6 the compiled policy. Returns the exit code when the supervisor has
-// said its last word and everything the guest had sent is delivered.
+// The name under which the program runs as gateway (argv[0]).
+inline constexpr const char* kProgramName = "weir-gateway";
+
+// Its descriptors: what it has is all it will ever be given, except connected sockets.
+inline constexpr int kControl = 3;   // the channel to the supervisor
+inline constexpr int kListener = 4;  // the capture listener
+inline constexpr int kTun = 5;       // weir0
+inline constexpr int kPolicy = 6;    // the compiled policy
+
+// main() of that process. Returns the exit code when the supervisor has said its last word and everything the guest had
+// sent is delivered.
 int run();
 
 }  // namespace weir::gateway

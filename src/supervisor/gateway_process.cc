@@ -12,6 +12,7 @@
 
 #include <array>
 
+#include "gateway/gateway.h"
 #include "sys/errno.h"
 
 namespace weir::supervisor {
@@ -57,9 +58,9 @@ void place_descriptors(const Plan& plan) {
   }
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     const int last = i + 1 == wanted.size() ? O_CLOEXEC : 0;
-    require(::dup3(high[i], kGatewayControl + static_cast<int>(i), last) >= 0, "dup3");
+    require(::dup3(high[i], gateway::kControl + static_cast<int>(i), last) >= 0, "dup3");
   }
-  require(::syscall(SYS_close_range, kGatewayControl + wanted.size(), ~0u, 0) == 0, "close_range");
+  require(::syscall(SYS_close_range, gateway::kControl + wanted.size(), ~0u, 0) == 0, "close_range");
 }
 
 #ifndef WEIR_SANITIZED
@@ -93,7 +94,7 @@ void drop_capability_bounds() {
 }
 
 [[noreturn]] void become_gateway(const Plan& plan) {
-  constexpr int kProgram = kGatewayPolicy + 1;
+  constexpr int kProgram = gateway::kPolicy + 1;
   // Away from the caller's terminal: its ^C is for the command.
   ::setsid();
   place_descriptors(plan);
@@ -111,7 +112,7 @@ void drop_capability_bounds() {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  const std::array<const char*, 2> arguments = {kGatewayName, nullptr};
+  const std::array<const char*, 2> arguments = {gateway::kProgramName, nullptr};
   const std::array<const char*, 1> environment = {nullptr};
   ::execveat(kProgram, "", const_cast<char* const*>(arguments.data()), const_cast<char* const*>(environment.data()),
              AT_EMPTY_PATH);

@@ -214,8 +214,7 @@ void FlowTable::claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd gues
 
 void FlowTable::on_answer(const control::FlightAnswer& answer) {
   const auto found = live_.find(answer.flow);
-  if (found == live_.end() || !found->second.relay->is_held()) return;
-  found->second.relay->gate_answered(answer);
+  if (found != live_.end()) found->second.relay->gate_answered(answer);
 }
 
 void FlowTable::relay_ended(std::uint64_t flow, const Relay::End& end) {

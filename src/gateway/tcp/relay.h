@@ -74,7 +74,7 @@ class Relay {
   Relay& operator=(const Relay&) = delete;
 
   Result<> start();
-  // The supervisor's answer for the gate's question.
+  // The supervisor's answer for the gate's question; nothing happens if the gate is gone.
   void gate_answered(const control::FlightAnswer& answer);
   // Resets both legs; `error` goes into the record.
   void abort(int error);
@@ -82,7 +82,6 @@ class Relay {
   void drain();
 
   std::uint64_t last_activity_ms() const { return last_activity_ms_; }
-  bool is_held() const { return gate_ != nullptr; }
 
  private:
   struct Leg : sys::EventHandler {
