@@ -52,7 +52,7 @@ enum class OptionId : std::uint8_t {
 };
 
 // The commands that take an option: a set of CommandId.
-using CommandSet = std::uint16_t;
+using CommandSet = std::uint32_t;
 constexpr CommandSet only(CommandId command) {
   return static_cast<CommandSet>(1u << static_cast<unsigned>(command));
 }
