@@ -10,6 +10,7 @@
 
 #include "cli/doctor/probe.h"
 #include "sys/errno.h"
+#include "sys/mounts.h"
 #include "sys/throwaway_child.h"
 
 namespace weir::cli {
@@ -61,8 +62,6 @@ class UserNamespaceHolder {
   pid_t pid_ = -1;
 };
 
-}  // namespace
-
 Result<std::string> probe_overlay() {
   WEIR_CHECK_OK(sys::become_root_of_new_user_namespace());
   WEIR_CHECK_OK(sys::checked(::unshare(CLONE_NEWNS), "cannot make a mount namespace"));
@@ -92,6 +91,27 @@ Result<std::string> probe_idmapped_mount() {
   WEIR_CHECK_OK(sys::checked(::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes),
                              "the file system of the current folder cannot be shared with mapped owners"));
   return "mount_setattr on the file system of the current folder";
+}
+
+Result<std::string> probe_links() {
+  WEIR_TRY(const sys::OwnedFd fine, sys::open_without_links("/proc"));
+  // A link to the caller's own folder there.
+  const auto link = sys::open_without_links("/proc/self");
+  if (link) return fail("openat2 follows a link that it was told not to follow");
+  if (link.error().code() != ELOOP) return std::unexpected(link.error());
+  return "openat2 refuses links: what was checked is what is mounted";
+}
+
+constexpr std::array kProbes = {
+    Probe{"paths without links", Need::every_run, Footing::plain, probe_links},
+    Probe{"overlay shares", Need::feature, Footing::user_namespace, probe_overlay},
+    Probe{"shares as root", Need::feature, Footing::plain, probe_idmapped_mount},
+};
+
+}  // namespace
+
+std::span<const Probe> file_probes() {
+  return kProbes;
 }
 
 }  // namespace weir::cli
