@@ -39,6 +39,7 @@ _weir() {
   esac
   local cut=${current%"$bash_word"}
   [[ $bash_word == [=:@] ]] && cut=$current
+  cut=${cut%@} # readline keeps this one
   for word in "${answer[@]:1}"; do
     word=${word%%$'\t'*}
     COMPREPLY+=("${word#"$cut"}")
