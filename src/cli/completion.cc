@@ -74,7 +74,7 @@ std::string answer(const Offer& offer, std::string_view current, std::string_vie
 
 std::string answer_value(const OptionSpec& option, std::string_view current, std::string_view fixed) {
   // Lists go on after a comma.
-  const bool list = option.metavar.find(",") != std::string_view::npos;
+  const bool list = option.metavar.find(',') != std::string_view::npos;
   const std::size_t comma = current.rfind(',');
   if (list && comma != std::string_view::npos && comma >= fixed.size()) fixed = current.substr(0, comma + 1);
   Offer offer = offer_for(option.metavar);

@@ -69,7 +69,8 @@ constexpr std::array kOptions = {
                "Let shares carry Unix sockets, which lead past the network of the sandbox.", "--share-sockets"},
     OptionSpec{OptionId::tool, Group::files, "tool", kNoAliases, '\0', required, "PATH", Repeat::many, kRun,
                "Make a tool from outside /usr (uv, cargo, node of a version manager) visible read-only and put it on "
-               "PATH.",
+               "PATH. What -v refuses to share (folders that carry sockets, $HOME itself ...) is refused here too, "
+               "unless --share-sockets is there.",
                "--tool ~/.local/bin/uv"},
     OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once, kRun,
                "The folder, inside, in which the command starts; default the home folder, with --here the current "
@@ -98,7 +99,7 @@ constexpr std::array kOptions = {
                "Remove the sandbox when the command ends: always so for run, accepted out of habit.", "--rm"},
     OptionSpec{OptionId::events, Group::output, "events", kNoAliases, '\0', required, "FILE|-|none", Repeat::once, kRun,
                "Where the record of every attempt goes, as JSON Lines; default a bounded file per sandbox under the "
-               "user's state folder.",
+               "user's state folder, where the newest 256 and those of the last 30 days are kept.",
                "--events e.jsonl"},
     OptionSpec{OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once, kRun,
                "Print the effective policy and what would be mounted; start nothing.", "--dry-run"},

@@ -62,6 +62,9 @@ Result<T> with_remedy(Result<T> result, std::string_view remedy) {
   return std::unexpected(std::move(result).error().with_remedy(std::string(remedy)));
 }
 
+// For the child of a throw-away child: waits for SIGKILL, which also comes when the parent is gone.
+[[noreturn]] void wait_to_be_killed();
+
 // Settings that probes ask for by name.
 inline constexpr std::string_view kClockSource = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 inline constexpr std::string_view kYama = "/proc/sys/kernel/yama/ptrace_scope";

@@ -76,7 +76,7 @@ Result<std::string> probe_clock() {
         best, std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin) / kReads);
   }
   const std::string source = read_setting(kClockSource);
-  const std::string measured = std::to_string(best.count()) + " ns a reading (clock source " + source + ")";
+  std::string measured = std::to_string(best.count()) + " ns a reading (clock source " + source + ")";
   if (best < kSlow) return measured;
   return std::unexpected(Error("a clock is slow: " + measured)
                              .with_remedy("echo tsc | sudo tee " + std::string(kClockSource) +
@@ -123,9 +123,7 @@ Result<std::string> probe_typing() {
 Result<std::string> probe_tracing() {
   if (::geteuid() == 0) return "root may trace every process; nothing limits it";
   WEIR_TRY(sys::ChildProcess other, sys::ChildProcess::clone(0));
-  if (other.in_child()) {
-    for (;;) ::pause();
-  }
+  if (other.in_child()) wait_to_be_killed();
   const pid_t target = other.pid();
   const auto traced = sys::in_throwaway_child([target]() -> Result<std::string> {
     // Its parent is not the tracer: the case that Yama forbids.

@@ -132,9 +132,7 @@ Result<std::string> probe_memfd_seals() {
 
 Result<std::string> probe_pidfd() {
   WEIR_TRY(sys::ChildProcess child, sys::ChildProcess::clone(0));
-  if (child.in_child()) {
-    for (;;) ::pause();
-  }
+  if (child.in_child()) wait_to_be_killed();
   if (::syscall(SYS_pidfd_send_signal, child.pidfd(), SIGKILL, nullptr, 0) != 0) {
     const auto error = sys::errno_error("cannot end a process through its pidfd");
     ::kill(child.pid(), SIGKILL);
@@ -150,7 +148,7 @@ Result<std::string> probe_pidfd() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   const pid_t own = ::getpid();
   if (::write(life.get(), &own, sizeof own) != sizeof own) ::_exit(1);
-  for (;;) ::pause();
+  wait_to_be_killed();
 }
 
 Result<std::string> probe_parent_death() {
@@ -161,7 +159,7 @@ Result<std::string> probe_parent_death() {
   const pid_t parent = ::fork();
   if (parent == 0) {
     if (::fork() == 0) follow_parent_into_death(life);
-    for (;;) ::pause();
+    wait_to_be_killed();
   }
   WEIR_CHECK_OK(sys::checked(parent, "cannot start a child"));
   life.reset();
@@ -192,6 +190,11 @@ constexpr std::array kProbes = {
 };
 
 }  // namespace
+
+void wait_to_be_killed() {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  for (;;) ::pause();
+}
 
 std::span<const Probe> process_probes() {
   return kProbes;
