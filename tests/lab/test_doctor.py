@@ -54,7 +54,7 @@ def test_whole_machine(lab):
     """The twin of every row below."""
     report = doctor(lab)
     assert report.code == 0 and report.named("missing") == set() and report.named("untried") == set(), report.data
-    assert {"user namespace", "ids", "guest filter", "gateway filter", "capture IPv4", "capture IPv6", "truthful refusal",
+    assert {"user namespace", "ids", "guest seccomp", "gateway seccomp", "capture IPv4", "capture IPv6", "truthful refusal",
             "paths without links", "default record"} <= report.named("ok"), report.data
     assert report.stderr == ""
 
@@ -125,8 +125,8 @@ CALLS = [
     ("openat2", "ENOSYS", {"paths without links"}),
     ("clone3", "ENOSYS", {"process handles"}),
     ("pidfd_send_signal", "EPERM", {"process handles"}),
-    ("capset", "EPERM", {"guest filter", "capabilities", "no_new_privs", "gateway filter"}),
-    ("seccomp", "EINVAL", {"guest filter", "capabilities", "no_new_privs", "gateway filter"}),
+    ("capset", "EPERM", {"guest seccomp", "capabilities", "no_new_privs", "gateway seccomp"}),
+    ("seccomp", "EINVAL", {"guest seccomp", "capabilities", "no_new_privs", "gateway seccomp"}),
     ("pivot_root", "EINVAL", {"private root"}),
 ]
 

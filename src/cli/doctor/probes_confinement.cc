@@ -123,11 +123,11 @@ Result<std::string> probe_gateway_confinement() {
 }
 
 constexpr std::array kProbes = {
-    Probe{"guest filter", Need::every_run, Footing::user_namespace, probe_seccomp},
+    Probe{"guest seccomp", Need::every_run, Footing::user_namespace, probe_seccomp},
     Probe{"capabilities", Need::every_run, Footing::user_namespace, probe_capabilities},
     Probe{"no_new_privs", Need::every_run, Footing::user_namespace, probe_no_new_privs},
     Probe{"crash dumps", Need::improvement, Footing::user_namespace, probe_crash_dump},
-    Probe{"gateway filter", Need::gateway, Footing::plain, probe_gateway_confinement},
+    Probe{"gateway seccomp", Need::gateway, Footing::plain, probe_gateway_confinement},
 };
 
 }  // namespace

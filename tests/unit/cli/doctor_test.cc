@@ -73,7 +73,7 @@ TEST(Doctor, NamesTheSettingThatForbidsUserNamespaces) {
   EXPECT_THAT(*report, HasSubstr("/proc/sys/user/max_user_namespaces is 0"));
   EXPECT_THAT(*report, HasSubstr("fix: sudo sysctl -w user.max_user_namespaces=65536"));
   EXPECT_THAT(*report, HasSubstr("MISSING  pid namespace        not tried: needs a user namespace"));
-  EXPECT_THAT(*report, HasSubstr("ok       gateway filter"));
+  EXPECT_THAT(*report, HasSubstr("ok       gateway seccomp"));
 }
 
 TEST(Doctor, AKnownRemedyIsKept) {
