@@ -99,6 +99,18 @@ def zsh(folder):
     made.close()
 
 
+@pytest.fixture
+def zsh_installed(folder):
+    """As ./dev install puts it: found by its name, loaded when it is first needed."""
+    (folder / "functions").mkdir()
+    (folder / "weir.zsh").rename(folder / "functions/_weir")
+    setup = ("fpath=($PWD/functions $fpath); autoload -Uz compinit; compinit -u -D; unsetopt beep; "
+             "show() { print -rn -- \"LINE<$BUFFER>\" }; zle -N show; bindkey '^Xl' show; bindkey '^U' kill-whole-line")
+    made = Terminal(folder, ["/usr/bin/zsh", "-f", "-i"], setup)
+    yield made
+    made.close()
+
+
 # What is typed, and the line after Tab. Only one candidate each, so that every shell completes it at once.
 ROWS = [
     ("weir doc", "weir doctor "),
@@ -126,7 +138,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "zsh_installed"])
 def test_typed_and_completed(shell, request):
     terminal = request.getfixturevalue(shell)
     got = [(typed, terminal.line_after(typed)) for typed, _ in ROWS]
