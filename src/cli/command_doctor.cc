@@ -26,6 +26,10 @@ constexpr std::array kProbes = {
     Probe{"truthful refusal", Need::gateway, Footing::user_namespace, probe_refusal},
     Probe{"overlay shares", Need::feature, Footing::user_namespace, probe_overlay},
     Probe{"shares as root", Need::feature, Footing::plain, probe_idmapped_mount},
+    Probe{"--memory", Need::feature, Footing::plain, probe_limit_memory},
+    Probe{"--cpus", Need::feature, Footing::plain, probe_limit_cpus},
+    Probe{"--pids", Need::feature, Footing::plain, probe_limit_pids},
+    Probe{"--disk", Need::feature, Footing::plain, probe_limit_disk},
     Probe{"IPv6 outside", Need::feature, Footing::plain, probe_host_ipv6},
 };
 

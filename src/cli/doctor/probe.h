@@ -57,6 +57,12 @@ Result<std::string> probe_detour6();
 Result<std::string> probe_refusal();
 Result<std::string> probe_host_ipv6();
 
+// probes_limits.cc
+Result<std::string> probe_limit_memory();
+Result<std::string> probe_limit_cpus();
+Result<std::string> probe_limit_pids();
+Result<std::string> probe_limit_disk();
+
 // Why a user namespace (or something in it) was refused, from the settings that are known to forbid it; the error
 // itself when none of them does.
 Error explain_refusal(Error error);
