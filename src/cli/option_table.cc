@@ -86,9 +86,31 @@ constexpr std::array kOptions = {
     OptionSpec{OptionId::user, Group::process, "user", kNoAliases, '\0', required, "root|sandbox|UID", Repeat::once,
                kRun, "Who the command runs as, inside; default sandbox (1000). root inside is nobody outside.",
                "--user root"},
-    OptionSpec{OptionId::timeout, Group::process, "timeout", kNoAliases, '\0', required, "DURATION", Repeat::once, kRun,
-               "End the command after this time (500ms, 10s, 1m30s, a number of seconds); weir then exits with 124.",
-               "--timeout 30s"},
+    OptionSpec{
+        OptionId::timeout, Group::process, "timeout", kNoAliases, '\0', required, "DURATION[,GRACE]", Repeat::once,
+        kRun,
+        "End the command after this time (500ms, 10s, 1m30s, a number of seconds): it is asked to (SIGTERM), and "
+        "everything inside is killed when it has not ended after the grace time, by default 2s. weir then exits "
+        "with 124. The grace time also holds when weir itself is asked to end.",
+        "--timeout 30s,5s"},
+    OptionSpec{OptionId::memory, Group::process, "memory", kNoAliases, '\0', required, "SIZE", Repeat::once, kRun,
+               "The memory of everything inside together, its private files included (64M, 1G, a number of bytes); at "
+               "least 8M. When it is exceeded the whole sandbox is killed, and weir exits with 137. A cgroup holds it "
+               "where there is one (weir doctor); elsewhere weir adds the processes up every 50 ms, and memory files "
+               "(memfd_create) and System V shared memory do not exist inside.",
+               "--memory 512M"},
+    OptionSpec{OptionId::cpus, Group::process, "cpus", kNoAliases, '\0', required, "NUMBER", Repeat::once, kRun,
+               "The processors of everything inside together; at least 0.01. Without a cgroup only whole numbers: the "
+               "sandbox then stays on that many processors.",
+               "--cpus 1.5"},
+    OptionSpec{OptionId::pids, Group::process, "pids", kNoAliases, '\0', required, "NUMBER", Repeat::once, kRun,
+               "How many processes and threads there may be inside at a time; more are refused (EAGAIN).",
+               "--pids 256"},
+    OptionSpec{OptionId::disk, Group::process, "disk", kNoAliases, '\0', required, "SIZE", Repeat::once, kRun,
+               "The size of everything that is written outside of shares, which lies in memory; at least 1M, with one "
+               "file for each 8K, at least 1024. By default half of the machine's memory. Writing beyond it fails "
+               "(ENOSPC).",
+               "--disk 1G"},
     OptionSpec{OptionId::name, Group::process, "name", kNoAliases, '\0', required, "NAME", Repeat::once, kRun,
                "A name for the sandbox, for lists and messages: letters, digits, '_', '.', '-'.", "--name build-7"},
     OptionSpec{OptionId::interactive, Group::process, "interactive", kNoAliases, 'i', none, "", Repeat::once, kRun,

@@ -1,7 +1,6 @@
 // The arguments of `weir run`, one by one, checked before anything starts.
 #pragma once
 
-#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,9 +19,6 @@ Result<sandbox::User> parse_user(std::string_view text);
 
 // FILE (made absolute from `folder`), "-" or "none".
 Result<supervisor::EventsSink> parse_events(std::string_view text, std::string_view folder);
-
-// At least a millisecond: 0 is an error, not "no limit".
-Result<std::chrono::milliseconds> parse_timeout(std::string_view text);
 
 // 1-63 of [A-Za-z0-9_.-], the first a letter or a digit.
 Result<std::string> parse_name(std::string_view text);

@@ -3,7 +3,6 @@
 #include <array>
 #include <cstdint>
 
-#include "base/quantity.h"
 #include "cli/run_plan.h"
 
 namespace weir::cli {
@@ -56,13 +55,6 @@ Result<supervisor::EventsSink> parse_events(std::string_view text, std::string_v
   Result<std::string> path = absolute_path(text, folder);
   if (!path) return std::unexpected(std::move(path).error().context("option --events"));
   return supervisor::EventsSink{.kind = Kind::file, .path = std::move(*path)};
-}
-
-Result<std::chrono::milliseconds> parse_timeout(std::string_view text) {
-  Result<std::uint64_t> parsed = parse_duration_ms(text);
-  if (!parsed) return std::unexpected(std::move(parsed).error().context("option --timeout"));
-  if (*parsed == 0) return bad_value("option --timeout: 0 would end the command at once", "leave it out for no limit");
-  return std::chrono::milliseconds(*parsed);
 }
 
 Result<std::string> parse_name(std::string_view text) {

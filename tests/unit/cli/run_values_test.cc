@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "cli/run_limits.h"
 #include "cli/run_plan.h"
 
 namespace weir::cli {
@@ -38,9 +39,9 @@ TEST(RunValues, Events) {
 }
 
 TEST(RunValues, Timeouts) {
-  EXPECT_EQ(parse_timeout("1m30s")->count(), 90'000);
-  EXPECT_EQ(parse_timeout("5")->count(), 5'000);
-  EXPECT_EQ(parse_timeout("1ms")->count(), 1);
+  EXPECT_EQ(parse_timeout("1m30s")->time.count(), 90'000);
+  EXPECT_EQ(parse_timeout("5")->time.count(), 5'000);
+  EXPECT_EQ(parse_timeout("1ms")->time.count(), 1);
   EXPECT_THAT(parse_timeout("0").error().remedy(), HasSubstr("leave it out"));
   EXPECT_THAT(parse_timeout("soon").error().what(), HasSubstr("option --timeout: 'soon' is not a duration"));
 }
