@@ -1,6 +1,5 @@
 #include "sandbox/root.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -8,8 +7,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <memory>
-#include <string_view>
 
 #include "sandbox/etc_files.h"
 #include "sandbox/root_files.h"
@@ -52,18 +49,15 @@ Result<> mount_programs() {
   return {};
 }
 
-struct CloseFolder {
-  void operator()(DIR* folder) const { ::closedir(folder); }
-};
-
 // Distributions mark their Python as theirs (PEP 668) and pip then refuses even the user site. Nothing of the
-// distribution can be touched in here; a marker that is not a regular file does not count.
+// distribution can be touched in here; a marker that is not a regular file does not count. Asking for each version is
+// cheaper than reading the folder.
 Result<> allow_pip() {
-  const std::unique_ptr<DIR, CloseFolder> folder(::opendir("/usr/lib"));
-  if (folder == nullptr) return {};  // not every system has it
-  while (const dirent* entry = ::readdir(folder.get())) {
-    if (!std::string_view(entry->d_name).starts_with("python3")) continue;
-    const std::string marker = std::string("usr/lib/") + entry->d_name + "/EXTERNALLY-MANAGED";
+  constexpr int kFirst = 9;  // older ones are older than the marker
+  constexpr int kLast = 29;
+  if (::access("/usr/bin/python3", F_OK) != 0) return {};
+  for (int minor = kFirst; minor <= kLast; ++minor) {
+    const std::string marker = "usr/lib/python3." + std::to_string(minor) + "/EXTERNALLY-MANAGED";
     if (::access(marker.c_str(), F_OK) == 0) WEIR_CHECK_OK(sys::bind_file("/dev/null", marker.c_str()));
   }
   return {};
