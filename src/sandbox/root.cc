@@ -19,18 +19,6 @@ namespace {
 constexpr std::uint64_t kReadOnly = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 constexpr unsigned kNoPrograms = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
-// Puts an empty tmpfs over "/" and makes it the current folder. "/" itself stays the host's root for this process until
-// change_root(): a path that begins at the root does not look for mounts on the root.
-Result<> enter_new_root(const User& user) {
-  WEIR_TRY(const sys::OwnedFd root,
-           sys::new_filesystem("tmpfs",
-                               {{"mode", "0755"}, {"uid", std::to_string(user.uid)}, {"gid", std::to_string(user.gid)}},
-                               MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
-  WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
-  if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the new root");
-  return {};
-}
-
 Result<> mount_host_folder(const std::string& host_path, const std::string& path) {
   WEIR_CHECK_OK(make_folder(path, 0755));
   WEIR_TRY(const sys::OwnedFd mount, sys::clone_mount(AT_FDCWD, host_path, sys::Submounts::included, kReadOnly));
@@ -152,20 +140,23 @@ Result<> mount_proc() {
   return sys::attach_mount(settings, AT_FDCWD, "proc/sys");
 }
 
-// The host's root ends up on top of the new one at "/" and is let go of.
-Result<> change_root() {
-  if (::syscall(SYS_pivot_root, ".", ".") != 0) return sys::errno_error("cannot change the root");
-  if (::umount2(".", MNT_DETACH) != 0) return sys::errno_error("cannot let go of the host's root");
-  if (::chdir("/") != 0) return sys::errno_error("cannot enter the new root");
+}  // namespace
+
+// "/" itself stays the host's root for this process until change_root(): a path that begins at the root does not look
+// for mounts on the root.
+Result<> begin_root(const User& user) {
+  ::umask(0);
+  WEIR_TRY(const sys::OwnedFd root,
+           sys::new_filesystem("tmpfs",
+                               {{"mode", "0755"}, {"uid", std::to_string(user.uid)}, {"gid", std::to_string(user.gid)}},
+                               MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+  WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
+  if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the new root");
   return {};
 }
 
-}  // namespace
-
-Result<> build_root(const RootPlan& plan) {
+Result<> fill_root(const RootPlan& plan) {
   const User& user = plan.spec.user;
-  ::umask(0);
-  WEIR_CHECK_OK(enter_new_root(user));
   WEIR_CHECK_OK(mount_programs());
   WEIR_CHECK_OK(allow_pip());
   WEIR_CHECK_OK(make_user_folders(user));
@@ -174,8 +165,15 @@ Result<> build_root(const RootPlan& plan) {
   WEIR_CHECK_OK(make_devices());
   WEIR_CHECK_OK(mount_proc());
   WEIR_CHECK_OK(mount_shares(plan.shares, user));
-  WEIR_CHECK_OK(mount_tools(plan.tools));
-  return change_root();
+  return mount_tools(plan.tools);
+}
+
+// The host's root ends up on top of the new one at "/" and is let go of.
+Result<> change_root() {
+  if (::syscall(SYS_pivot_root, ".", ".") != 0) return sys::errno_error("cannot change the root");
+  if (::umount2(".", MNT_DETACH) != 0) return sys::errno_error("cannot let go of the host's root");
+  if (::chdir("/") != 0) return sys::errno_error("cannot enter the new root");
+  return {};
 }
 
 }  // namespace weir::sandbox

@@ -81,6 +81,8 @@ void summarise(const AuditLog& log, const RunOptions& options, int exit_code) {
 
 int run(RunOptions options) {
   auto reactor = sys::Reactor::create();
+  // It builds itself while the record is opened, and its command runs when the record says so.
+  auto sandbox = sandbox::Sandbox::prepare(options.spec);
   auto log =
       AuditLog::open(options.events, {.sandbox = options.spec.id, .policy = options.policy_hash, .generation = 1});
   if (!reactor || !log) {
@@ -95,7 +97,7 @@ int run(RunOptions options) {
     return kExitOwnFailure;
   }
   log->attach(*reactor);
-  Session session(options, *reactor, *log);
+  Session session(options, *reactor, *log, std::move(sandbox));
   const Session::Ending ending = session.run();
   log->record(exit_event(ending));
   if (ending.error) say(*ending.error);
