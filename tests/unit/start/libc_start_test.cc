@@ -87,7 +87,7 @@ TEST(LibcStart, DestructorsAndExitCodeOfMain) {
   EXPECT_EQ(WEXITSTATUS(status), 42);
 }
 
-void overflow() {
+[[gnu::noinline]] void overflow() {
   volatile char small[8];
   volatile char* at = small;
   asm volatile("" : "+r"(at));  // the compiler does not know any more where it points
