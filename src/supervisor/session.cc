@@ -25,6 +25,15 @@ int exit_code_of(int status) {
 
 }  // namespace
 
+Session::Session(RunOptions options, sys::Reactor& reactor, AuditLog& log, Result<sandbox::Sandbox> sandbox)
+    : options_(std::move(options)), reactor_(reactor), log_(log) {
+  if (sandbox) {
+    sandbox_.emplace(std::move(*sandbox));
+  } else {
+    start_error_ = std::move(sandbox).error();
+  }
+}
+
 Session::Ending Session::run() {
   if (auto started = start(); !started) end_with(std::move(started).error());
   if (!ending_) {
@@ -36,8 +45,8 @@ Session::Ending Session::run() {
 
 Result<> Session::start() {
   WEIR_CHECK_OK(keep_terminal());
-  WEIR_TRY(auto sandbox, sandbox::Sandbox::start(options_.spec));
-  sandbox_.emplace(std::move(sandbox));
+  if (start_error_) return std::unexpected(*start_error_);
+  WEIR_CHECK_OK(sandbox_->execute(options_.spec));
   if (const auto& refused = sandbox_->not_executed()) {
     end({.exit_code = refused->exit_code, .error = refused->error});
     return {};
