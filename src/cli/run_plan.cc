@@ -9,6 +9,7 @@
 #include "cli/run_files.h"
 #include "cli/run_limits.h"
 #include "supervisor/audit_log.h"
+#include "supervisor/sandbox_id.h"
 #include "sys/files.h"
 
 namespace weir::cli {
@@ -60,7 +61,7 @@ sandbox::Network network_of(policy::Mode mode) {
 Result<sandbox::Spec> planned_spec(const CommandLine& line, const Caller& caller, policy::Mode mode,
                                    std::vector<std::string>& notices) {
   sandbox::Spec spec;
-  WEIR_TRY(spec.id, new_sandbox_id());
+  WEIR_TRY(spec.id, supervisor::new_sandbox_id());
   spec.argv = line.operands;
   spec.network = network_of(mode);
   spec.addresses = sandbox::CaptureAddresses::defaults();

@@ -29,10 +29,6 @@ Result<std::string> parse_workdir(std::string_view text);
 // `path` seen from `folder`; it need not exist. `folder` may be empty when `path` is absolute.
 Result<std::string> absolute_path(std::string_view path, std::string_view folder);
 
-// "w-3f9a1c27": unique as far as 32 random bits go; whoever makes something under that name on disk makes it
-// exclusively.
-Result<std::string> new_sandbox_id();
-
 // Everything together; reads env files and looks at shared folders, starts nothing.
 Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy);
 

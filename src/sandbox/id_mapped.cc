@@ -11,16 +11,13 @@
 
 #include "sys/child_process.h"
 #include "sys/errno.h"
+#include "sys/id_maps.h"
 
 namespace weir::sandbox {
 namespace {
 
-Result<> write_map(pid_t process, const char* name, std::uint32_t inside, std::uint32_t outside) {
-  const std::string path = "/proc/" + std::to_string(process) + "/" + name;
-  const std::string text = std::to_string(inside) + " " + std::to_string(outside) + " 1\n";
-  WEIR_TRY(const sys::OwnedFd fd, sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC), "cannot open " + path));
-  if (::write(fd.get(), text.data(), text.size()) < 0) return sys::errno_error("cannot write " + path);
-  return {};
+std::string map_line(std::uint32_t inside, std::uint32_t outside) {
+  return std::to_string(inside) + " " + std::to_string(outside) + " 1\n";
 }
 
 // Lives exactly as long as `parent` wants: a terminal's signals do not reach it, and it keeps nothing open.
@@ -38,8 +35,8 @@ Result<sys::OwnedFd> mapping(uid_t uid, gid_t gid, const Identity& identity) {
   const pid_t parent = ::getpid();
   WEIR_TRY(sys::ChildProcess holder, sys::ChildProcess::clone(CLONE_NEWUSER));
   if (holder.in_child()) hold(parent);
-  WEIR_CHECK_OK(write_map(holder.pid(), "uid_map", uid, identity.host_uid()));
-  WEIR_CHECK_OK(write_map(holder.pid(), "gid_map", gid, identity.host_gid()));
+  WEIR_CHECK_OK(sys::write_id_map(holder.pid(), "uid_map", map_line(uid, identity.host_uid())));
+  WEIR_CHECK_OK(sys::write_id_map(holder.pid(), "gid_map", map_line(gid, identity.host_gid())));
   const std::string path = "/proc/" + std::to_string(holder.pid()) + "/ns/user";
   return sys::checked_fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC), "cannot open " + path);
 }

@@ -9,6 +9,7 @@
 
 #include "sys/errno.h"
 #include "sys/files.h"
+#include "sys/id_maps.h"
 
 namespace weir::sandbox {
 namespace {
@@ -44,15 +45,6 @@ Result<sys::OwnedFd> open_lock_folder() {
   }
   return sys::checked_fd(::open(kFolder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
                          std::string("cannot open ") + kFolder);
-}
-
-Result<> write_map(pid_t process, const char* name, const std::string& text) {
-  const std::string path = "/proc/" + std::to_string(process) + "/" + name;
-  WEIR_TRY(const sys::OwnedFd fd, sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC), "cannot open " + path));
-  if (::write(fd.get(), text.data(), text.size()) < 0) {
-    return sys::errno_error("cannot write the " + std::string(name) + " of the sandbox");
-  }
-  return {};
 }
 
 std::string map_line(std::uint32_t inside, std::uint32_t outside, std::uint32_t count) {
@@ -107,9 +99,9 @@ Result<Identity> Identity::claim_range(const User& user) {
 Result<> Identity::apply_to(pid_t process) const {
   // Without "deny" the kernel lets nobody unprivileged write a gid map (since 3.19). The caller's supplementary groups
   // stay: an ordinary user cannot give them up.
-  if (kind_ == Kind::own_id) WEIR_CHECK_OK(write_map(process, "setgroups", "deny"));
-  WEIR_CHECK_OK(write_map(process, "uid_map", uid_map_));
-  return write_map(process, "gid_map", gid_map_);
+  if (kind_ == Kind::own_id) WEIR_CHECK_OK(sys::write_id_map(process, "setgroups", "deny"));
+  WEIR_CHECK_OK(sys::write_id_map(process, "uid_map", uid_map_));
+  return sys::write_id_map(process, "gid_map", gid_map_);
 }
 
 }  // namespace weir::sandbox

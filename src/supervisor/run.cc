@@ -1,11 +1,13 @@
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 
 #include "base/failure_line.h"
 #include "base/json.h"
 #include "supervisor/limit_report.h"
 #include "supervisor/run_options.h"
+#include "supervisor/sandbox_id.h"
 #include "supervisor/session.h"
 
 namespace weir::supervisor {
@@ -90,12 +92,24 @@ void summarise(const AuditLog& log, const RunOptions& options, const Session::En
   summarise_text(log);
 }
 
+// The record of another sandbox is never continued: an id that has one already is drawn again.
+Result<AuditLog> open_log(RunOptions& options) {
+  constexpr int kMaxDraws = 8;  // of 2^32 ids: a second one is rare enough
+  for (int draws = 1;; ++draws) {
+    auto log =
+        AuditLog::open(options.events, {.sandbox = options.spec.id, .policy = options.policy_hash, .generation = 1});
+    if (log || log.error().code() != EEXIST || draws == kMaxDraws) return log;
+    WEIR_TRY(std::string id, new_sandbox_id());
+    if (options.name == options.spec.id) options.name = id;
+    options.spec.id = std::move(id);
+  }
+}
+
 }  // namespace
 
 int run(RunOptions options) {
   auto reactor = sys::Reactor::create();
-  auto log =
-      AuditLog::open(options.events, {.sandbox = options.spec.id, .policy = options.policy_hash, .generation = 1});
+  auto log = open_log(options);
   if (!reactor || !log) {
     say(reactor ? log.error() : reactor.error());
     return kExitOwnFailure;

@@ -1,6 +1,8 @@
 // What holds the limits of weir run on this machine.
 #include <unistd.h>
 
+#include <array>
+
 #include "cli/doctor/probe.h"
 #include "sandbox/identity.h"
 #include "sandbox/limits.h"
@@ -24,8 +26,6 @@ Result<std::string> held(const sandbox::Limits& limits, const char* without) {
   return std::unexpected(Error("no cgroup: by " + lines.front().means + without).with_remedy(std::move(remedy)));
 }
 
-}  // namespace
-
 Result<std::string> probe_limit_memory() {
   return held({.memory_bytes = sandbox::kMinMemory}, "");
 }
@@ -40,6 +40,19 @@ Result<std::string> probe_limit_pids() {
 
 Result<std::string> probe_limit_disk() {
   return "the size of the root, which is a tmpfs";
+}
+
+constexpr std::array kProbes = {
+    Probe{"--memory", Need::feature, Footing::plain, probe_limit_memory},
+    Probe{"--cpus", Need::feature, Footing::plain, probe_limit_cpus},
+    Probe{"--pids", Need::feature, Footing::plain, probe_limit_pids},
+    Probe{"--disk", Need::feature, Footing::plain, probe_limit_disk},
+};
+
+}  // namespace
+
+std::span<const Probe> limit_probes() {
+  return kProbes;
 }
 
 }  // namespace weir::cli
