@@ -19,7 +19,7 @@ class Screen:
     def __init__(self, lab):
         self.lab, self.count = lab, 0
         self.socket = str(lab.folder / "tmux")
-        shell = "env PS1='$ ' bash --norc --noprofile -i"
+        shell = "exec env PS1='$ ' bash --norc --noprofile -i"
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", shell)
         self.tmux("set-option", "-g", "remain-on-exit", "on")
         self.type(f"PATH={os.path.dirname(lab.weir)}:$PATH; set +o histexpand")
