@@ -52,9 +52,9 @@ Result<> Session::start() {
     return {};
   }
   // Until here a signal has its default effect: it ends this process, and with it everything that was begun.
-  WEIR_TRY(auto signals,
-           sys::SignalWatch::create(reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH},
-                                    [this](int signal) { on_signal(signal); }));
+  WEIR_TRY(auto signals, sys::SignalWatch::create(
+                             reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT},
+                             [this](int signal) { on_signal(signal); }));
   signals_.emplace(std::move(signals));
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(start_terminal());
@@ -109,11 +109,28 @@ void Session::on_sandbox_readable() {
 void Session::on_signal(int signal) {
   if (!sandbox_) return;
   if (signal == SIGWINCH) return sandbox_->forward_window_size();
+  if (signal == SIGTSTP) return suspend();
+  if (signal == SIGCONT) return resume();
   sandbox_->forward_signal(signal);
   // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end.
   if (signal != SIGTERM && signal != SIGHUP) return;
   const Ending ended{.exit_code = 128 + signal, .error = {}};
   end_after_grace(ended);
+}
+
+// ^Z at the caller's terminal stops the job, and the command is part of it. SIGSTOP, because the kernel ignores SIGTSTP
+// for whoever has no shell above (the command leads a session of its own).
+void Session::suspend() {
+  sandbox_->forward_signal(SIGSTOP);
+  if (keeper_) keeper_->suspend();
+  sys::suspend_this_process();
+  resume();
+}
+
+void Session::resume() {
+  if (keeper_) keeper_->resume();
+  sandbox_->forward_window_size();
+  sandbox_->forward_signal(SIGCONT);
 }
 
 void Session::on_timeout() {

@@ -38,6 +38,8 @@ class Session {
   Result<> watch_sandbox();
   void on_sandbox_readable();
   void on_signal(int signal);
+  void suspend();
+  void resume();
   void on_timeout();
   void end_after_grace(const Ending& ending);
   void look_at_limits();
