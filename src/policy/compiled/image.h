@@ -83,6 +83,10 @@ class Image {
  public:
   // `bytes` must outlive the view and stay unchanged.
   static Result<Image> open(Bytes bytes);
+  // Does this begin like an image, of whatever version?
+  static bool is_image(Bytes bytes);
+  // For bytes that were on disk: are they still what was compiled? open() finds what is dangerous, this what is wrong.
+  Result<> check_sums() const;
 
   Bytes bytes() const { return bytes_; }
   // The mode of the innermost layer (run if there is one, else session).
@@ -94,6 +98,7 @@ class Image {
   std::string_view entry_text(RuleRef rule) const;
 
   const Limits& limits() const;
+  std::uint32_t written_limits() const;  // bit i: a policy sets limit i, it is not the default of the mode
   std::span<const DnsUpstream> dns_upstreams() const;
   std::span<const Publish> publishes() const;
 

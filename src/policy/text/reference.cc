@@ -44,6 +44,7 @@ std::string value_schema(const KeySpec& key) {
     case KeyType::boolean:
       return R"({"type":"boolean"})";
     case KeyType::targets:
+    case KeyType::lists:
     case KeyType::addresses:
     case KeyType::prefixes:
     case KeyType::name_servers:
