@@ -1,7 +1,8 @@
 // Every command and every option of `weir`, once.
 //
 // Parser, --help and docs/reference/cli.md are made from this table; nothing else knows a spelling. Each option is one
-// entry whichever commands take it, so it means the same everywhere.
+// entry whichever commands take it, so it means the same everywhere; only `-o` of
+// `policy compile`, which prints nothing to choose a form of, is the file to write.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@ enum class CommandId : std::uint8_t {
   policy_show,
   policy_test,
   policy_sets,
+  policy_compile,
   doctor,
   version,
   help,
@@ -26,6 +28,8 @@ enum class OptionId : std::uint8_t {
   network,
   allow,
   deny,
+  deny_list,
+  skip_invalid,
   policy,
   insist,
   trust_this_code,
@@ -45,6 +49,7 @@ enum class OptionId : std::uint8_t {
   events,
   dry_run,
   output,
+  image,
   quiet,
   debug,
   markdown,

@@ -11,18 +11,26 @@ bool takes(const OptionSpec& option, CommandId command) {
   return (option.commands & only(command)) != 0;
 }
 
-const OptionSpec* find_long(std::string_view name) {
+// The option so spelled that the command takes, else any of that spelling.
+template <class IsSpelled>
+const OptionSpec* find_option(CommandId command, IsSpelled is_spelled) {
+  const OptionSpec* found = nullptr;
   for (const OptionSpec& option : all_options()) {
-    if (option.name == name || std::ranges::find(option.aliases, name) != option.aliases.end()) return &option;
+    if (!is_spelled(option)) continue;
+    if (takes(option, command)) return &option;
+    found = &option;
   }
-  return nullptr;
+  return found;
 }
 
-const OptionSpec* find_letter(char letter) {
-  for (const OptionSpec& option : all_options()) {
-    if (option.letter == letter) return &option;
-  }
-  return nullptr;
+const OptionSpec* find_long(std::string_view name, CommandId command) {
+  return find_option(command, [name](const OptionSpec& option) {
+    return option.name == name || std::ranges::find(option.aliases, name) != option.aliases.end();
+  });
+}
+
+const OptionSpec* find_letter(char letter, CommandId command) {
+  return find_option(command, [letter](const OptionSpec& option) { return option.letter == letter; });
 }
 
 std::string quoted(std::string_view word) {
@@ -88,7 +96,7 @@ class Parser {
   Result<> long_option(std::string_view word) {
     const std::size_t equals = word.find('=');
     const std::string_view spelled = word.substr(0, equals);
-    const OptionSpec* option = find_long(spelled.substr(2));
+    const OptionSpec* option = find_long(spelled.substr(2), line_.command);
     WEIR_CHECK_OK(check_known(option, spelled));
     ++next_;
     std::optional<std::string> value;
@@ -101,7 +109,7 @@ class Parser {
     ++next_;
     for (std::size_t i = 1; i < word.size(); ++i) {
       const std::string spelled = std::string("-") + word[i];
-      const OptionSpec* option = find_letter(word[i]);
+      const OptionSpec* option = find_letter(word[i], line_.command);
       WEIR_CHECK_OK(check_known(option, i == 1 && option == nullptr ? word : std::string_view(spelled)));
       std::optional<std::string> value;
       std::string_view rest = word.substr(i + 1);
@@ -150,7 +158,8 @@ class Parser {
     const std::string& word = words_[next_];
     // A value that is spelled exactly like an option is a forgotten value far more often than a value.
     const bool like_option =
-        word == "--" || (word.starts_with("--") && find_long(std::string_view(word).substr(2, word.find('=') - 2)));
+        word == "--" ||
+        (word.starts_with("--") && find_long(std::string_view(word).substr(2, word.find('=') - 2), line_.command));
     if (like_option) {
       return usage_error(what + " before " + quoted(word),
                          "write " + form + ", or " + std::string(spelled) + "=" + word + " if that is the value");

@@ -3,12 +3,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "net/ip_address.h"
 #include "sandbox/spec.h"
+#include "sys/owned_fd.h"
 
 namespace weir::supervisor {
 
@@ -40,6 +42,9 @@ struct RunOptions {
   // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured: such a run has no
   // gateway.
   std::vector<std::uint8_t> policy_image;
+  // The same as a sealed memory file, instead: a policy that was compiled before goes from its file to the gateway
+  // without another copy.
+  std::shared_ptr<const sys::OwnedFd> policy_file;
   // For events: the hash of the image (of the mode's name where there is no image), and the mode as policy.md spells
   // it.
   std::string policy_hash;

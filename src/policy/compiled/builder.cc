@@ -109,6 +109,7 @@ class LayerBuilder {
   std::vector<format::RangeRecord> denied_ports_;
   std::array<std::uint64_t, 3> lengths4_{};
   std::array<std::uint64_t, 3> lengths6_{};
+  std::uint32_t classes_ = 0;
   bool names_in_deny_or_rules_ = false;
   std::uint32_t address_allow_ = format::kNone;
 };
@@ -145,6 +146,7 @@ void LayerBuilder::add(std::uint32_t index, const Entry& entry, const Target& ta
       return add_cidr(index, entry, target);
     case Target::Kind::address_class: {
       const std::uint8_t flags = target.address_class == AddressClass::any ? 0 : format::kOpens;
+      classes_ |= 1u << static_cast<unsigned>(target.address_class);
       const std::array<char, 2> key = {format::kTagClass, static_cast<char>(target.address_class)};
       return use_new(std::string_view(key.data(), key.size()), posting(index, target, flags));
     }
@@ -278,6 +280,7 @@ format::LayerRecord LayerBuilder::write(Sink& sink) {
   record.text = sink.append_all(std::vector<char>(text_.begin(), text_.end()));
   record.blob.count = sink.end() - record.blob.offset;
   record.address_allow = address_allow_;
+  record.classes = classes_;
   record.lengths4 = lengths4_;
   record.lengths6 = lengths6_;
   record.hash_key = source_.listed.key();

@@ -127,6 +127,7 @@ struct LayerRecord {
   SlotSection listed;
   // The first allow entry with a CIDR or class; kNone if there is none.
   std::uint32_t address_allow;
+  std::uint32_t classes;  // bit i: some entry names class i
   // Which prefix lengths, within the family, the CIDR keys of a family have.
   std::array<std::uint64_t, 3> lengths4;
   std::array<std::uint64_t, 3> lengths6;

@@ -192,7 +192,7 @@ Result<std::shared_ptr<const Image::Decoded>> Image::decode(Bytes bytes) {
   if (bytes.size() < sizeof(header)) return fail("the policy image is too short");
   std::memcpy(&header, bytes.data(), sizeof(header));
   if (header.magic != format::kMagic) {
-    if (!is_image(bytes)) return fail("this is no compiled policy");
+    if (!as_text(bytes).starts_with(kFamily)) return fail("this is no compiled policy");
     return std::unexpected(Error("this policy was compiled by another version of weir").with_remedy(kCompileAgain));
   }
   if (header.total_size != bytes.size() || !sections_fit(bytes, header)) return fail("the policy image is cut off");
@@ -212,11 +212,6 @@ Result<std::shared_ptr<const Image::Decoded>> Image::decode(Bytes bytes) {
 Result<Image> Image::open(Bytes bytes) {
   WEIR_TRY(auto decoded, decode(bytes));
   return Image(bytes, std::move(decoded));
-}
-
-bool Image::is_image(Bytes bytes) {
-  const std::string_view family(format::kMagic.data(), format::kMagic.size() - 1);
-  return as_text(bytes).starts_with(family);
 }
 
 Result<> Image::check_sums() const {

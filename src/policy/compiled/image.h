@@ -83,8 +83,8 @@ class Image {
  public:
   // `bytes` must outlive the view and stay unchanged.
   static Result<Image> open(Bytes bytes);
-  // Does this begin like an image, of whatever version?
-  static bool is_image(Bytes bytes);
+  // How images of every version begin; no text does.
+  static constexpr std::string_view kFamily = "weirpol";
   // For bytes that were on disk: are they still what was compiled? open() finds what is dangerous, this what is wrong.
   Result<> check_sums() const;
 

@@ -105,6 +105,7 @@ class LayerView {
   void for_address(const net::IpAddress& address, Visit visit) const;
   template <class Visit>
   void for_class(AddressClass address_class, Visit visit) const {
+    if ((record_.classes >> static_cast<unsigned>(address_class) & 1) == 0) return;
     const std::array<char, 2> key = {format::kTagClass, static_cast<char>(address_class)};
     for_key(suffix(std::string_view(key.data(), key.size())), 0, visit);
   }

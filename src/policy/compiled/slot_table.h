@@ -46,15 +46,19 @@ class SlotTable {
   template <class Holds>
   bool is_valid(Holds holds) const {
     if (homes_ > slots_.size() || (homes_ == 0) != (slots_.size() == 0)) return false;
+    // Without a branch: which slots are free is chance, and an image has a million.
+    bool valid = true;
     std::uint64_t last = 0;
     for (std::uint32_t at = 0; at < slots_.size(); ++at) {
       const std::uint64_t slot = slots_[at];
-      if (slot == 0) continue;
-      const std::uint32_t home = home_of(slot);
-      if (slot <= last || at < home || at - home > kMaxSlotDistance || !holds(slot & kPayload)) return false;
-      last = slot;
+      const bool used = slot != 0;
+      const bool near = at - home_of(slot) <= kMaxSlotDistance;  // a slot before its home wraps to far away
+      const bool fits =
+          (static_cast<int>(slot > last) & static_cast<int>(near) & static_cast<int>(holds(slot & kPayload))) != 0;
+      valid = (static_cast<int>(valid) & (static_cast<int>(!used) | static_cast<int>(fits))) != 0;
+      last = used ? slot : last;
     }
-    return true;
+    return valid;
   }
 
   template <class Visit>
