@@ -1,8 +1,9 @@
 // A compiled policy: one flat, position-independent block of bytes that is mapped read-only and never changes.
 //
-// policy/text compiles it; supervisor and gateway open the same bytes (a sealed memory file). open() validates every
-// offset and count, so a view over an image is safe to use even if the bytes are hostile. Layout: format.h. Names are
-// found by one hash probe per label, CIDRs by one probe per prefix length in use, however many entries there are.
+// policy/text compiles it; supervisor and gateway open the same bytes (a sealed memory file). open() validates where
+// everything lies, and every look-up checks what it follows, so a view over an image is safe to use even if the bytes
+// are hostile, and opening a million names touches none of them. Layout: format.h. Names are found by one hash probe
+// per label, CIDRs by one probe per prefix length in use, however many entries there are.
 #pragma once
 
 #include <array>

@@ -39,7 +39,7 @@ std::vector<std::uint16_t> LayerView::listed_types() const {
 std::string_view LayerView::entry_text(std::uint32_t entry) const {
   if (entry >= entries_.size()) return {};
   const format::EntryRecord record = entries_[entry];
-  return text_.substr(record.text_offset, record.text_size);
+  return text_at(record.text_offset, record.text_size);
 }
 
 bool LayerView::holds(const Posting& posting, net::Protocol protocol, net::Port port) const {
@@ -60,6 +60,12 @@ net::PortRange LayerView::range(const Posting& posting, std::uint16_t index) con
 std::uint32_t LayerView::allowed_below(std::string_view name) const {
   const std::uint32_t found = find_key(suffix(name));
   return found == format::kNone ? format::kNone : keys_[found].allowed_below;
+}
+
+Step LayerView::entry_step(std::uint32_t entry) const {
+  const std::uint8_t step = entries_[entry].step;
+  const bool known = step >= static_cast<std::uint8_t>(Step::deny) && step <= static_cast<std::uint8_t>(Step::allow);
+  return known ? static_cast<Step>(step) : Step::deny;
 }
 
 std::optional<std::uint32_t> LayerView::listed_names(std::uint32_t entry) const {
@@ -99,14 +105,17 @@ Posting LayerView::listed_posting(std::uint64_t payload) const {
           .range_count = 0};
 }
 
-Posting LayerView::posting(std::uint32_t index) const {
+std::optional<Posting> LayerView::posting(std::uint32_t index) const {
   const format::PostingRecord record = postings_[index];
-  return {.entry = record.entry,
-          .action = entry_action(record.entry),
-          .protocols = ProtocolSet::of_bits(record.protocols),
-          .flags = record.flags,
-          .first_range = record.first_range,
-          .range_count = record.range_count};
+  const bool there = index < postings_.size() && record.entry < entries_.size() &&
+                     record.range_count <= ranges_.size() && record.first_range <= ranges_.size() - record.range_count;
+  if (!there) return std::nullopt;
+  return Posting{.entry = record.entry,
+                 .action = entry_action(record.entry),
+                 .protocols = ProtocolSet::of_bits(record.protocols),
+                 .flags = record.flags,
+                 .first_range = record.first_range,
+                 .range_count = record.range_count};
 }
 
 }  // namespace weir::policy

@@ -1,6 +1,7 @@
 // One layer of an image: look-ups by name, address and class. Internal to this room, lint and explain.
 //
-// A view exists only over a section that Image::open() has validated; look-ups do not check again.
+// A view exists only over sections that Image::open() has found to lie in the image; what the records in them say is
+// checked when it is followed.
 #pragma once
 
 #include <cstring>
@@ -44,8 +45,8 @@ class LayerView {
 
   std::uint32_t entry_count() const { return entries_.size(); }
   std::string_view entry_text(std::uint32_t entry) const;
-  Action entry_action(std::uint32_t entry) const { return static_cast<Action>(entries_[entry].action); }
-  Step entry_step(std::uint32_t entry) const { return static_cast<Step>(entries_[entry].step); }
+  Action entry_action(std::uint32_t entry) const { return entries_[entry].action == 1 ? Action::allow : Action::deny; }
+  Step entry_step(std::uint32_t entry) const;
   bool entry_accepts_ech(std::uint32_t entry) const { return entries_[entry].ech != 0; }
 
   // The lists that were imported, and the one of them that an entry stands for; nullopt for every other entry.
@@ -88,10 +89,15 @@ class LayerView {
   // Everything that the layer was built from but the lists. visit(std::string_view key, const Posting&).
   template <class Visit>
   void for_all_keys(Visit visit) const {
+    std::uint32_t next = 0;  // keys share no postings; an image that says so would be read for hours
     for (std::uint32_t i = 0; i < keys_.size(); ++i) {
       const format::KeyRecord record = keys_[i];
-      for (std::uint32_t j = 0; j < record.posting_count; ++j)
-        visit(key_text(record), posting(record.first_posting + j));
+      if (record.first_posting != next) return;
+      for (; next < record.first_posting + record.posting_count; ++next) {
+        const auto each = posting(next);
+        if (!each) return;
+        visit(key_text(record), *each);
+      }
     }
   }
   // The slots of listed names, in order.
@@ -154,9 +160,13 @@ class LayerView {
   Suffix suffix(std::string_view text) const { return {text, hash_bytes(as_bytes(text), record_.hash_key)}; }
   std::uint32_t find_key(const Suffix& key) const;  // format::kNone if absent
   std::string_view key_text(const format::KeyRecord& record) const {
-    return text_.substr(record.text_offset, record.text_size);
+    return text_at(record.text_offset, record.text_size);
   }
-  Posting posting(std::uint32_t index) const;
+  std::string_view text_at(std::uint32_t offset, std::uint32_t size) const {
+    return offset <= text_.size() ? text_.substr(offset, size) : std::string_view();
+  }
+  // Of an entry that is there; nullopt where the image lies.
+  std::optional<Posting> posting(std::uint32_t index) const;
   Posting listed_posting(std::uint64_t payload) const;
 
   template <class Visit>
@@ -165,8 +175,9 @@ class LayerView {
     if (found == format::kNone) return;
     const format::KeyRecord record = keys_[found];
     for (std::uint32_t i = 0; i < record.posting_count; ++i) {
-      const Posting each = posting(record.first_posting + i);
-      if ((each.flags & wanted_flags) == wanted_flags) visit(each);
+      const std::optional<Posting> each = posting(record.first_posting + i);
+      if (!each) return;
+      if ((each->flags & wanted_flags) == wanted_flags) visit(*each);
     }
   }
   template <class Visit>

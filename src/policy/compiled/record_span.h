@@ -9,7 +9,9 @@
 
 namespace weir::policy {
 
-// A validated array of records; reads by copy, so alignment does not matter.
+// An array of records that lies in the image; reads by copy, so alignment does not matter. What is not there reads as
+// zeros: the numbers inside of an image are followed without having been looked at before, which would touch every page
+// of a million names at every start.
 template <class Record>
 class RecordSpan {
   static_assert(std::is_trivially_copyable_v<Record>);
@@ -22,7 +24,8 @@ class RecordSpan {
     return start_ + static_cast<std::size_t>(index) * sizeof(Record);
   }
   Record operator[](std::uint32_t index) const {
-    Record record;
+    Record record{};
+    if (index >= count_) return record;
     std::memcpy(&record, address_of(index), sizeof(Record));
     return record;
   }
