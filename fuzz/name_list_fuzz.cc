@@ -1,5 +1,5 @@
-// A list of any bytes, in every format: read in bounds, each valid name found again by its own hash; and the policy made
-// of it opens. The first byte chooses the format.
+// A list of any bytes, in every format: read in bounds, each valid name found again by its own hash; and the policy
+// made of it opens. The first byte chooses the format.
 #include <cstdlib>
 
 #include "policy/text/compile.h"

@@ -35,7 +35,9 @@ TEST(NameList, WhatALineDenies) {
       {"*.a.example\n", "a.example", false},
       {".a.example", "a.example", true},
       {"\xef\xbb\xbf# c\r\nA.Example.\r\n", "a.example", true},
-      {"b\xc3\xbc" "cher.example\n", "xn--bcher-kva.example", true},
+      {"b\xc3\xbc"
+       "cher.example\n",
+       "xn--bcher-kva.example", true},
       {"com\n", "a.com", false},
       {"127.0.0.1 localhost\n0.0.0.0 a.example b.example #x\n", "b.example", true},
       {"0.0.0.0 a.example\n", "x.a.example", false},
@@ -60,15 +62,24 @@ TEST(NameList, WhatALineDenies) {
 }
 
 TEST(NameList, InvalidLinesAreCountedAndNumbered) {
-  const char* const invalid[] = {"a b c\n",           "1.2.3.4\n",        "a..b\n",           "hosts:192.0.2.1 nas.home\n",
-                                 "||a^\n@@||b.test^\n", "||a.test^$app=x\n", "||ads*.test^\n",   "! x\n/ads/\n",
-                                 "$ORIGIN z.\na A 1.2.3.4\n", "; x\na.example.z. CNAME .\n", "a.test\n*\n",
-                                 "$TTL 1\na CNAME rpz-passthru.\n", "; z\n8.1.0.0.127.rpz-ip CNAME .\n"};
+  const char* const invalid[] = {"a b c\n",
+                                 "1.2.3.4\n",
+                                 "a..b\n",
+                                 "hosts:192.0.2.1 nas.home\n",
+                                 "||a^\n@@||b.test^\n",
+                                 "||a.test^$app=x\n",
+                                 "||ads*.test^\n",
+                                 "! x\n/ads/\n",
+                                 "$ORIGIN z.\na A 1.2.3.4\n",
+                                 "; x\na.example.z. CNAME .\n",
+                                 "a.test\n*\n",
+                                 "$TTL 1\na CNAME rpz-passthru.\n",
+                                 "; z\n8.1.0.0.127.rpz-ip CNAME .\n"};
   for (const std::string text : invalid) {
     const bool hosts = text.starts_with("hosts:");
     ListedNames names;
-    EXPECT_EQ(read_list(hosts ? text.substr(6) : text, hosts ? ListFormat::hosts : ListFormat::automatic, names).invalid,
-              1u)
+    EXPECT_EQ(
+        read_list(hosts ? text.substr(6) : text, hosts ? ListFormat::hosts : ListFormat::automatic, names).invalid, 1u)
         << text;
   }
   std::string many = "good.example\n";
@@ -106,7 +117,7 @@ TEST(NameList, TheRuleIsTheList) {
 }
 
 TEST(CompiledPolicy, SaysWhatItsSourceSaid) {
-  CompileInput input = flags("", {"*.a.example:80,443", "10.0.0.0/8", "@lan", "@pypi", "*.com"}, {"b.example"},
+  CompileInput input = flags("", {"*.a.example:80,443", "10.0.0.0/8", "@lan", "*.com"}, {"b.example"},
                              {"broad=*.com", "floor=169.254.169.254"});
   input.session.deny_lists = {"x"};
   input.read_list = [](const std::string&) -> Result<std::string> { return "d.com\n*.e.com\n"; };
@@ -140,16 +151,16 @@ TEST(CompiledPolicy, TheFloorAndFlagsComeOnTop) {
   EXPECT_TRUE(image->check_sums());
   EXPECT_EQ(image->hash(), grafted->hash);
   const auto asked = [](const Image& of, const char* what) { return word(judge_name(of, name(what), 1)); };
-  EXPECT_EQ(asked(*image, "floored.example"), "nxdomain denied-by-rule");
-  EXPECT_EQ(asked(*image, "listed.example"), "nxdomain denied-by-rule");
+  EXPECT_EQ(asked(*image, "floored.example"), "nodata denied-by-rule");
+  EXPECT_EQ(asked(*image, "listed.example"), "nodata denied-by-rule");
   EXPECT_EQ(asked(*image, "free.example"), "ask");
   EXPECT_EQ(image->self_addresses().size(), 1u);
 
   input.session.deny = {"flagged.example"};
   const Policy flagged = policy(input);
-  EXPECT_EQ(ask_name(flagged, "flagged.example"), "nxdomain denied-by-rule");
-  EXPECT_EQ(ask_name(flagged, "floored.example"), "nxdomain denied-by-rule");
-  EXPECT_EQ(ask_name(flagged, "listed.example"), "nxdomain denied-by-rule");
+  EXPECT_EQ(ask_name(flagged, "flagged.example"), "nodata denied-by-rule");
+  EXPECT_EQ(ask_name(flagged, "floored.example"), "nodata denied-by-rule");
+  EXPECT_EQ(ask_name(flagged, "listed.example"), "nodata denied-by-rule");
   EXPECT_EQ(ask_name(flagged, "free.example"), "ask");
 }
 
