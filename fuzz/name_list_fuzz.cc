@@ -19,6 +19,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!compiled) return 0;
   const auto image = policy::Image::open(compiled->image);
   if (!image || !image->check_sums()) std::abort();
-  if (policy::build_image(policy::read_back(*image, "")) != compiled->image) std::abort();
   return 0;
 }

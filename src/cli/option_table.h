@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace weir::cli {
 
@@ -21,6 +22,7 @@ enum class CommandId : std::uint8_t {
   policy_compile,
   doctor,
   version,
+  completion,
   help,
 };
 
@@ -42,6 +44,10 @@ enum class OptionId : std::uint8_t {
   env_file,
   user,
   timeout,
+  memory,
+  cpus,
+  pids,
+  disk,
   name,
   interactive,
   terminal,
@@ -50,9 +56,11 @@ enum class OptionId : std::uint8_t {
   dry_run,
   output,
   image,
+  json,
   quiet,
   debug,
   markdown,
+  man,
   help,
 };
 
@@ -118,5 +126,14 @@ std::span<const CommandSpec> all_commands();
 
 const CommandSpec& spec_of(CommandId command);
 const OptionSpec& spec_of(OptionId option);
+
+// By "name" or alias, without "--"; by letter. One that the command takes is preferred. Null when no option is spelled
+// so.
+const OptionSpec* find_long_option(std::string_view name, CommandId command);
+const OptionSpec* find_short_option(char letter, CommandId command);
+bool takes(CommandId command, const OptionSpec& option);
+
+// The words that may follow `prefix`, which is empty or ends with a space: "policy" once, then its subcommands.
+std::vector<std::string_view> command_words_after(std::string_view prefix);
 
 }  // namespace weir::cli

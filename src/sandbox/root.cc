@@ -11,6 +11,7 @@
 #include <memory>
 #include <string_view>
 
+#include "sandbox/disk_limit.h"
 #include "sandbox/etc_files.h"
 #include "sandbox/root_files.h"
 #include "sys/errno.h"
@@ -24,11 +25,11 @@ constexpr unsigned kNoPrograms = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_AT
 
 // Puts an empty tmpfs over "/" and makes it the current folder. "/" itself stays the host's root for this process until
 // change_root(): a path that begins at the root does not look for mounts on the root.
-Result<> enter_new_root(const User& user) {
-  WEIR_TRY(const sys::OwnedFd root,
-           sys::new_filesystem("tmpfs",
-                               {{"mode", "0755"}, {"uid", std::to_string(user.uid)}, {"gid", std::to_string(user.gid)}},
-                               MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+Result<> enter_new_root(const User& user, const Limits& limits) {
+  std::vector<sys::MountOption> options = tmpfs_bounds(limits.disk_bytes);
+  options.insert(options.end(),
+                 {{"mode", "0755"}, {"uid", std::to_string(user.uid)}, {"gid", std::to_string(user.gid)}});
+  WEIR_TRY(const sys::OwnedFd root, sys::new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
   WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
   if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the new root");
   return {};
@@ -171,7 +172,7 @@ Result<> change_root() {
 Result<> build_root(const RootPlan& plan) {
   const User& user = plan.spec.user;
   ::umask(0);
-  WEIR_CHECK_OK(enter_new_root(user));
+  WEIR_CHECK_OK(enter_new_root(user, plan.spec.limits));
   WEIR_CHECK_OK(mount_programs());
   WEIR_CHECK_OK(allow_pip());
   WEIR_CHECK_OK(make_user_folders(user));
@@ -179,7 +180,7 @@ Result<> build_root(const RootPlan& plan) {
   WEIR_CHECK_OK(make_etc(plan.spec));
   WEIR_CHECK_OK(make_devices());
   WEIR_CHECK_OK(mount_proc());
-  WEIR_CHECK_OK(mount_shares(plan.shares, user));
+  WEIR_CHECK_OK(mount_shares(plan.shares, plan.spec));
   WEIR_CHECK_OK(mount_tools(plan.tools));
   return change_root();
 }
