@@ -66,6 +66,14 @@ Result<> Session::start() {
   return {};
 }
 
+Result<std::shared_ptr<const sys::OwnedFd>> Session::sealed_policy() const {
+  if (options_.policy_file) return options_.policy_file;
+  WEIR_TRY(sys::OwnedFd file, sys::make_memory_file("weir-policy"));
+  WEIR_CHECK_OK(sys::append(file, options_.policy_image));
+  WEIR_CHECK_OK(sys::seal(file));
+  return std::make_shared<const sys::OwnedFd>(std::move(file));
+}
+
 Result<> Session::start_network() {
   if (options_.spec.network != sandbox::Network::captured) return {};
   std::vector<net::Endpoint> resolvers = options_.dns_upstreams;
@@ -73,7 +81,8 @@ Result<> Session::start_network() {
   const auto lost = [this](const std::string& why) {
     end_with(Error(why + "; the sandbox was ended with its network"));
   };
-  WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, options_.policy_image,
+  WEIR_TRY(auto image, sealed_policy());
+  WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, std::move(image),
                                      std::move(resolvers), log_, lost));
   return {};
 }

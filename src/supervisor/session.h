@@ -32,6 +32,7 @@ class Session {
 
  private:
   Result<> start();
+  Result<std::shared_ptr<const sys::OwnedFd>> sealed_policy() const;
   Result<> start_network();
   Result<> keep_terminal();
   Result<> start_terminal();
