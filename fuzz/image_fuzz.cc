@@ -25,6 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const policy::Verdict verdict = policy::admit_first_flight(*image, facts, request, flight);
   static_cast<void>(image->entry_text(verdict.rule));
   static_cast<void>(image->check_sums());
-  static_cast<void>(policy::read_back(*image, "p"));
+  const auto source = policy::read_back(*image, "p");
+  if (source) static_cast<void>(policy::build_image(*source));
   return 0;
 }
