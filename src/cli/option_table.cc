@@ -182,7 +182,7 @@ constexpr std::array kSetsExamples = {
 };
 constexpr std::array kCompileExamples = {
     Example{"weir policy compile --policy agents.toml -o agents.image", "read, check and sort the names once"},
-    Example{"weir run --policy agents.image -- ./agent", "and use them; loading takes milliseconds"},
+    Example{"weir policy compile --net open --deny-list ads.txt -o ads.image", "for weir run --policy ads.image"},
 };
 constexpr std::array kDoctorExamples = {
     Example{"weir doctor", "one line per control, and the command that repairs what is missing"},
