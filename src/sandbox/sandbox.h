@@ -81,6 +81,8 @@ class Sandbox {
   // Gives the terminal the size that the caller's has now.
   void forward_window_size();
 
+  // Begins to end everything inside; kill() is still to be called.
+  void begin_kill() { init_.begin_kill(); }
   // Ends everything inside and waits until it is gone. Idempotent; the destructor does it.
   void kill();
 
