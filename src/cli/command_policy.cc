@@ -165,6 +165,7 @@ Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
     case CommandId::run:
     case CommandId::doctor:
     case CommandId::version:
+    case CommandId::completion:
     case CommandId::help:
       break;
   }

@@ -89,8 +89,12 @@ Identity::Identity(Kind kind, const User& user, std::uint32_t first) : kind_(kin
   }
 }
 
+Identity::Kind Identity::kind_of_caller() {
+  return owns_all_ids() ? Kind::range : Kind::own_id;
+}
+
 Result<Identity> Identity::claim(const User& user) {
-  if (!owns_all_ids()) return Identity(Kind::own_id, user, 0);
+  if (kind_of_caller() == Kind::own_id) return Identity(Kind::own_id, user, 0);
   return claim_range(user);
 }
 

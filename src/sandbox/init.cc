@@ -27,6 +27,7 @@
 #include "sandbox/root.h"
 #include "sys/child_process.h"
 #include "sys/errno.h"
+#include "sys/program_pages.h"
 
 namespace weir::sandbox {
 namespace {
@@ -96,7 +97,7 @@ class Init {
     reset_signals();
     WEIR_CHECK_OK(close_inherited());
     if (!wait_for<control::Begin>()) ::_exit(kInitFailed);
-    WEIR_CHECK_OK(begin_root(spec_.user));
+    WEIR_CHECK_OK(begin_root(spec_));
     WEIR_TRY(sys::ChildProcess builder, start_builder());
     WEIR_CHECK_OK(set_up_network());
     WEIR_CHECK_OK(become_root_inside());
@@ -106,6 +107,7 @@ class Init {
     WEIR_CHECK_OK(change_root());
     WEIR_CHECK_OK(watch_children());
     WEIR_CHECK_OK(confine(spec_.user, plan_.identity));
+    WEIR_CHECK_OK(apply_limits());
     WEIR_CHECK_OK(enter_workdir());
     if (spec_.terminal) WEIR_CHECK_OK(open_terminal());
     if (!wait_for<control::Execute>()) ::_exit(kInitFailed);
@@ -181,6 +183,16 @@ class Init {
     WEIR_TRY(children_,
              sys::checked_fd(::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK), "cannot watch children"));
     return {};
+  }
+
+  Result<> apply_limits() {
+    if (plan_.limiter == nullptr) return {};
+    if (plan_.limiter->looks()) {
+      WEIR_TRY(const sys::OwnedFd root,
+               sys::checked_fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), "cannot open /"));
+      WEIR_CHECK_OK(send(control::RootMade{}, root.get()));
+    }
+    return apply_guest_limits(plan_.limiter->for_guest());
   }
 
   Result<> enter_workdir() {
@@ -263,6 +275,7 @@ class Init {
 
   [[noreturn]] void serve() {
     terminal_.reset();
+    sys::forget_program_pages();  // what the start needed; from here on little happens
     while (true) {
       std::array<pollfd, 2> waiting = {pollfd{.fd = children_.get(), .events = POLLIN, .revents = 0},
                                        pollfd{.fd = supervisor_.fd(), .events = POLLIN, .revents = 0}};

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sandbox/identity.h"
+#include "sandbox/limiter.h"
 #include "sandbox/share_mounts.h"
 #include "sandbox/spec.h"
 #include "sandbox/tools.h"
@@ -18,6 +19,7 @@ struct InitPlan {
   Identity::Kind identity;
   const std::vector<PreparedShare>& shares;
   const std::vector<Tool>& tools;
+  const Limiter* limiter = nullptr;  // Spec::limits
 };
 
 // Runs in the child of a clone with the flags of all namespaces but the network's, which is a copy of the supervisor

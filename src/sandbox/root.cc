@@ -8,6 +8,7 @@
 
 #include <array>
 
+#include "sandbox/disk_limit.h"
 #include "sandbox/etc_files.h"
 #include "sandbox/root_files.h"
 #include "sys/errno.h"
@@ -144,12 +145,12 @@ Result<> mount_proc() {
 
 // "/" itself stays the host's root for this process until change_root(): a path that begins at the root does not look
 // for mounts on the root.
-Result<> begin_root(const User& user) {
+Result<> begin_root(const Spec& spec) {
   ::umask(0);
-  WEIR_TRY(const sys::OwnedFd root,
-           sys::new_filesystem("tmpfs",
-                               {{"mode", "0755"}, {"uid", std::to_string(user.uid)}, {"gid", std::to_string(user.gid)}},
-                               MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+  std::vector<sys::MountOption> options = tmpfs_bounds(spec.limits.disk_bytes);
+  options.insert(options.end(),
+                 {{"mode", "0755"}, {"uid", std::to_string(spec.user.uid)}, {"gid", std::to_string(spec.user.gid)}});
+  WEIR_TRY(const sys::OwnedFd root, sys::new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
   WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
   if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the new root");
   return {};
@@ -164,7 +165,7 @@ Result<> fill_root(const RootPlan& plan) {
   WEIR_CHECK_OK(make_etc(plan.spec));
   WEIR_CHECK_OK(make_devices());
   WEIR_CHECK_OK(mount_proc());
-  WEIR_CHECK_OK(mount_shares(plan.shares, user));
+  WEIR_CHECK_OK(mount_shares(plan.shares, plan.spec));
   return mount_tools(plan.tools);
 }
 

@@ -21,6 +21,7 @@
 #include "control/init_messages.h"
 #include "sandbox/capture.h"
 #include "sandbox/identity.h"
+#include "sandbox/limiter.h"
 #include "sandbox/placeholders.h"
 #include "sandbox/spec.h"
 #include "sys/channel.h"
@@ -81,14 +82,23 @@ class Sandbox {
   // Gives the terminal the size that the caller's has now.
   void forward_window_size();
 
+  // Whether look_at_limits() is to be called every Limiter::kWatchMs.
+  bool has_watched_limits() const { return limiter_ && limiter_->looks(); }
+  // True: the memory limit is exceeded; the sandbox is to be killed.
+  Result<bool> look_at_limits();
+  // After kill(): which limits were reached.
+  std::vector<LimitHit> limits_reached();
+
   // Begins to end everything inside; kill() is still to be called.
   void begin_kill() { init_.begin_kill(); }
   // Ends everything inside and waits until it is gone. Idempotent; the destructor does it.
   void kill();
 
  private:
-  Sandbox(Identity identity, Placeholders placeholders, sys::ChildProcess init, sys::Channel control)
+  Sandbox(Identity identity, std::optional<Limiter> limiter, Placeholders placeholders, sys::ChildProcess init,
+          sys::Channel control)
       : identity_(std::move(identity)),
+        limiter_(std::move(limiter)),
         placeholders_(std::move(placeholders)),
         init_(std::move(init)),
         control_(std::move(control)) {}
@@ -100,6 +110,7 @@ class Sandbox {
 
   // Destroyed last: the ids stay taken while anything inside may live.
   Identity identity_;
+  std::optional<Limiter> limiter_;
   Placeholders placeholders_;
   sys::ChildProcess init_;
   sys::Channel control_;
