@@ -27,6 +27,7 @@
 #include "sandbox/root.h"
 #include "sys/child_process.h"
 #include "sys/errno.h"
+#include "sys/program_pages.h"
 
 namespace weir::sandbox {
 namespace {
@@ -96,7 +97,7 @@ class Init {
     reset_signals();
     WEIR_CHECK_OK(close_inherited());
     if (!wait_for<control::Begin>()) ::_exit(kInitFailed);
-    WEIR_CHECK_OK(begin_root(spec_.user, spec_.limits));
+    WEIR_CHECK_OK(begin_root(spec_));
     WEIR_TRY(sys::ChildProcess builder, start_builder());
     WEIR_CHECK_OK(set_up_network());
     WEIR_CHECK_OK(become_root_inside());
@@ -274,6 +275,7 @@ class Init {
 
   [[noreturn]] void serve() {
     terminal_.reset();
+    sys::forget_program_pages();  // what the start needed; from here on little happens
     while (true) {
       std::array<pollfd, 2> waiting = {pollfd{.fd = children_.get(), .events = POLLIN, .revents = 0},
                                        pollfd{.fd = supervisor_.fd(), .events = POLLIN, .revents = 0}};
