@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -29,9 +30,11 @@ void clear_linger(int fd) {
 }  // namespace
 
 void Relay::Leg::on_events(std::uint32_t events) {
-  constexpr std::uint32_t kReadable = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+  constexpr std::uint32_t kReadable = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
   constexpr std::uint32_t kWritable = EPOLLOUT | EPOLLHUP | EPOLLERR;
+  constexpr std::uint32_t kReadOn = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
   if ((events & kReadable) != 0) readable = true;
+  if ((events & kReadOn) != 0) thorough = true;
   if ((events & kWritable) != 0) writable = true;
   relay.run();
 }
@@ -51,7 +54,7 @@ Relay::~Relay() {
 }
 
 Result<> Relay::start() {
-  constexpr std::uint32_t kEverything = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  constexpr std::uint32_t kEverything = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   WEIR_CHECK_OK(context_.reactor.watch(guest_.fd.get(), kEverything, guest_));
   return context_.reactor.watch(upstream_.fd.get(), kEverything, upstream_);
 }
@@ -119,7 +122,7 @@ bool Relay::flush(Direction& direction) {
   if (direction.pending.empty()) return true;
   if (!direction.sink.writable) return false;
   const Bytes rest = Bytes(direction.pending).subspan(direction.pending_offset);
-  const ssize_t sent = ::send(direction.sink.fd.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+  const ssize_t sent = ::write(direction.sink.fd.get(), rest.data(), rest.size());
   if (sent < 0) {
     if (!would_block(errno)) error_ = errno;
     direction.sink.writable = false;
@@ -141,14 +144,16 @@ bool Relay::move_by_copy(Direction& direction) {
     return true;
   }
   const auto count = static_cast<std::size_t>(received);
-  direction.full_reads = count == context_.buffer.size() ? direction.full_reads + 1 : 0;
+  const bool full = count == context_.buffer.size();
+  direction.full_reads = full ? direction.full_reads + 1 : 0;
+  if (!full && !direction.source.thorough) direction.source.readable = false;
   return deliver(direction, Bytes(context_.buffer).first(count));
 }
 
 bool Relay::deliver(Direction& direction, Bytes bytes) {
   std::size_t sent = 0;
   if (direction.sink.writable) {
-    const ssize_t count = ::send(direction.sink.fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t count = ::write(direction.sink.fd.get(), bytes.data(), bytes.size());
     if (count < 0 && !would_block(errno)) {
       error_ = errno;
       return false;
@@ -222,6 +227,8 @@ bool Relay::source_failed(Direction& direction) {
 void Relay::pass_end(Direction& direction) {
   return_pipe(direction);
   direction.sink_shut = true;
+  // The second end is told by the close that follows.
+  if (up_.sink_shut && down_.sink_shut) return;
   // Fails only when the sink is gone already, which its own direction reports.
   if (::shutdown(direction.sink.fd.get(), SHUT_WR) != 0 && errno != ENOTCONN && error_ == 0) error_ = errno;
 }
@@ -282,7 +289,6 @@ void Relay::finish(int error) {
   ended_ = true;
   const End end{.bytes_up = up_.bytes, .bytes_down = down_.bytes, .error = error};
   // The supervisor's copy of the upstream socket may still be open, so closing alone would not end the watch.
-  context_.reactor.forget(guest_.fd.get());
   context_.reactor.forget(upstream_.fd.get());
   // What the linger option says now decides between FIN and RST.
   guest_.fd.reset();

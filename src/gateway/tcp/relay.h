@@ -1,12 +1,14 @@
 // Two connected kernel sockets and the bytes between them.
 //
 // Theory of operation. Each leg is watched edge-triggered for everything, once, so a running flow costs no epoll_ctl.
-// What an edge told is remembered (`readable`, `writable`) until a call says EAGAIN. A direction moves with recv/send
-// through one buffer that all flows share; what the receiver did not take is kept in the direction (`pending`, at most
-// one buffer) and nothing more is read until it is gone: back-pressure is the kernel's. A direction that fills the
-// buffer kBulkReads times in a row goes on with splice through a borrowed pipe and gives the pipe back when it pauses.
-// End of stream is passed on per direction (shutdown). The death of this process, and every abnormal end, must reach
-// both peers as a reset: SO_LINGER{1,0} stands on both legs from birth and is cleared only before an orderly close.
+// What an edge told is remembered (`readable`, `writable`) until a call says EAGAIN, or a read comes back short: what
+// arrives later is a new edge. (After the peer's end, and where urgent data cuts reads short, only EAGAIN counts.) A
+// direction moves with recv/send through one buffer that all flows share; what the receiver did not take is kept in the
+// direction (`pending`, at most one buffer) and nothing more is read until it is gone: back-pressure is the kernel's. A
+// direction that fills the buffer kBulkReads times in a row goes on with splice through a borrowed pipe and gives the
+// pipe back when it pauses. End of stream is passed on per direction (shutdown). The death of this process, and every
+// abnormal end, must reach both peers as a reset: SO_LINGER{1,0} stands on both legs from birth and is cleared only
+// before an orderly close.
 //
 // A held flow (Gate): bytes of the guest go to the gate first, which says how many may pass.
 #pragma once
@@ -90,8 +92,9 @@ class Relay {
 
     Relay& relay;
     sys::OwnedFd fd;
-    bool readable = true;  // assume so until a call says otherwise
+    bool readable = false;  // the watch begins with an edge for what is there already
     bool writable = true;
+    bool thorough = false;  // a short read does not mean that there is no more
   };
   struct Direction {
     Leg& source;
