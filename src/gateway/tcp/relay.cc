@@ -16,6 +16,8 @@ constexpr unsigned kBulkReads = 2;
 constexpr std::size_t kBudget = 4 * RelayContext::kBuffer;
 // A gate sees at most this much before it must have decided: 64 KiB of ClientHello or request head, and its records.
 constexpr std::size_t kMaxHeld = 96 * 1024;
+// The same budget for a held flow: a judgement reads a buffer at most.
+constexpr std::size_t kJudgementsPerRun = kBudget / RelayContext::kBuffer;
 
 bool would_block(int code) {
   return code == EAGAIN || code == EINTR;
@@ -49,6 +51,7 @@ Relay::Relay(RelayContext& context, sys::OwnedFd guest, sys::OwnedFd upstream, s
 
 Relay::~Relay() {
   context_.reactor.cancel(continuation_);
+  release_held(held_.size());
   return_pipe(up_);
   return_pipe(down_);
 }
@@ -87,12 +90,16 @@ void Relay::run() {
     clear_linger(upstream_.fd.get());
     return finish(0);
   }
-  if ((up == Progress::budget_spent || down == Progress::budget_spent) && continuation_ == 0) {
-    continuation_ = context_.reactor.at(context_.reactor.now_ms(), [this] {
-      continuation_ = 0;
-      run();
-    });
-  }
+  if (up == Progress::budget_spent || down == Progress::budget_spent) continue_later();
+}
+
+// Runs again in the next round, after the other flows had their turn.
+void Relay::continue_later() {
+  if (continuation_ != 0) return;
+  continuation_ = context_.reactor.at(context_.reactor.now_ms(), [this] {
+    continuation_ = 0;
+    run();
+  });
 }
 
 // Moves until the source is empty, the sink is full, or the budget is spent.
@@ -235,7 +242,11 @@ void Relay::pass_end(Direction& direction) {
 
 // False when the relay is over. Afterwards either the gate is gone, or it waits for bytes, an answer or the sink.
 bool Relay::run_gate() {
-  while (gate_ != nullptr) {
+  for (std::size_t judged = 0; gate_ != nullptr; ++judged) {
+    if (judged == kJudgementsPerRun) {
+      continue_later();
+      return true;
+    }
     if (!flush(up_)) {
       if (error_ != 0) finish(error_);
       return error_ == 0;
@@ -259,8 +270,21 @@ bool Relay::receive_held() {
     return error_ == 0;
   }
   if (received == 0) up_.source_ended = true;
+  const auto count = static_cast<std::size_t>(received);
+  if (context_.held + count > RelayContext::kMaxHeld) {
+    finish(ENOBUFS);
+    return false;
+  }
+  context_.held += count;
   held_.insert(held_.end(), context_.buffer.begin(), context_.buffer.begin() + received);
   return true;
+}
+
+// What passed leaves the front; a flow that holds nothing keeps no buffer.
+void Relay::release_held(std::size_t count) {
+  context_.held -= count;
+  if (count == held_.size()) return std::vector<std::uint8_t>().swap(held_);
+  held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 // False when the relay is over.
@@ -279,7 +303,7 @@ bool Relay::apply(Gate::Step step) {
   const bool opened = step.decision == Gate::Decision::open;
   const std::size_t count = opened ? held_.size() : step.count;
   up_.pending.insert(up_.pending.end(), held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count));
-  held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count));
+  release_held(count);
   if (opened) gate_.reset();
   return true;
 }

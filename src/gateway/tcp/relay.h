@@ -53,9 +53,13 @@ class Gate {
 // What all relays of a gateway share.
 struct RelayContext {
   static constexpr std::size_t kBuffer = 64 * 1024;
+  // Unjudged bytes of all held flows together: 4 KiB for each of the most flows there may be. The gates' readers keep
+  // up to three times as much. A flow beyond it ends with ENOBUFS.
+  static constexpr std::size_t kMaxHeld = 32 << 20;
 
   sys::Reactor& reactor;
   PipePool pipes;
+  std::size_t held = 0;
   std::vector<std::uint8_t> buffer = std::vector<std::uint8_t>(kBuffer);
 };
 
@@ -119,6 +123,8 @@ class Relay {
   bool deliver(Direction& direction, Bytes bytes);
   bool run_gate();
   bool receive_held();
+  void release_held(std::size_t count);
+  void continue_later();
   bool apply(Gate::Step step);
   void return_pipe(Direction& direction);
   bool source_failed(Direction& direction);
