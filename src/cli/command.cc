@@ -19,6 +19,7 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::policy_show:
     case CommandId::policy_test:
     case CommandId::policy_sets:
+    case CommandId::policy_compile:
       return policy_command(line, caller);
     case CommandId::doctor:
       return doctor_command(line);

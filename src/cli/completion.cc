@@ -147,7 +147,7 @@ class Walk {
     } else if (!ended_ && word == "--") {
       ended_ = true;
     } else if (!ended_ && word.starts_with("--")) {
-      const OptionSpec* option = find_long_option(word.substr(2));
+      const OptionSpec* option = find_long_option(word.substr(2), command_.id);
       if (option != nullptr && option->value == ValueKind::required) pending_ = option;
     } else if (!ended_ && word.size() > 1 && word.front() == '-') {
       letters(word);
@@ -161,7 +161,7 @@ class Walk {
   // A value may follow the letter in the same word; then the next one is no value.
   void letters(std::string_view word) {
     for (std::size_t i = 1; i < word.size(); ++i) {
-      const OptionSpec* option = find_short_option(word[i]);
+      const OptionSpec* option = find_short_option(word[i], command_.id);
       if (option == nullptr || option->value == ValueKind::none) continue;
       if (i + 1 == word.size() && option->value == ValueKind::required) pending_ = option;
       return;
@@ -170,7 +170,7 @@ class Walk {
 
   std::string value_after_equals(const std::string& current) const {
     const std::size_t equals = current.find('=');
-    const OptionSpec* option = find_long_option(std::string_view(current).substr(2, equals - 2));
+    const OptionSpec* option = find_long_option(std::string_view(current).substr(2, equals - 2), command_.id);
     if (option == nullptr || option->value == ValueKind::none) return "words\n";
     return answer_value(*option, current, std::string_view(current).substr(0, equals + 1));
   }

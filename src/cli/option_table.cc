@@ -11,11 +11,11 @@ namespace {
 using enum CommandId;
 using enum ValueKind;
 
-constexpr CommandSet kAll =
-    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, doctor, version, completion, help);
+constexpr CommandSet kAll = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
+                                   policy_compile, doctor, version, completion, help);
 constexpr CommandSet kRun = only(run);
-constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show);
-constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test);
+constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show, policy_compile);
+constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_compile);
 constexpr CommandSet kPrints =
     any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, doctor, version);
 
@@ -42,11 +42,22 @@ constexpr std::array kOptions = {
     OptionSpec{OptionId::deny, Group::network, "deny", kNoAliases, '\0', required, "TARGET[,TARGET...]", Repeat::many,
                kPolicyFlags, "Refuse a destination, written as for --allow; a match here wins over every allow.",
                "--net open --deny '*.tracking.example'"},
-    OptionSpec{OptionId::policy, Group::network, "policy", kNoAliases, '\0', required, "FILE", Repeat::once,
-               kPolicyFlags,
-               "Read the policy from a TOML file; --net, --allow and --deny add to it. weir never looks for a policy "
-               "file by itself.",
-               "--policy agents.toml"},
+    OptionSpec{
+        OptionId::deny_list, Group::network, "deny-list", kNoAliases, '\0', required, "[FORMAT:]FILE", Repeat::many,
+        kPolicyFlags,
+        "Refuse every name in a file: plain names, a hosts file, an AdGuard-style list or an RPZ zone; which one "
+        "it is weir sees by itself, or FORMAT says it (names, hosts, adguard, rpz).",
+        "--net public --deny-list ads.txt"},
+    OptionSpec{OptionId::skip_invalid, Group::network, "skip-invalid", kNoAliases, '\0', none, "", Repeat::once,
+               kInsist,
+               "Leave out lines of imported lists that deny nothing, and say at start how many; without it they are an "
+               "error.",
+               "--deny-list ads.txt --skip-invalid"},
+    OptionSpec{
+        OptionId::policy, Group::network, "policy", kNoAliases, '\0', required, "FILE", Repeat::once, kPolicyFlags,
+        "Read the policy from a TOML file, or from what weir policy compile made of one; --net, --allow and --deny "
+        "add to it. weir never looks for a policy file by itself.",
+        "--policy agents.toml"},
     OptionSpec{OptionId::insist, Group::network, "insist", kNoAliases, '\0', required, "WHAT", Repeat::many, kInsist,
                "Accept what weir otherwise refuses, named exactly: broad=PATTERN for a wildcard over a public suffix, "
                "floor=ADDRESS for an address of the hard floor. Printed at start.",
@@ -127,6 +138,8 @@ constexpr std::array kOptions = {
                "Print the effective policy and what would be mounted; start nothing.", "--dry-run"},
     OptionSpec{OptionId::output, Group::output, "output", kNoAliases, 'o', required, "text|json", Repeat::once, kPrints,
                "How weir writes its own output: for people or as JSON.", "-o json"},
+    OptionSpec{OptionId::image, Group::output, "output", kNoAliases, 'o', required, "IMAGE", Repeat::once,
+               only(policy_compile), "The file to write the compiled policy to.", "-o agents.image"},
     OptionSpec{OptionId::json, Group::output, "json", kNoAliases, '\0', none, "", Repeat::once, kPrints,
                "The same as -o json.", "--json"},
     OptionSpec{OptionId::quiet, Group::output, "quiet", kNoAliases, 'q', none, "", Repeat::once, kRun,
@@ -166,6 +179,10 @@ constexpr std::array kTestExamples = {
 constexpr std::array kSetsExamples = {
     Example{"weir policy sets", "the sets that policies may name"},
     Example{"weir policy sets pypi", "what one of them contains"},
+};
+constexpr std::array kCompileExamples = {
+    Example{"weir policy compile --policy agents.toml -o agents.image", "read, check and sort the names once"},
+    Example{"weir policy compile --net open --deny-list ads.txt -o ads.image", "for weir run --policy ads.image"},
 };
 constexpr std::array kDoctorExamples = {
     Example{"weir doctor", "one line per control, and the command that repairs what is missing"},
@@ -210,6 +227,13 @@ constexpr std::array kCommands = {
                 "Lists the named sets that targets may use (@pypi, @debian ...), or what one of them contains and "
                 "whether anyone with an account can receive data there.",
                 kSetsExamples},
+    CommandSpec{
+        policy_compile, "policy compile", "", 0, 0, false, "compile a policy with large lists once",
+        "Writes the policy that the file and the flags make together, lists included, as an image that loads in "
+        "milliseconds and is accepted wherever a policy file is. The operator's floor is not in it: that of the "
+        "machine comes on top wherever the image is used. Lists that change, or another version of weir, ask for "
+        "compiling again.",
+        kCompileExamples},
     CommandSpec{
         doctor, "doctor", "", 0, 0, false, "say what this machine can enforce",
         "Tries every control that weir relies on, for real, in a throw-away child, and prints one line for each: "
@@ -269,16 +293,26 @@ const OptionSpec& spec_of(OptionId option) {
   bug("every OptionId is in the table", __FILE__, __LINE__);
 }
 
-const OptionSpec* find_long_option(std::string_view name) {
+// The option so spelled that the command takes, else any of that spelling.
+template <class IsSpelled>
+static const OptionSpec* find_option(CommandId command, IsSpelled is_spelled) {
+  const OptionSpec* found = nullptr;
   for (const OptionSpec& option : kOptions) {
-    if (option.name == name || std::ranges::find(option.aliases, name) != option.aliases.end()) return &option;
+    if (!is_spelled(option)) continue;
+    if (takes(command, option)) return &option;
+    found = &option;
   }
-  return nullptr;
+  return found;
 }
 
-const OptionSpec* find_short_option(char letter) {
-  const auto* option = std::ranges::find(kOptions, letter, &OptionSpec::letter);
-  return option == kOptions.end() ? nullptr : option;
+const OptionSpec* find_long_option(std::string_view name, CommandId command) {
+  return find_option(command, [name](const OptionSpec& option) {
+    return option.name == name || std::ranges::find(option.aliases, name) != option.aliases.end();
+  });
+}
+
+const OptionSpec* find_short_option(char letter, CommandId command) {
+  return find_option(command, [letter](const OptionSpec& option) { return option.letter == letter; });
 }
 
 bool takes(CommandId command, const OptionSpec& option) {

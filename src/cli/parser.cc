@@ -70,7 +70,7 @@ class Parser {
   Result<> long_option(std::string_view word) {
     const std::size_t equals = word.find('=');
     const std::string_view spelled = word.substr(0, equals);
-    const OptionSpec* option = find_long_option(spelled.substr(2));
+    const OptionSpec* option = find_long_option(spelled.substr(2), line_.command);
     WEIR_CHECK_OK(check_known(option, spelled));
     ++next_;
     std::optional<std::string> value;
@@ -83,7 +83,7 @@ class Parser {
     ++next_;
     for (std::size_t i = 1; i < word.size(); ++i) {
       const std::string spelled = std::string("-") + word[i];
-      const OptionSpec* option = find_short_option(word[i]);
+      const OptionSpec* option = find_short_option(word[i], line_.command);
       WEIR_CHECK_OK(check_known(option, i == 1 && option == nullptr ? word : std::string_view(spelled)));
       std::optional<std::string> value;
       std::string_view rest = word.substr(i + 1);
@@ -131,8 +131,9 @@ class Parser {
     if (next_ == words_.size()) return usage_error(what, "write " + form);
     const std::string& word = words_[next_];
     // A value that is spelled exactly like an option is a forgotten value far more often than a value.
-    const bool like_option = word == "--" || (word.starts_with("--") &&
-                                              find_long_option(std::string_view(word).substr(2, word.find('=') - 2)));
+    const bool like_option =
+        word == "--" || (word.starts_with("--") &&
+                         find_long_option(std::string_view(word).substr(2, word.find('=') - 2), line_.command));
     if (like_option) {
       return usage_error(what + " before " + quoted(word),
                          "write " + form + ", or " + std::string(spelled) + "=" + word + " if that is the value");

@@ -97,7 +97,7 @@ class Init {
     reset_signals();
     WEIR_CHECK_OK(close_inherited());
     if (!wait_for<control::Begin>()) ::_exit(kInitFailed);
-    WEIR_CHECK_OK(begin_root(spec_));
+    WEIR_CHECK_OK(begin_root(spec_.user, spec_.limits));
     WEIR_TRY(sys::ChildProcess builder, start_builder());
     WEIR_CHECK_OK(set_up_network());
     WEIR_CHECK_OK(become_root_inside());

@@ -186,8 +186,7 @@ std::string cgroup_remedy() {
     return "start the machine with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1), which has the controllers";
   }
   if (::geteuid() == 0) return "run it in a cgroup of its own: systemd-run --scope -p Delegate=yes weir run ...";
-  return "run it in a cgroup of its own: systemd-run --user --scope -p Delegate=yes weir run ... (for --cpus root must "
-         "first delegate cpu: systemctl edit user@.service, [Service] Delegate=cpu memory pids)";
+  return "run it in a cgroup of its own: systemd-run --user --scope -p Delegate=yes weir run ...";
 }
 
 }  // namespace weir::sandbox

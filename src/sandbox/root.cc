@@ -145,11 +145,11 @@ Result<> mount_proc() {
 
 // "/" itself stays the host's root for this process until change_root(): a path that begins at the root does not look
 // for mounts on the root.
-Result<> begin_root(const Spec& spec) {
+Result<> begin_root(const User& user, const Limits& limits) {
   ::umask(0);
-  std::vector<sys::MountOption> options = tmpfs_bounds(spec.limits.disk_bytes);
+  std::vector<sys::MountOption> options = tmpfs_bounds(limits.disk_bytes);
   options.insert(options.end(),
-                 {{"mode", "0755"}, {"uid", std::to_string(spec.user.uid)}, {"gid", std::to_string(spec.user.gid)}});
+                 {{"mode", "0755"}, {"uid", std::to_string(user.uid)}, {"gid", std::to_string(user.gid)}});
   WEIR_TRY(const sys::OwnedFd root, sys::new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
   WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
   if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the new root");

@@ -23,7 +23,7 @@ struct RootPlan {
 
 // All three with CAP_SYS_ADMIN over a mount namespace of its own in which "/" is still the host's, in this order:
 // Puts an empty tmpfs over "/" and makes it the current folder.
-Result<> begin_root(const Spec& spec);
+Result<> begin_root(const User& user, const Limits& limits);
 // Fills the current folder. As root inside: what is made belongs to it.
 Result<> fill_root(const RootPlan& plan);
 // Makes the current folder the root. Afterwards the host's is attached nowhere in the namespace.

@@ -4,7 +4,7 @@
 // metal that takes microseconds; inside a virtual machine each of them traps to the hypervisor, and together they took
 // half a millisecond: as long as everything else that weir does before it starts a sandbox. This file does what
 // csu/libc-start.c does for a static, non-PIE program on x86_64, in the same order, and leaves that step out: memcpy()
-// and its like are then the plain SSE2 ones, with the thresholds below. See docs/decisions/0006.
+// and its like are then the plain SSE2 ones, with the thresholds below. See docs/decisions/0008.
 //
 // Only for exactly that glibc (src/CMakeLists.txt checks; other builds keep glibc's own entry), because the functions
 // called here are its internals.

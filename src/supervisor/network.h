@@ -9,6 +9,7 @@
 #include "dial/admission.h"
 #include "sandbox/capture.h"
 #include "supervisor/gateway_process.h"
+#include "sys/memory_file.h"
 #include "sys/reactor.h"
 
 namespace weir::supervisor {
@@ -18,9 +19,10 @@ class Network {
   // Called once if the network can no longer be kept up (the gateway died or talks nonsense): the sandbox must end.
   using OnFailure = std::function<void(std::string)>;
 
-  // `image`: the compiled policy. Nothing is read from the capture until the gateway runs.
+  // `image`: the compiled policy, a sealed memory file. Nothing is read from the capture until the gateway runs.
   static Result<std::unique_ptr<Network>> create(sys::Reactor& reactor, sandbox::Capture capture,
-                                                 const sandbox::CaptureAddresses& addresses, Bytes image,
+                                                 const sandbox::CaptureAddresses& addresses,
+                                                 std::shared_ptr<const sys::OwnedFd> image,
                                                  std::vector<net::Endpoint> resolvers, dial::Recorder& log,
                                                  OnFailure on_failure);
   ~Network();
@@ -36,7 +38,7 @@ class Network {
 
  private:
   Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
-          sys::OwnedFd image, OnFailure on_failure);
+          std::shared_ptr<const sys::OwnedFd> image, sys::Mapping mapping, OnFailure on_failure);
   Result<> wait_for_first_packet();
   void first_packet();
   Result<> start_gateway();
@@ -55,7 +57,8 @@ class Network {
   sys::Reactor& reactor_;
   sandbox::Capture capture_;
   sandbox::CaptureAddresses addresses_;
-  sys::OwnedFd image_file_;
+  std::shared_ptr<const sys::OwnedFd> image_file_;
+  sys::Mapping image_mapping_;  // of it; admission_ looks into it
   OnFailure on_failure_;
   sys::CallbackHandler first_packet_handler_;
   sys::CallbackHandler gateway_handler_;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "net/ip_address.h"
 #include "sandbox/limits.h"
 #include "sandbox/spec.h"
+#include "sys/owned_fd.h"
 
 namespace weir::supervisor {
 
@@ -41,6 +43,9 @@ struct RunOptions {
   // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured: such a run has no
   // gateway.
   std::vector<std::uint8_t> policy_image;
+  // The same as a sealed memory file, instead: a policy that was compiled before goes from its file to the gateway
+  // without another copy.
+  std::shared_ptr<const sys::OwnedFd> policy_file;
   // For events: the hash of the image (of the mode's name where there is no image), and the mode as policy.md spells
   // it.
   std::string policy_hash;

@@ -56,9 +56,9 @@ Result<> Session::start() {
     return {};
   }
   // Until here a signal has its default effect: it ends this process, and with it everything that was begun.
-  WEIR_TRY(auto signals,
-           sys::SignalWatch::create(reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH},
-                                    [this](int signal) { on_signal(signal); }));
+  WEIR_TRY(auto signals, sys::SignalWatch::create(
+                             reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT},
+                             [this](int signal) { on_signal(signal); }));
   signals_.emplace(std::move(signals));
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(start_terminal());
@@ -71,6 +71,14 @@ Result<> Session::start() {
   return {};
 }
 
+Result<std::shared_ptr<const sys::OwnedFd>> Session::sealed_policy() const {
+  if (options_.policy_file) return options_.policy_file;
+  WEIR_TRY(sys::OwnedFd file, sys::make_memory_file("weir-policy"));
+  WEIR_CHECK_OK(sys::append(file, options_.policy_image));
+  WEIR_CHECK_OK(sys::seal(file));
+  return std::make_shared<const sys::OwnedFd>(std::move(file));
+}
+
 Result<> Session::start_network() {
   if (options_.spec.network != sandbox::Network::captured) return {};
   std::vector<net::Endpoint> resolvers = options_.dns_upstreams;
@@ -78,7 +86,8 @@ Result<> Session::start_network() {
   const auto lost = [this](const std::string& why) {
     end_with(Error(why + "; the sandbox was ended with its network"));
   };
-  WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, options_.policy_image,
+  WEIR_TRY(auto image, sealed_policy());
+  WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, std::move(image),
                                      std::move(resolvers), log_, lost));
   return {};
 }
@@ -114,11 +123,28 @@ void Session::on_sandbox_readable() {
 void Session::on_signal(int signal) {
   if (!sandbox_) return;
   if (signal == SIGWINCH) return sandbox_->forward_window_size();
+  if (signal == SIGTSTP) return suspend();
+  if (signal == SIGCONT) return resume();
   sandbox_->forward_signal(signal);
   // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end.
   if (signal != SIGTERM && signal != SIGHUP) return;
   const Ending ended{.exit_code = 128 + signal, .error = {}};
   end_after_grace(ended);
+}
+
+// ^Z at the caller's terminal stops the job, and the command is part of it. SIGSTOP, because the kernel ignores SIGTSTP
+// for whoever has no shell above (the command leads a session of its own).
+void Session::suspend() {
+  sandbox_->forward_signal(SIGSTOP);
+  if (keeper_) keeper_->suspend();
+  sys::suspend_this_process();
+  resume();
+}
+
+void Session::resume() {
+  if (keeper_) keeper_->resume();
+  sandbox_->forward_window_size();
+  sandbox_->forward_signal(SIGCONT);
 }
 
 void Session::on_timeout() {

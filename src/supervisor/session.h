@@ -32,12 +32,15 @@ class Session {
 
  private:
   Result<> start();
+  Result<std::shared_ptr<const sys::OwnedFd>> sealed_policy() const;
   Result<> start_network();
   Result<> keep_terminal();
   Result<> start_terminal();
   Result<> watch_sandbox();
   void on_sandbox_readable();
   void on_signal(int signal);
+  void suspend();
+  void resume();
   void on_timeout();
   void end_after_grace(const Ending& ending);
   void look_at_limits();

@@ -1,8 +1,15 @@
 #!/bin/busybox sh
 # Process 1 of the test machine: cgroup v2 with all controllers, a few modules, then checks of `weir run`, as root and as
 # an ordinary user whose cgroup was delegated. Prints "ok NAME" or "FAIL NAME" for each, "done" at the end.
-/bin/busybox --install -s /bin
 export PATH=/bin:/usr/bin
+# The first root of a kernel cannot be changed (pivot_root), which weir does: go to another one first.
+if [ ! -e /second ]; then
+  busybox mkdir /new
+  busybox mount -t tmpfs -o mode=755 root /new
+  busybox cp -a /bin /usr /etc /modules /home /init /new/
+  busybox touch /new/second
+  exec busybox switch_root /new /init
+fi
 mkdir -p /proc /sys /dev /tmp /run /home/u
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -23,7 +30,7 @@ check() {
   shift 3
   "$@" >/tmp/out 2>&1
   code=$?
-  if [ $code = "$wanted" ] && grep -q -- "$text" /tmp/out; then
+  if [ $code = "$wanted" ] && { [ -z "$text" ] || grep -q -- "$text" /tmp/out; }; then
     echo "ok $name"
   else
     echo "FAIL $name: exit $code instead of $wanted; wanted '$text' in:"
@@ -36,12 +43,22 @@ no_leaf_left() {
   [ -z "$left" ] || { echo "left: $left"; return 1; }
 }
 
+cat >/bin/as_user <<'EOF'
+#!/bin/sh
+program=$(command -v "$1")
+shift
+exec start-stop-daemon -S -c 1000:1000 -x "$program" -- "$@"
+EOF
+chmod 755 /bin/as_user
+
+# Three seconds of work with a fifth of a processor: what `times` says of the children is below a second.
+SPIN='timeout 3 sh -c "while :; do :; done"; times'
+spent() { awk 'NR == 2 { split($1, t, /[ms]/); print "spent " t[1] * 60 + t[2] }' "$1"; }
+
 # Takes memory until it is killed; the positive twin takes what fits.
 HOG='x=a; while :; do x=$x$x; done'
 # Starts 40 sleepers and says how many could be started.
 MANY='n=0; while [ $n -lt 40 ]; do sleep 5 & n=$((n+1)); done; echo started $n'
-# Half a processor: two seconds of wall time must not give more than about one of processor time.
-SPIN='timeout 2 sh -c "while :; do :; done"; cat /proc/self/stat >/dev/null; times'
 
 run_checks() {  # run_checks WHO COMMAND-PREFIX...
   who=$1
@@ -62,9 +79,8 @@ run_checks() {  # run_checks WHO COMMAND-PREFIX...
   check "$who disk fits" 0 "" "$@" weir run --events none --disk 8M -- dd if=/dev/zero of=/tmp/x bs=1M count=4
   check "$who disk" 1 "disk limit 8M was reached" "$@" weir run --events none --disk 8M -- \
     dd if=/dev/zero of=/tmp/x bs=1M count=20
-  check "$who cpus" 0 "spent" "$@" sh -c '
-    weir run --events none --cpus 0.2 -- sh -c "timeout 3 sh -c \"while :; do :; done\"; times" >/tmp/times.'"$who"'
-    awk "NR == 2 { split(\$1, t, /[ms]/); s = t[1] * 60 + t[2]; print \"spent \" s; exit s > 1.2 }" /tmp/times.'"$who"
+  "$@" weir run --events none --cpus 0.2 -- sh -c "$SPIN" >/tmp/times 2>&1
+  check "$who cpus" 0 "spent 0" spent /tmp/times
   check "$who timeout" 124 "longer than --timeout 1s" "$@" weir run --events none --timeout 1s,1s -- sleep 60
   check "$who no cgroup left" 0 "" no_leaf_left
 }
@@ -74,7 +90,8 @@ run_checks root
 # A supervisor that was killed leaves an empty cgroup, which the next start removes.
 weir run --events none --memory 64M -- sleep 60 &
 supervisor=$!
-while ! find /sys/fs/cgroup -name 'weir-w-*' | grep -q .; do usleep 10000; done
+tries=0
+until find /sys/fs/cgroup -name 'weir-w-*' | grep -q . || [ $tries = 200 ]; do usleep 10000; tries=$((tries + 1)); done
 kill -9 $supervisor
 wait $supervisor 2>/dev/null
 check "after a killed supervisor" 0 "" weir run --events none --memory 64M -- true
@@ -89,13 +106,13 @@ mkdir $scope
 chown 1000:1000 $scope $scope/cgroup.procs $scope/cgroup.subtree_control
 echo $$ >$scope/cgroup.procs
 cd /home/u
-exec env HOME=/home/u setuidgid u "$@"
+exec env HOME=/home/u as_user "$@"
 EOF
 chmod 755 /bin/delegated
 run_checks user delegated
 # Without a delegated cgroup: said, and held by other means.
-check "user not delegated" 0 "held by a watch" env HOME=/home/u setuidgid u weir run --dry-run --memory 64M -- true
-check "user fraction refused" 125 "whole processors" env HOME=/home/u setuidgid u weir run --events none --cpus 0.5 -- true
+check "user not delegated" 0 "held by a watch" env HOME=/home/u as_user weir run --dry-run --memory 64M -- true
+check "user fraction refused" 125 "whole processors" env HOME=/home/u as_user weir run --events none --cpus 0.5 -- true
 weir doctor | grep -v '^setting'
 echo "done"
 poweroff -f

@@ -1,4 +1,6 @@
 // What holds the limits of weir run on this machine.
+#include <unistd.h>
+
 #include <array>
 
 #include "cli/doctor/probe.h"
@@ -16,7 +18,12 @@ Result<std::string> held(const sandbox::Limits& limits, const char* without) {
   const auto lines = sandbox::describe_limits(limits, plan);
   const sandbox::Controllers wanted = sandbox::wanted_controllers(limits);
   if (plan.place && plan.place->controllers == wanted) return "a cgroup in " + plan.place->folder;
-  return std::unexpected(Error("no cgroup: by " + lines.front().means + without).with_remedy(sandbox::cgroup_remedy()));
+  std::string remedy = sandbox::cgroup_remedy();
+  if (wanted.cpu && ::geteuid() != 0) {
+    // systemd delegates memory and pids to users by default, cpu only when told to.
+    remedy += "; and for cpu: sudo systemctl edit user@.service, [Service] Delegate=cpu memory pids";
+  }
+  return std::unexpected(Error("no cgroup: by " + lines.front().means + without).with_remedy(std::move(remedy)));
 }
 
 Result<std::string> probe_limit_memory() {
