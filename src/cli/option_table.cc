@@ -11,12 +11,14 @@ using enum CommandId;
 using enum ValueKind;
 
 constexpr CommandSet kAll =
-    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, doctor, version, help);
+    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, image_import, image_ls, image_rm,
+           doctor, version, help);
 constexpr CommandSet kRun = only(run);
 constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show);
 constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test);
 constexpr CommandSet kPrints =
-    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, doctor, version);
+    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, image_import, image_ls, image_rm,
+           doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -70,6 +72,12 @@ constexpr std::array kOptions = {
                "Make a tool from outside /usr (uv, cargo, node of a version manager) visible read-only and put it on "
                "PATH.",
                "--tool ~/.local/bin/uv"},
+    OptionSpec{OptionId::image, Group::files, "image", kNoAliases, '\0', required, "NAME|PATH", Repeat::once, kRun,
+               "Run in a root file system of its own instead of the host's /usr: an imported image (weir image import), "
+               "a folder, a tar archive, an OCI layout or archive. It is never written: what the command changes is "
+               "gone at the end. Archives are unpacked for this run and removed after it. Variables, working folder and "
+               "entry point of an OCI image count as in docker; its user does not: say --user.",
+               "--image debian"},
     OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once, kRun,
                "The folder, inside, in which the command starts; default the home folder, with --here the current "
                "one.",
@@ -120,6 +128,7 @@ constexpr std::array kRunExamples = {
     Example{"weir run --policy agents.toml --events e.jsonl -- ./agent",
             "a policy from a file, every attempt recorded"},
     Example{"weir run -it -- bash", "look around inside"},
+    Example{"weir run --image alpine -it -- sh", "the same in an image"},
     Example{"weir run --dry-run --here -v ./data:/data:ro -- true", "show what it would be, start nothing"},
 };
 constexpr std::array kCheckExamples = {
@@ -139,6 +148,12 @@ constexpr std::array kSetsExamples = {
     Example{"weir policy sets", "the sets that policies may name"},
     Example{"weir policy sets pypi", "what one of them contains"},
 };
+constexpr std::array kImportExamples = {
+    Example{"weir image import alpine.tar.gz alpine", "a root file system in an archive"},
+    Example{"weir image import ./layout debian:12", "an OCI layout, as skopeo copy docker://debian:12 oci:layout makes"},
+};
+constexpr std::array kImageLsExamples = {Example{"weir image ls -o json", "what there is, for scripts"}};
+constexpr std::array kImageRmExamples = {Example{"weir image rm alpine", "refused while a sandbox runs in it"}};
 constexpr std::array kDoctorExamples = {
     Example{"weir doctor", "one line per control, and the command that repairs what is missing"},
 };
@@ -175,6 +190,17 @@ constexpr std::array kCommands = {
                 "Lists the named sets that targets may use (@pypi, @debian ...), or what one of them contains and "
                 "whether anyone with an account can receive data there.",
                 kSetsExamples},
+    CommandSpec{image_import, "image import", "SOURCE [NAME]", 1, 2, false, "store a root file system under a name",
+                "Unpacks a tar archive (plain, gzip, zstd or xz), an OCI layout or archive, or what docker save wrote, for "
+                "weir run --image NAME. Everything is read by a process without network that can write to one new folder "
+                "only. Whatever a sandbox could not use as it stands (devices, pipes, links out of the tree, unknown "
+                "attributes) is refused as a whole; what it would ignore anyway (set-id bits, file capabilities) is left "
+                "out and said.",
+                kImportExamples},
+    CommandSpec{image_ls, "image ls", "", 0, 0, false, "list the stored images",
+                "Prints name, digest, size, format and time of import of every stored image.", kImageLsExamples},
+    CommandSpec{image_rm, "image rm", "NAME", 1, 1, false, "remove a stored image",
+                "Removes an image and its files. Refused while a sandbox runs in it.", kImageRmExamples},
     CommandSpec{doctor, "doctor", "", 0, 0, false, "say what this machine can enforce",
                 "Tries every control that weir needs, for real, in a throw-away child, and prints one line for each: "
                 "what enforces it, or the command that would repair it. Exit code 0: everything needed holds. 1: "

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/auxv.h>
@@ -15,7 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -23,6 +21,7 @@
 #include "sandbox/capture.h"
 #include "sandbox/confinement.h"
 #include "sandbox/root.h"
+#include "sys/child_process.h"
 #include "sys/errno.h"
 
 namespace weir::sandbox {
@@ -38,20 +37,6 @@ void scrub_arguments() {
   const auto* end = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
   if (first == nullptr || end == nullptr || first >= end) return;
   ::explicit_bzero(first, static_cast<std::size_t>(end - first));
-}
-
-// Everything but 0, 1, 2 and `kept`.
-Result<> close_all_but(std::vector<int> kept) {
-  std::ranges::sort(kept);
-  unsigned first = STDERR_FILENO + 1;
-  for (const int fd : kept) {
-    const auto number = static_cast<unsigned>(fd);
-    if (number < first) continue;
-    if (number > first && ::close_range(first, number - 1, 0) != 0) return sys::errno_error("cannot close descriptors");
-    first = number + 1;
-  }
-  if (::close_range(first, ~0u, 0) != 0) return sys::errno_error("cannot close descriptors");
-  return {};
 }
 
 // The supervisor blocks signals and ignores SIGPIPE; both would be inherited by the command.
@@ -107,14 +92,14 @@ class Init {
   }
 
   Result<> close_inherited() {
-    std::vector<int> kept = {supervisor_.fd()};
+    std::vector<int> kept = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, supervisor_.fd()};
     for (const PreparedShare& share : plan_.shares) {
       if (share.mount.valid()) kept.push_back(share.mount.get());
     }
     for (const Tool& tool : plan_.tools) {
       if (tool.mount.valid()) kept.push_back(tool.mount.get());
     }
-    return close_all_but(std::move(kept));
+    return sys::close_all_but(std::move(kept));
   }
 
   Result<> wait_for_begin() {

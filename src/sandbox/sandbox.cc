@@ -60,7 +60,7 @@ std::string text_of(const std::vector<std::string>& argv) {
 Result<Sandbox> Sandbox::start(const Spec& spec) {
   WEIR_ASSERT(!spec.argv.empty());
   WEIR_CHECK_OK(check_standard_descriptors());
-  WEIR_TRY(Identity identity, Identity::claim(spec.user));
+  WEIR_TRY(Identity identity, Identity::claim(spec));
   WEIR_TRY(std::vector<Tool> tools, resolve_tools(spec.tools));
   WEIR_CHECK_OK(prepare_tools(tools, identity));
   Placeholders placeholders;

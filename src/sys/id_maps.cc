@@ -1,0 +1,139 @@
+#include "sys/id_maps.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <sstream>
+
+#include "sys/errno.h"
+#include "sys/files.h"
+#include "sys/owned_fd.h"
+
+namespace weir::sys {
+namespace {
+
+constexpr std::size_t kMaxIdMap = 64 * 1024;  // 340 lines is what the kernel takes
+
+bool covers(const std::string& map, std::uint64_t first, std::uint64_t count) {
+  std::istringstream lines(map);
+  std::uint64_t inside = 0;
+  std::uint64_t outside = 0;
+  std::uint64_t size = 0;
+  while (lines >> inside >> outside >> size) {
+    if (inside <= first && inside + size >= first + count) return true;
+  }
+  return false;
+}
+
+Result<> write_file(pid_t process, const char* name, const std::string& text) {
+  const std::string path = "/proc/" + std::to_string(process) + "/" + name;
+  WEIR_TRY(const OwnedFd fd, checked_fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC), "cannot open " + path));
+  if (::write(fd.get(), text.data(), text.size()) < 0)
+    return errno_error("cannot write the " + std::string(name) + " of the sandbox");
+  return {};
+}
+
+std::string text_of(const std::vector<IdRange>& ranges) {
+  std::string text;
+  for (const auto& [inside, outside, count] : ranges) {
+    text += std::to_string(inside) + " " + std::to_string(outside) + " " + std::to_string(count) + "\n";
+  }
+  return text;
+}
+
+Result<> run_helper(const char* program, pid_t process, const std::vector<IdRange>& ranges) {
+  std::vector<std::string> words = {program, std::to_string(process)};
+  for (const auto& [inside, outside, count] : ranges) {
+    words.insert(words.end(), {std::to_string(inside), std::to_string(outside), std::to_string(count)});
+  }
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  char* const environment[] = {nullptr};
+  const pid_t child = ::fork();
+  if (child < 0) return errno_error(std::string("cannot start ") + program);
+  if (child == 0) {
+    ::execve(program, argv.data(), environment);
+    ::_exit(127);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0) {
+    if (errno != EINTR) return errno_error(std::string("cannot wait for ") + program);
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  return std::unexpected(Error(std::string(program) + " refused the ids of /etc/subuid and /etc/subgid")
+                             .with_remedy("apt install uidmap, and give yourself 65536 ids: usermod --add-subuids "
+                                          "100000-165535 --add-subgids 100000-165535 YOU"));
+}
+
+std::optional<std::uint64_t> number(const std::string& text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string name_of_user(const std::string& passwd, uid_t user) {
+  std::istringstream lines(passwd);
+  std::string line;
+  while (std::getline(lines, line)) {
+    std::istringstream fields(line);
+    std::string name;
+    std::string password;
+    std::string id;
+    std::getline(fields, name, ':');
+    std::getline(fields, password, ':');
+    std::getline(fields, id, ':');
+    if (number(id) == user) return name;
+  }
+  return "";
+}
+
+}  // namespace
+
+bool owns_ids(std::uint32_t first, std::uint64_t count) {
+  if (::geteuid() != 0) return false;
+  const auto uids = read_file("/proc/self/uid_map", kMaxIdMap);
+  const auto gids = read_file("/proc/self/gid_map", kMaxIdMap);
+  return uids && gids && covers(*uids, first, count) && covers(*gids, first, count);
+}
+
+Result<> write_id_maps(pid_t process, const IdMaps& maps) {
+  // Without "deny" the kernel lets nobody unprivileged write a gid map (since 3.19). The caller's supplementary groups
+  // stay: an ordinary user cannot give them up.
+  const bool own_only = maps.gids.size() == 1 && maps.gids.front().count == 1;
+  if (own_only) WEIR_CHECK_OK(write_file(process, "setgroups", "deny"));
+  WEIR_CHECK_OK(write_file(process, "uid_map", text_of(maps.uids)));
+  return write_file(process, "gid_map", text_of(maps.gids));
+}
+
+Result<> write_id_maps_by_helpers(pid_t process, const IdMaps& maps) {
+  // By their places on Debian: a search path is the caller's to change.
+  WEIR_CHECK_OK(run_helper("/usr/bin/newuidmap", process, maps.uids));
+  return run_helper("/usr/bin/newgidmap", process, maps.gids);
+}
+
+std::optional<std::uint32_t> subordinate_ids(const std::string& subids, const std::string& passwd, uid_t user,
+                                             std::uint32_t count) {
+  const std::string name = name_of_user(passwd, user);
+  std::istringstream lines(subids);
+  std::string line;
+  while (std::getline(lines, line)) {
+    std::istringstream fields(line);
+    std::string who;
+    std::string first;
+    std::string size;
+    std::getline(fields, who, ':');
+    std::getline(fields, first, ':');
+    std::getline(fields, size, ':');
+    const auto start = number(first);
+    const auto given = number(size);
+    if (!start || !given || *given < count || *start == 0 || *start + count > 0xffff'ffff) continue;
+    if ((!name.empty() && who == name) || number(who) == user) return static_cast<std::uint32_t>(*start);
+  }
+  return std::nullopt;
+}
+
+}  // namespace weir::sys
