@@ -29,8 +29,8 @@
 namespace weir::image {
 namespace {
 
-constexpr std::uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC |
-                                      CLONE_NEWUTS | CLONE_NEWCGROUP;
+constexpr std::uint64_t kNamespaces =
+    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 constexpr std::uint64_t kTargetAttributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 // remove_below() holds two descriptors per folder on its way down.
 constexpr rlim_t kMaxDescriptors = 2 * wire::kMaxTarDepth + 64;
@@ -65,7 +65,7 @@ Result<> change_root(const sys::OwnedFd& root) {
   if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the folder of the image");
   if (::syscall(SYS_pivot_root, ".", ".") != 0) return sys::errno_error("cannot change the root");
   if (::umount2(".", MNT_DETACH) != 0) return sys::errno_error("cannot let go of the host's root");
-  if (::chdir("/") != 0) return sys::errno_error("cannot enter the new root");
+  if (::chdir("/") != 0) return sys::errno_error("cannot enter the folder of the image");
   return {};
 }
 
@@ -123,8 +123,8 @@ Result<Description> confine_and_work(Job& job) {
   }
   if (!job.layout.empty() && !job.source.fd.valid()) {
     WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(job.layout));
-    WEIR_TRY(job.source.fd, sys::clone_mount(folder.get(), "", sys::Submounts::left_out,
-                                             kTargetAttributes | MOUNT_ATTR_RDONLY));
+    WEIR_TRY(job.source.fd,
+             sys::clone_mount(folder.get(), "", sys::Submounts::left_out, kTargetAttributes | MOUNT_ATTR_RDONLY));
   }
   WEIR_CHECK_OK(change_root(job.target_mount));
   if (job.owners == Owners::all && ::setgroups(0, nullptr) != 0) return sys::errno_error("cannot give up groups");
@@ -219,8 +219,8 @@ Result<> take_mounts(Job& job, const Ids& ids) {
   WEIR_TRY(job.target_mount, sys::clone_mount(target.get(), "", sys::Submounts::left_out, kTargetAttributes));
   if (job.layout.empty()) return {};
   WEIR_TRY(const sys::OwnedFd layout, sys::open_without_links(job.layout));
-  WEIR_TRY(job.source.fd, sys::clone_mount(layout.get(), "", sys::Submounts::left_out,
-                                           kTargetAttributes | MOUNT_ATTR_RDONLY));
+  WEIR_TRY(job.source.fd,
+           sys::clone_mount(layout.get(), "", sys::Submounts::left_out, kTargetAttributes | MOUNT_ATTR_RDONLY));
   return sys::map_ids(job.source.fd, {{.inside = 0, .outside = kStoredFirst, .count = kIdCount}},
                       {{.inside = 0, .outside = kStoredFirst, .count = kIdCount}}, job.layout);
 }

@@ -19,19 +19,16 @@ struct NumberField {
   std::uint64_t Tally::* member;
 };
 
-constexpr std::array kTexts = {
-    TextField{"name", &Description::name},       TextField{"format", &Description::format},
-    TextField{"digest", &Description::digest},   TextField{"created", &Description::created},
-    TextField{"ids", &Description::ids},
-    TextField{"workdir", &Description::workdir}, TextField{"user", &Description::user}};
+constexpr std::array kTexts = {TextField{"name", &Description::name},     TextField{"format", &Description::format},
+                               TextField{"digest", &Description::digest}, TextField{"created", &Description::created},
+                               TextField{"ids", &Description::ids},       TextField{"workdir", &Description::workdir},
+                               TextField{"user", &Description::user}};
 constexpr std::array kLists = {ListField{"env", &Description::env}, ListField{"entrypoint", &Description::entrypoint},
                                ListField{"command", &Description::command}};
-constexpr std::array kNumbers = {NumberField{"entries", &Tally::entries},
-                                 NumberField{"bytes", &Tally::bytes},
-                                 NumberField{"set-id-bits", &Tally::set_id_bits},
-                                 NumberField{"file-capabilities", &Tally::file_capabilities},
-                                 NumberField{"device-nodes", &Tally::device_nodes},
-                                 NumberField{"other-owners", &Tally::other_owners}};
+constexpr std::array kNumbers = {
+    NumberField{"entries", &Tally::entries},           NumberField{"bytes", &Tally::bytes},
+    NumberField{"set-id-bits", &Tally::set_id_bits},   NumberField{"file-capabilities", &Tally::file_capabilities},
+    NumberField{"device-nodes", &Tally::device_nodes}, NumberField{"other-owners", &Tally::other_owners}};
 
 void put(std::string& text, std::string_view key, std::string_view value) {
   text.append(key).push_back('\0');
@@ -108,9 +105,10 @@ std::vector<std::string> remarks(const Description& description) {
   if (tally.device_nodes > 0)
     lines.push_back(counted(tally.device_nodes, "node", "nodes") + " below /dev left out: a sandbox has weir's /dev");
   if (description.owners == Owners::one && tally.other_owners > 0) {
-    lines.push_back(counted(tally.other_owners, "file", "files") +
-                    " of other users than root belong to the sandbox's user, as everything in this image does: you have "
-                    "no range of ids (apt install uidmap, 65536 ids in /etc/subuid and /etc/subgid, import again)");
+    lines.push_back(
+        counted(tally.other_owners, "file", "files") +
+        " of other users than root belong to the sandbox's user, as everything in this image does: you have "
+        "no range of ids (apt install uidmap, 65536 ids in /etc/subuid and /etc/subgid, import again)");
   }
   return lines;
 }

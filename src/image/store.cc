@@ -80,8 +80,8 @@ Result<Description> description_in(const std::string& folder) {
 
 Result<> write_description(const std::string& folder, const Description& description) {
   const std::string path = folder + "/description";
-  WEIR_TRY(const sys::OwnedFd fd, sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600),
-                                                  "cannot make " + path));
+  WEIR_TRY(const sys::OwnedFd fd,
+           sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), "cannot make " + path));
   const std::string text = encode(description);
   if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
     return sys::errno_error("cannot write " + path);
@@ -134,7 +134,8 @@ Result<sys::OwnedFd> Store::lock_store() const {
 // Removes a folder that nobody else uses: the caller holds its lock.
 Result<> Store::discard(const std::string& folder) const {
   const std::string root = folder + "/rootfs";
-  if (::access(root.c_str(), F_OK) == 0) WEIR_CHECK_OK(in_context(empty_confined(root, ids_), "cannot remove " + folder));
+  if (::access(root.c_str(), F_OK) == 0)
+    WEIR_CHECK_OK(in_context(empty_confined(root, ids_), "cannot remove " + folder));
   for (const std::string& path : {root, folder}) {
     ::unlink((folder + "/description").c_str());
     if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return sys::errno_error("cannot remove " + path);
@@ -224,8 +225,8 @@ Result<> Store::remove(const std::string& name) {
     if (!opened) return std::unexpected(std::move(opened).error());
     lock = std::move(*opened);
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-      return std::unexpected(Error("image '" + name + "' is used by a running sandbox", EBUSY)
-                                 .with_remedy("end the sandbox first"));
+      return std::unexpected(
+          Error("image '" + name + "' is used by a running sandbox", EBUSY).with_remedy("end the sandbox first"));
     }
     WEIR_TRY(const std::string id, random_id());
     old = folder_ + "/" + kOld + id;
@@ -264,20 +265,17 @@ Result<Lease> Store::unpack_once(const std::string& source) {
 }
 
 bool is_image_name(std::string_view name) {
-  const auto plain = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-  };
-  return !name.empty() && name.size() <= kMaxName && plain(name.front()) && std::ranges::all_of(name, [&](char c) {
-    return plain(c) || c == '_' || c == '.' || c == ':' || c == '-';
-  });
+  const auto plain = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); };
+  return !name.empty() && name.size() <= kMaxName && plain(name.front()) &&
+         std::ranges::all_of(name, [&](char c) { return plain(c) || c == '_' || c == '.' || c == ':' || c == '-'; });
 }
 
 Result<std::string> store_folder(std::string_view data_home, std::string_view home) {
   if (::geteuid() == 0) return std::string("/var/lib/weir/images");
   if (data_home.starts_with('/')) return std::string(data_home) + "/weir/images";
   if (home.starts_with('/')) return std::string(home) + "/.local/share/weir/images";
-  return std::unexpected(Error("there is no place for images: neither XDG_DATA_HOME nor HOME is set")
-                             .with_remedy("set HOME"));
+  return std::unexpected(
+      Error("there is no place for images: neither XDG_DATA_HOME nor HOME is set").with_remedy("set HOME"));
 }
 
 }  // namespace weir::image

@@ -30,9 +30,9 @@ class Decoder : public wire::ByteStream {
     WEIR_TRY(const std::size_t made, decode(into));
     made_ += made;
     if (made_ > kFreeExpansion && made_ / kMaxExpansion > taken_) {
-      return std::unexpected(Error("it expands more than " + std::to_string(kMaxExpansion) +
-                                   " times: a decompression bomb")
-                                 .with_remedy("if it is meant to be so large, unpack it yourself and import the folder"));
+      return std::unexpected(
+          Error("it expands more than " + std::to_string(kMaxExpansion) + " times: a decompression bomb")
+              .with_remedy("if it is meant to be so large, unpack it yourself and import the folder"));
     }
     return made;
   }
@@ -153,9 +153,9 @@ class XzDecoder : public Decoder {
       if (code == LZMA_STREAM_END) {
         ended_ = true;
       } else if (code == LZMA_MEMLIMIT_ERROR) {
-        return std::unexpected(Error("the xz data needs more memory than " + std::to_string(kMaxDecoderMemory >> 20) +
-                                     " MiB to unpack")
-                                   .with_remedy("compress it again with xz -9 or less"));
+        return std::unexpected(
+            Error("the xz data needs more memory than " + std::to_string(kMaxDecoderMemory >> 20) + " MiB to unpack")
+                .with_remedy("compress it again with xz -9 or less"));
       } else if (code != LZMA_OK) {
         return damaged("the xz data is wrong, ends too early, or something follows it");
       }
@@ -245,8 +245,8 @@ Result<std::unique_ptr<wire::ByteStream>> decompressed(wire::ByteStream& source)
   // RFC 1952; RFC 8878, a frame or a skippable one; the .xz format.
   if (magic.starts_with("\x1f\x8b")) {
     stream = std::make_unique<Behind<GzipDecoder>>(source, first);
-  } else if (magic.starts_with("\x28\xb5\x2f\xfd") || (have > 3 && (buffer[0] & 0xf0) == 0x50 &&
-                                                      magic.substr(1).starts_with("\x2a\x4d\x18"))) {
+  } else if (magic.starts_with("\x28\xb5\x2f\xfd") ||
+             (have > 3 && (buffer[0] & 0xf0) == 0x50 && magic.substr(1).starts_with("\x2a\x4d\x18"))) {
     stream = std::make_unique<Behind<ZstdDecoder>>(source, first);
   } else if (magic == std::string_view("\xfd"
                                        "7zXZ\0",

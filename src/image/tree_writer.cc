@@ -100,9 +100,10 @@ Result<> TreeWriter::apply(wire::TarReader& archive, Whiteouts whiteouts) {
 
 Result<> TreeWriter::limits(const TarEntry& entry) {
   if (++tally_.entries > kMaxEntries) {
-    return refuse(entry.path, "it is entry number " + std::to_string(tally_.entries) + " (limit " +
-                                  std::to_string(kMaxEntries) + ")",
-                  "make a smaller image");
+    return refuse(
+        entry.path,
+        "it is entry number " + std::to_string(tally_.entries) + " (limit " + std::to_string(kMaxEntries) + ")",
+        "make a smaller image");
   }
   if (entry.size > kMaxBytes || tally_.bytes + entry.size > kMaxBytes) {
     return refuse(entry.path,
@@ -149,7 +150,8 @@ Result<bool> TreeWriter::left_out(const TarEntry& entry) {
 
 // The marks say what of the layers below is gone (OCI image specification, "Whiteouts").
 Result<> TreeWriter::whiteout(const TarEntry& entry, const std::string& folder, const std::string& name) {
-  if (entry.type != TarEntry::Type::file || entry.size != 0) return refuse(entry.path, "a whiteout that is no empty file");
+  if (entry.type != TarEntry::Type::file || entry.size != 0)
+    return refuse(entry.path, "a whiteout that is no empty file");
   // Of a folder that is not there nothing needs to go.
   const sys::OwnedFd parent = open_below(root_.get(), folder, O_RDONLY | O_DIRECTORY);
   if (!parent.valid() && errno == ENOENT) return {};
@@ -210,7 +212,8 @@ Result<> TreeWriter::make_room(const Place& place, const TarEntry& entry) {
     WEIR_CHECK_OK(remove_below(below.get(), entry.path, made_));
   }
   if (::unlinkat(place.parent.get(), place.name.c_str(), is_folder ? AT_REMOVEDIR : 0) == 0) return {};
-  if (errno == ENOTEMPTY) return refuse(entry.path, "the same archive makes a folder of that name with something in it");
+  if (errno == ENOTEMPTY)
+    return refuse(entry.path, "the same archive makes a folder of that name with something in it");
   return broken(entry.path, "cannot remove what is in its place");
 }
 

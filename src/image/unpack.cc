@@ -107,8 +107,9 @@ class ImageUnpacker {
     if (fitting.size() != 1) {
       std::string names;
       for (const wire::OciDescriptor& image : fitting) names += " '" + printable(image.name) + "'";
-      return refuse("the layout holds " + std::to_string(fitting.size()) + " images" + (names.empty() ? "" : ":" + names),
-                    "copy one of them out: skopeo copy oci:FOLDER:NAME oci-archive:FILE");
+      return refuse(
+          "the layout holds " + std::to_string(fitting.size()) + " images" + (names.empty() ? "" : ":" + names),
+          "copy one of them out: skopeo copy oci:FOLDER:NAME oci-archive:FILE");
     }
     if (!fitting.front().media_type.ends_with(".index.v1+json") &&
         !fitting.front().media_type.ends_with(".manifest.list.v2+json"))
@@ -121,8 +122,8 @@ class ImageUnpacker {
   static Result<wire::OciConfig> checked_config(const std::string& text, std::size_t layers) {
     WEIR_TRY(wire::OciConfig config, in_context(wire::parse_oci_config(text), "the configuration of the image"));
     if (config.os != "linux" || config.architecture != kArchitecture) {
-      return refuse("the image is for " + printable(config.os + "/" + config.architecture) + ", this machine is linux/" +
-                        std::string(kArchitecture),
+      return refuse("the image is for " + printable(config.os + "/" + config.architecture) +
+                        ", this machine is linux/" + std::string(kArchitecture),
                     "fetch it for this machine: skopeo --override-arch " + std::string(kArchitecture) + " copy ...");
     }
     if (layers > kMaxLayers) return fail("the image has more than " + std::to_string(kMaxLayers) + " layers");
@@ -135,7 +136,8 @@ class ImageUnpacker {
   }
 
   // `blob`: what the manifest says about the compressed bytes; nullptr: nothing. `diff_id`: of the archive itself.
-  Result<> apply(const std::string& name, const wire::OciDescriptor* blob, const std::string& diff_id, std::size_t number) {
+  Result<> apply(const std::string& name, const wire::OciDescriptor* blob, const std::string& diff_id,
+                 std::size_t number) {
     auto applied = apply_layer(name, blob, diff_id);
     if (applied) return {};
     return std::unexpected(std::move(applied).error().context("layer " + std::to_string(number + 1)));

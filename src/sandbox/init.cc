@@ -82,8 +82,11 @@ class Init {
     WEIR_CHECK_OK(become_root_inside());
     if (::sethostname(spec_.hostname.c_str(), spec_.hostname.size()) != 0)
       return sys::errno_error("cannot set the host name of the sandbox");
-    WEIR_CHECK_OK(
-        build_root({.spec = spec_, .identity = plan_.identity, .shares = plan_.shares, .tools = plan_.tools}));
+    WEIR_CHECK_OK(build_root({.spec = spec_,
+                              .identity = plan_.identity,
+                              .shares = plan_.shares,
+                              .tools = plan_.tools,
+                              .image = plan_.image}));
     WEIR_CHECK_OK(watch_children());
     WEIR_CHECK_OK(confine(spec_.user, plan_.identity));
     WEIR_CHECK_OK(enter_workdir());
@@ -99,6 +102,7 @@ class Init {
     for (const Tool& tool : plan_.tools) {
       if (tool.mount.valid()) kept.push_back(tool.mount.get());
     }
+    if (plan_.image.valid()) kept.push_back(plan_.image.get());
     return sys::close_all_but(std::move(kept));
   }
 

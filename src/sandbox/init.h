@@ -18,6 +18,7 @@ struct InitPlan {
   Identity::Kind identity;
   const std::vector<PreparedShare>& shares;
   const std::vector<Tool>& tools;
+  const sys::OwnedFd& image;
 };
 
 // Runs in the child of a clone with all CLONE_NEW* flags, which is a copy of the supervisor and executes no other

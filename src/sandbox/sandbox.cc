@@ -14,6 +14,7 @@
 #include <array>
 
 #include "control/init_messages.h"
+#include "sandbox/image_root.h"
 #include "sandbox/init.h"
 #include "sandbox/remedies.h"
 #include "sandbox/share_mounts.h"
@@ -51,8 +52,9 @@ Result<> check_standard_descriptors() {
   return {};
 }
 
-std::string text_of(const std::vector<std::string>& argv) {
-  return argv.front().empty() ? "''" : argv.front();
+std::string text_of(const Spec& spec) {
+  const std::string program = spec.argv.front().empty() ? "''" : spec.argv.front();
+  return spec.image ? program + " in image '" + spec.image->name + "'" : program;
 }
 
 }  // namespace
@@ -65,9 +67,13 @@ Result<Sandbox> Sandbox::start(const Spec& spec) {
   WEIR_CHECK_OK(prepare_tools(tools, identity));
   Placeholders placeholders;
   WEIR_TRY(const std::vector<PreparedShare> shares, prepare_shares(spec, identity, placeholders));
+  sys::OwnedFd image;
+  if (spec.image) {
+    WEIR_TRY(image, prepare_image(*spec.image, identity));
+  }
   WEIR_TRY(auto channels, sys::Channel::pair());
   auto& [ours, theirs] = channels;
-  const InitPlan plan{.spec = spec, .identity = identity.kind(), .shares = shares, .tools = tools};
+  const InitPlan plan{.spec = spec, .identity = identity.kind(), .shares = shares, .tools = tools, .image = image};
   auto init = sys::ChildProcess::clone(namespaces_for(spec.network));
   if (!init) return std::unexpected(with_clone_remedy(std::move(init).error()));
   if (init->in_child()) run_init(plan, std::move(theirs));
@@ -117,9 +123,8 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
     return std::unexpected(with_set_up_remedy(std::move(error)));
   } else if (const auto* refused = std::get_if<control::NotExecuted>(&*message)) {
     const int code = static_cast<int>(refused->code);
-    not_executed_ =
-        NotExecuted{.exit_code = code == ENOENT ? 127 : 126,
-                    .error = Error("cannot execute " + text_of(spec.argv) + ": " + sys::errno_text(code), code)};
+    not_executed_ = NotExecuted{.exit_code = code == ENOENT ? 127 : 126,
+                                .error = Error("cannot execute " + text_of(spec) + ": " + sys::errno_text(code), code)};
     kill();
     return true;
   } else if (std::holds_alternative<control::Started>(*message)) {

@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "image/store.h"
 #include "net/ip_address.h"
 #include "sandbox/spec.h"
 
@@ -36,6 +38,9 @@ enum class SummaryFormat : std::uint8_t { text, json };
 
 struct RunOptions {
   sandbox::Spec spec;
+
+  // Keeps the files of spec.image in place until the run has ended; nullptr without one.
+  std::shared_ptr<const image::Lease> image;
 
   // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured: such a run has no
   // gateway.

@@ -12,7 +12,21 @@ namespace {
 
 constexpr std::size_t kChunk = 64 * 1024;
 
-Result<std::string> read_to_end(const OwnedFd& fd, const std::string& path, std::size_t max_bytes) {
+// Why somebody else than root could have written it; empty when nobody could.
+std::string foreign_hand(const struct stat& status) {
+  if (status.st_uid != 0) return "not owned by root";
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "writable by others than root";
+  return "";
+}
+
+std::unexpected<Error> untrusted(const std::string& path, const std::string& why) {
+  return std::unexpected(
+      Error(path + ": " + why).with_remedy("sudo chown root:root " + path + " && sudo chmod go-w " + path));
+}
+
+}  // namespace
+
+Result<std::string> read_open_file(const OwnedFd& fd, const std::string& path, std::size_t max_bytes) {
   std::string text;
   for (;;) {
     const std::size_t before = text.size();
@@ -31,23 +45,9 @@ Result<std::string> read_to_end(const OwnedFd& fd, const std::string& path, std:
   }
 }
 
-// Why somebody else than root could have written it; empty when nobody could.
-std::string foreign_hand(const struct stat& status) {
-  if (status.st_uid != 0) return "not owned by root";
-  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "writable by others than root";
-  return "";
-}
-
-std::unexpected<Error> untrusted(const std::string& path, const std::string& why) {
-  return std::unexpected(
-      Error(path + ": " + why).with_remedy("sudo chown root:root " + path + " && sudo chmod go-w " + path));
-}
-
-}  // namespace
-
 Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {
   WEIR_TRY(const OwnedFd fd, checked_fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY), "cannot read " + path));
-  return read_to_end(fd, path, max_bytes);
+  return read_open_file(fd, path, max_bytes);
 }
 
 Result<std::optional<std::string>> read_operator_file(const std::string& path, std::size_t max_bytes) {
@@ -67,7 +67,7 @@ Result<std::optional<std::string>> read_operator_file(const std::string& path, s
   if (::fstat(fd.get(), &status) != 0) return errno_error("cannot look at " + path);
   if (!S_ISREG(status.st_mode)) return fail(path + ": not a regular file");
   if (const std::string why = foreign_hand(status); !why.empty()) return untrusted(path, why);
-  WEIR_TRY(std::string text, read_to_end(fd, path, max_bytes));
+  WEIR_TRY(std::string text, read_open_file(fd, path, max_bytes));
   return std::optional(std::move(text));
 }
 

@@ -6,12 +6,16 @@
 #include <string>
 
 #include "base/error.h"
+#include "sys/owned_fd.h"
 
 namespace weir::sys {
 
 // The content of a file, a pipe or a terminal, up to its end. An error when it is a folder, cannot be read, or holds
 // more than `max_bytes`. Errors name the path.
 Result<std::string> read_file(const std::string& path, std::size_t max_bytes);
+
+// The same of a file that is open already. `path` names it in errors.
+Result<std::string> read_open_file(const OwnedFd& fd, const std::string& path, std::size_t max_bytes);
 
 // The content of a file that only the operator can have written: a regular file (no link) of uid 0 that neither group
 // nor others may write, in a folder of which the same holds. Nothing when the file does not exist. Inside a user
