@@ -21,7 +21,9 @@ bool is_layout(const std::string& folder) {
 
 Result<> check_root_folder(const std::string& text, const std::string& folder, const sandbox::Sharer& sharer) {
   WEIR_CHECK_OK(in_context(
-      sandbox::check_source({.source = folder, .target = "/", .access = sandbox::Share::Access::overlay, .read_only_below = {}}, sharer),
+      sandbox::check_source(
+          {.source = folder, .target = "/", .access = sandbox::Share::Access::read_only, .read_only_below = {}},
+          sharer),
       "option --image"));
   for (const char* name : {"bin", "usr", "lib", "etc", "sbin"}) {
     if (exists_in(folder, name)) return {};
@@ -37,8 +39,8 @@ std::optional<image::Description> ImageChoice::description() const {
 }
 
 Result<image::Store> image_store(const Caller& caller) {
-  WEIR_TRY(const std::string folder, image::store_folder(caller.variable("XDG_DATA_HOME").value_or(""),
-                                                         caller.variable("HOME").value_or("")));
+  WEIR_TRY(const std::string folder,
+           image::store_folder(caller.variable("XDG_DATA_HOME").value_or(""), caller.variable("HOME").value_or("")));
   return image::Store::open(folder);
 }
 
@@ -90,7 +92,8 @@ Result<sandbox::ImageRoot> image_root(const ImageChoice& choice) {
   }
   // A tree of the caller's subordinate ids (mmdebstrap makes such) has its owners; any other has none but the caller.
   struct stat status{};
-  if (::stat(root.folder.c_str(), &status) != 0) return sys::errno_error("option --image: cannot look at " + root.folder);
+  if (::stat(root.folder.c_str(), &status) != 0)
+    return sys::errno_error("option --image: cannot look at " + root.folder);
   WEIR_TRY(const image::Ids ids, image::ids_of_caller());
   if (ids.kind == image::Ids::Kind::subids && status.st_uid == ids.maps.uids.front().outside) root.delegated = ids.maps;
   return root;

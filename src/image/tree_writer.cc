@@ -56,6 +56,11 @@ std::string name_of(const std::string& path) {
   return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
 }
 
+std::unexpected<Error> comes_twice(const TarEntry& entry) {
+  return refuse(entry.path, "it comes twice: which one is meant?",
+                "make the archive anew, without appending to an older one");
+}
+
 struct CloseFolder {
   void operator()(DIR* folder) const { ::closedir(folder); }
 };
@@ -128,12 +133,9 @@ Result<> TreeWriter::entry(const TarEntry& entry, wire::ByteStream& content, Whi
   WEIR_TRY(const bool skip, left_out(entry));
   if (skip) return {};
   const bool repeated = !entry.path.empty() && !made_.insert(entry.path).second;
-  if (repeated && entry.type != TarEntry::Type::folder) {
-    return refuse(entry.path, "it comes twice: which one is meant?",
-                  "make the archive anew, without appending to an older one");
-  }
+  if (repeated && entry.type != TarEntry::Type::folder) return comes_twice(entry);
   WEIR_TRY(const Place place, place_of(entry.path));
-  WEIR_CHECK_OK(make_room(place, entry));
+  WEIR_CHECK_OK(make_room(place, entry, repeated ? Before::this_archive : Before::another));
   return make(place, entry, content);
 }
 
@@ -200,12 +202,13 @@ Result<TreeWriter::Place> TreeWriter::place_of(const std::string& path) {
 }
 
 // What a layer below put there gives way, except a folder to a folder.
-Result<> TreeWriter::make_room(const Place& place, const TarEntry& entry) {
+Result<> TreeWriter::make_room(const Place& place, const TarEntry& entry, Before before) {
   struct stat status{};
   if (::fstatat(place.parent.get(), place.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
     return errno == ENOENT ? Result<>() : broken(entry.path, "cannot look at its place");
   const bool is_folder = S_ISDIR(status.st_mode);
   if (is_folder && entry.type == TarEntry::Type::folder) return {};
+  if (before == Before::this_archive) return comes_twice(entry);
   if (is_folder) {
     const sys::OwnedFd below = open_below(place.parent.get(), place.name, O_RDONLY | O_DIRECTORY);
     if (!below.valid()) return broken(entry.path, "cannot open what is in its place");

@@ -53,7 +53,9 @@ class TreeWriter {
   Result<bool> left_out(const wire::TarEntry& entry);
   Result<Place> place_of(const std::string& path);
   Result<sys::OwnedFd> open_folder(const std::string& path);
-  Result<> make_room(const Place& place, const wire::TarEntry& entry);
+  // Whether the archive that is applied now spoke of the same name before.
+  enum class Before : std::uint8_t { this_archive, another };
+  Result<> make_room(const Place& place, const wire::TarEntry& entry, Before before);
   Result<> make(const Place& place, const wire::TarEntry& entry, wire::ByteStream& content);
   Result<> make_file(const Place& place, const wire::TarEntry& entry, wire::ByteStream& content);
   Result<> make_hard_link(const Place& place, const wire::TarEntry& entry);
