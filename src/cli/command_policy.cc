@@ -168,6 +168,7 @@ Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
     case CommandId::image_rm:
     case CommandId::doctor:
     case CommandId::version:
+    case CommandId::completion:
     case CommandId::help:
       break;
   }

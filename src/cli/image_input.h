@@ -23,8 +23,8 @@ Result<std::string> image_source(const std::string& text, const Caller& caller);
 struct ImageChoice {
   std::string text;  // as written
   enum class Kind : std::uint8_t { stored, folder, archive } kind = Kind::stored;
-  std::string source;                                // of a folder or an archive
-  std::shared_ptr<image::Lease> lease;               // of a stored image; of an archive once it is unpacked
+  std::string source;                   // of a folder or an archive
+  std::shared_ptr<image::Lease> lease;  // of a stored image; of an archive once it is unpacked
   std::optional<image::Description> description() const;
 };
 Result<ImageChoice> choose_image(const std::string& text, const Caller& caller, const sandbox::Sharer& sharer);

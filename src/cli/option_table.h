@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace weir::cli {
 
@@ -22,6 +23,7 @@ enum class CommandId : std::uint8_t {
   image_rm,
   doctor,
   version,
+  completion,
   help,
 };
 
@@ -42,6 +44,10 @@ enum class OptionId : std::uint8_t {
   env_file,
   user,
   timeout,
+  memory,
+  cpus,
+  pids,
+  disk,
   name,
   interactive,
   terminal,
@@ -49,9 +55,11 @@ enum class OptionId : std::uint8_t {
   events,
   dry_run,
   output,
+  json,
   quiet,
   debug,
   markdown,
+  man,
   help,
 };
 
@@ -117,5 +125,13 @@ std::span<const CommandSpec> all_commands();
 
 const CommandSpec& spec_of(CommandId command);
 const OptionSpec& spec_of(OptionId option);
+
+// By "name" or alias, without "--"; by letter. Null when no option is spelled so.
+const OptionSpec* find_long_option(std::string_view name);
+const OptionSpec* find_short_option(char letter);
+bool takes(CommandId command, const OptionSpec& option);
+
+// The words that may follow `prefix`, which is empty or ends with a space: "policy" once, then its subcommands.
+std::vector<std::string_view> command_words_after(std::string_view prefix);
 
 }  // namespace weir::cli

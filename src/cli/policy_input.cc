@@ -9,7 +9,7 @@
 namespace weir::cli {
 namespace {
 
-std::unexpected<Error> not_yet(std::string what, std::string remedy) {
+std::unexpected<Error> not_yet(const std::string& what, std::string remedy) {
   return std::unexpected(Error(what + ": not available in this version").with_remedy(std::move(remedy)));
 }
 

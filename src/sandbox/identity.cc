@@ -11,6 +11,7 @@ namespace weir::sandbox {
 namespace {
 
 constexpr const char* kFolder = "/run/weir/ids";
+
 Result<sys::OwnedFd> open_lock_folder() {
   for (const char* folder : {"/run/weir", kFolder}) {
     if (::mkdir(folder, 0755) != 0 && errno != EEXIST) {
@@ -32,9 +33,13 @@ Identity::Identity(Kind kind, const User& user, sys::IdMaps maps) : kind_(kind),
   }
 }
 
+Identity::Kind Identity::kind_of_caller() {
+  return sys::owns_ids(kFirstId, std::uint64_t{kSlots} * kRangeSize) ? Kind::range : Kind::own_id;
+}
+
 Result<Identity> Identity::claim(const Spec& spec) {
   const User& user = spec.user;
-  if (sys::owns_ids(kFirstId, std::uint64_t{kSlots} * kRangeSize)) return claim_range(user);
+  if (kind_of_caller() == Kind::range) return claim_range(user);
   if (spec.image && spec.image->delegated) return Identity(Kind::delegated, user, *spec.image->delegated);
   return Identity(Kind::own_id, user,
                   {.uids = {{.inside = user.uid, .outside = ::geteuid(), .count = 1}},
@@ -52,7 +57,8 @@ Result<Identity> Identity::claim_range(const User& user) {
              sys::checked_fd(::openat(folder.get(), name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600),
                              std::string("cannot open ") + kFolder + "/" + name));
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) {
-      const std::vector<sys::IdRange> range = {{.inside = 0, .outside = kFirstId + slot * kRangeSize, .count = kRangeSize}};
+      const std::vector<sys::IdRange> range = {
+          {.inside = 0, .outside = kFirstId + slot * kRangeSize, .count = kRangeSize}};
       Identity identity(Kind::range, user, {.uids = range, .gids = range});
       identity.lock_ = std::move(lock);
       return identity;

@@ -27,6 +27,9 @@ class Identity {
   // The last range ends below 2^31: some programs keep ids in signed integers.
   static constexpr std::uint32_t kSlots = 16384;
 
+  // What claim() will make for this process.
+  static Kind kind_of_caller();
+
   // For root: claims a range by a lock on /run/weir/ids/N, which the kernel releases when this object or the process
   // dies, however it dies.
   static Result<Identity> claim(const Spec& spec);

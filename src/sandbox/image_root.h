@@ -13,8 +13,9 @@ namespace weir::sandbox {
 Result<sys::OwnedFd> prepare_image(const ImageRoot& image, const Identity& identity);
 
 // In init, as root inside, with the current folder at the new, empty root and the host's root still "/". The image with
-// a private layer on top takes the place of the new root and becomes the current folder. What weir puts into every sandbox (users, names,
-// folders for mounts) is put into the layer before it is mounted, so no name in the image is followed.
+// a private layer on top takes the place of the new root and becomes the current folder. What weir puts into every
+// sandbox (users, names, folders for mounts) is put into the layer before it is mounted, so no name in the image is
+// followed.
 Result<> enter_image(const Spec& spec, const sys::OwnedFd& prepared);
 
 }  // namespace weir::sandbox

@@ -89,6 +89,7 @@ class Init {
                               .image = plan_.image}));
     WEIR_CHECK_OK(watch_children());
     WEIR_CHECK_OK(confine(spec_.user, plan_.identity));
+    WEIR_CHECK_OK(apply_limits());
     WEIR_CHECK_OK(enter_workdir());
     if (spec_.terminal) return open_terminal();
     return {};
@@ -142,6 +143,16 @@ class Init {
     WEIR_TRY(children_,
              sys::checked_fd(::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK), "cannot watch children"));
     return {};
+  }
+
+  Result<> apply_limits() {
+    if (plan_.limiter == nullptr) return {};
+    if (plan_.limiter->looks()) {
+      WEIR_TRY(const sys::OwnedFd root,
+               sys::checked_fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), "cannot open /"));
+      WEIR_CHECK_OK(send(control::RootMade{}, root.get()));
+    }
+    return apply_guest_limits(plan_.limiter->for_guest());
   }
 
   Result<> enter_workdir() {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sandbox/identity.h"
+#include "sandbox/limiter.h"
 #include "sandbox/share_mounts.h"
 #include "sandbox/spec.h"
 #include "sandbox/tools.h"
@@ -19,6 +20,7 @@ struct InitPlan {
   const std::vector<PreparedShare>& shares;
   const std::vector<Tool>& tools;
   const sys::OwnedFd& image;
+  const Limiter* limiter = nullptr;  // Spec::limits
 };
 
 // Runs in the child of a clone with all CLONE_NEW* flags, which is a copy of the supervisor and executes no other

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string_view>
 
+#include "sandbox/disk_limit.h"
 #include "sandbox/etc_files.h"
 #include "sandbox/image_root.h"
 #include "sandbox/root_files.h"
@@ -25,11 +26,11 @@ constexpr unsigned kNoPrograms = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_AT
 
 // Puts an empty tmpfs over "/" and makes it the current folder. "/" itself stays the host's root for this process until
 // change_root(): a path that begins at the root does not look for mounts on the root.
-Result<> enter_new_root(const User& user) {
-  WEIR_TRY(const sys::OwnedFd root,
-           sys::new_filesystem("tmpfs",
-                               {{"mode", "0755"}, {"uid", std::to_string(user.uid)}, {"gid", std::to_string(user.gid)}},
-                               MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+Result<> enter_new_root(const User& user, const Limits& limits) {
+  std::vector<sys::MountOption> options = tmpfs_bounds(limits.disk_bytes);
+  options.insert(options.end(),
+                 {{"mode", "0755"}, {"uid", std::to_string(user.uid)}, {"gid", std::to_string(user.gid)}});
+  WEIR_TRY(const sys::OwnedFd root, sys::new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
   WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
   if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the new root");
   return {};
@@ -166,7 +167,8 @@ Result<> change_root() {
   struct stat root{};
   struct stat above{};
   if (::stat("/", &root) != 0 || ::stat("/..", &above) != 0) return sys::errno_error("cannot look at the new root");
-  if (root.st_dev != above.st_dev || root.st_ino != above.st_ino) return fail("the host's root is still in the sandbox");
+  if (root.st_dev != above.st_dev || root.st_ino != above.st_ino)
+    return fail("the host's root is still in the sandbox");
   return {};
 }
 
@@ -180,11 +182,12 @@ Result<> fill_from_host(const Spec& spec) {
   return make_folder("proc", 0555);
 }
 
-// A /dev without what the image has there.
+// /dev comes without what the image has there, and from the tmpfs whose size is the sandbox's.
 Result<> fill_from_image(const RootPlan& plan) {
-  WEIR_CHECK_OK(enter_image(plan.spec, plan.image));
+  WEIR_CHECK_OK(make_folder("dev", 0755));
   WEIR_TRY(const sys::OwnedFd devices,
-           sys::new_filesystem("tmpfs", {{"mode", "0755"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+           sys::clone_mount(AT_FDCWD, "dev", sys::Submounts::left_out, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+  WEIR_CHECK_OK(enter_image(plan.spec, plan.image));
   return sys::attach_mount(devices, AT_FDCWD, "dev");
 }
 
@@ -193,11 +196,11 @@ Result<> fill_from_image(const RootPlan& plan) {
 Result<> build_root(const RootPlan& plan) {
   const User& user = plan.spec.user;
   ::umask(0);
-  WEIR_CHECK_OK(enter_new_root(user));
+  WEIR_CHECK_OK(enter_new_root(user, plan.spec.limits));
   WEIR_CHECK_OK(plan.spec.image ? fill_from_image(plan) : fill_from_host(plan.spec));
   WEIR_CHECK_OK(make_devices());
   WEIR_CHECK_OK(mount_proc());
-  WEIR_CHECK_OK(mount_shares(plan.shares, user));
+  WEIR_CHECK_OK(mount_shares(plan.shares, plan.spec));
   WEIR_CHECK_OK(mount_tools(plan.tools));
   return change_root();
 }

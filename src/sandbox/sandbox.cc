@@ -73,12 +73,22 @@ Result<Sandbox> Sandbox::start(const Spec& spec) {
   }
   WEIR_TRY(auto channels, sys::Channel::pair());
   auto& [ours, theirs] = channels;
-  const InitPlan plan{.spec = spec, .identity = identity.kind(), .shares = shares, .tools = tools, .image = image};
-  auto init = sys::ChildProcess::clone(namespaces_for(spec.network));
+  std::optional<Limiter> limiter;
+  if (spec.limits.any()) {
+    WEIR_TRY(Limiter prepared, Limiter::prepare(spec, identity.kind()));
+    limiter.emplace(std::move(prepared));
+  }
+  const InitPlan plan{.spec = spec,
+                      .identity = identity.kind(),
+                      .shares = shares,
+                      .tools = tools,
+                      .image = image,
+                      .limiter = limiter ? &*limiter : nullptr};
+  auto init = sys::ChildProcess::clone(namespaces_for(spec.network), limiter ? limiter->cgroup_fd() : -1);
   if (!init) return std::unexpected(with_clone_remedy(std::move(init).error()));
   if (init->in_child()) run_init(plan, std::move(theirs));
   theirs = sys::Channel();
-  Sandbox sandbox(std::move(identity), std::move(placeholders), std::move(*init), std::move(ours));
+  Sandbox sandbox(std::move(identity), std::move(limiter), std::move(placeholders), std::move(*init), std::move(ours));
   WEIR_CHECK_OK(sandbox.begin());
   WEIR_CHECK_OK(sandbox.wait_for_start(spec));
   return sandbox;
@@ -116,6 +126,8 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
     capture_.listener = std::move(received.passed);
   } else if (std::holds_alternative<control::TunMade>(*message)) {
     capture_.tun = std::move(received.passed);
+  } else if (std::holds_alternative<control::RootMade>(*message) && limiter_) {
+    limiter_->take_root(std::move(received.passed));
   } else if (std::holds_alternative<control::TerminalMade>(*message)) {
     terminal_ = std::move(received.passed);
   } else if (const auto* failed = std::get_if<control::Failed>(&*message)) {
@@ -139,6 +151,11 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
 
 std::unexpected<Error> Sandbox::died() {
   const int status = init_.wait().value_or(0);
+  for (const LimitHit& hit : limits_reached()) {
+    // Before the command started: what the set-up itself needs is more than was given.
+    if (hit.limit == LimitHit::Limit::memory)
+      return std::unexpected(Error("killed: the memory limit").with_remedy("raise --memory"));
+  }
   if (WIFSIGNALED(status)) {
     return fail(std::string("init of the sandbox was ended by SIG") + ::sigabbrev_np(WTERMSIG(status)));
   }
@@ -177,6 +194,14 @@ void Sandbox::forward_window_size() {
     ::ioctl(terminal_.get(), TIOCSWINSZ, &size);
     return;
   }
+}
+
+Result<bool> Sandbox::look_at_limits() {
+  return limiter_->look(init_.pid());
+}
+
+std::vector<LimitHit> Sandbox::limits_reached() {
+  return limiter_ ? limiter_->finish() : std::vector<LimitHit>();
 }
 
 void Sandbox::kill() {

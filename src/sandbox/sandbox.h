@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "sandbox/capture.h"
 #include "sandbox/identity.h"
+#include "sandbox/limiter.h"
 #include "sandbox/placeholders.h"
 #include "sandbox/spec.h"
 #include "sys/channel.h"
@@ -73,12 +74,21 @@ class Sandbox {
   // Gives the terminal the size that the caller's has now.
   void forward_window_size();
 
+  // Whether look_at_limits() is to be called every Limiter::kWatchMs.
+  bool has_watched_limits() const { return limiter_ && limiter_->looks(); }
+  // True: the memory limit is exceeded; the sandbox is to be killed.
+  Result<bool> look_at_limits();
+  // After kill(): which limits were reached.
+  std::vector<LimitHit> limits_reached();
+
   // Ends everything inside and waits until it is gone. Idempotent; the destructor does it.
   void kill();
 
  private:
-  Sandbox(Identity identity, Placeholders placeholders, sys::ChildProcess init, sys::Channel control)
+  Sandbox(Identity identity, std::optional<Limiter> limiter, Placeholders placeholders, sys::ChildProcess init,
+          sys::Channel control)
       : identity_(std::move(identity)),
+        limiter_(std::move(limiter)),
         placeholders_(std::move(placeholders)),
         init_(std::move(init)),
         control_(std::move(control)) {}
@@ -89,6 +99,7 @@ class Sandbox {
 
   // Destroyed last: the ids stay taken while anything inside may live.
   Identity identity_;
+  std::optional<Limiter> limiter_;
   Placeholders placeholders_;
   sys::ChildProcess init_;
   sys::Channel control_;

@@ -47,6 +47,16 @@ struct ImageRoot {
   std::optional<sys::IdMaps> delegated;
 };
 
+// What everything inside may use together; unset: no limit of weir's own.
+struct Limits {
+  std::optional<std::uint64_t> memory_bytes = {};
+  std::optional<std::uint32_t> cpu_millis = {};  // thousandths of a processor
+  std::optional<std::uint32_t> processes = {};   // and threads
+  std::optional<std::uint64_t> disk_bytes = {};  // what is written outside of shares
+
+  bool any() const { return memory_bytes || cpu_millis || processes || disk_bytes; }
+};
+
 struct Spec {
   std::string id;  // unique on this machine, e.g. "w-3f9a1c27"
   std::string hostname = "weir";
@@ -59,6 +69,7 @@ struct Spec {
   std::optional<ImageRoot> image;
   Network network = Network::loopback;
   CaptureAddresses addresses;
+  Limits limits;
   bool terminal = false;  // -t: a terminal of its own
 };
 

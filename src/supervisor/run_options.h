@@ -10,6 +10,7 @@
 
 #include "image/store.h"
 #include "net/ip_address.h"
+#include "sandbox/limits.h"
 #include "sandbox/spec.h"
 
 namespace weir::supervisor {
@@ -54,6 +55,9 @@ struct RunOptions {
   // dns.upstream of the policy, in order; empty: what the host's resolv.conf says.
   std::vector<net::Endpoint> dns_upstreams;
 
+  // --dry-run: what holds each of spec.limits here.
+  std::vector<sandbox::LimitLine> limit_lines;
+
   // Whole lines without a newline and without "weir: " in front, for stderr before the command starts: what was
   // insisted on, which soft floors were opened, which mode replaced the file's. Verbosity::quiet leaves them out.
   std::vector<std::string> start_notices;
@@ -63,6 +67,8 @@ struct RunOptions {
   EventsSink events;
   // From the first instruction of the command; nothing: no limit.
   std::optional<std::chrono::milliseconds> timeout;
+  // Between asking the command to end (the timeout, a signal to weir) and ending it.
+  std::chrono::milliseconds grace = std::chrono::seconds(2);
   Verbosity verbosity = Verbosity::normal;
   SummaryFormat summary = SummaryFormat::text;
 };

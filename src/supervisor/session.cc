@@ -4,18 +4,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/quantity.h"
 #include "dial/resolv_conf.h"
+#include "supervisor/limit_report.h"
 
 namespace weir::supervisor {
 
 namespace {
 
-// Between asking the command to end and ending it.
-constexpr std::uint64_t kGraceMs = 2000;
+constexpr int kExitMemory = 128 + SIGKILL;
 
-std::string duration_text(std::chrono::milliseconds time) {
-  if (time.count() % 1000 == 0) return std::to_string(time.count() / 1000) + "s";
-  return std::to_string(time.count()) + "ms";
+std::string text_of_time(std::chrono::milliseconds time) {
+  return duration_text(static_cast<std::uint64_t>(time.count()));
 }
 
 // What the shell says of a process that ended so.
@@ -53,6 +53,7 @@ Result<> Session::start() {
   if (options_.timeout) {
     reactor_.at(sys::monotonic_ms() + static_cast<std::uint64_t>(options_.timeout->count()), [this] { on_timeout(); });
   }
+  if (sandbox_->has_watched_limits()) look_at_limits();
   return {};
 }
 
@@ -103,15 +104,48 @@ void Session::on_signal(int signal) {
   // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end.
   if (signal != SIGTERM && signal != SIGHUP) return;
   const Ending ended{.exit_code = 128 + signal, .error = {}};
-  reactor_.at(reactor_.now_ms() + kGraceMs, [this, ended] { end(ended); });
+  end_after_grace(ended);
 }
 
 void Session::on_timeout() {
-  reason_ =
-      Ending{.exit_code = kExitTimeout,
-             .error = Error("the command was ended: it ran longer than --timeout " + duration_text(*options_.timeout))};
+  const std::string time = text_of_time(*options_.timeout);
+  reason_ = Ending{.exit_code = kExitTimeout,
+                   .error = Error("the command was ended: it ran longer than --timeout " + time),
+                   .limits = {{.limit = "timeout", .value = time}}};
   sandbox_->forward_signal(SIGTERM);
-  reactor_.at(reactor_.now_ms() + kGraceMs, [this] { end(*reason_); });
+  end_after_grace(*reason_);
+}
+
+void Session::end_after_grace(const Ending& ending) {
+  const auto grace = static_cast<std::uint64_t>(options_.grace.count());
+  reactor_.at(reactor_.now_ms() + grace, [this, ending] { end(ending); });
+}
+
+// A limit that cannot be watched any more does not hold: the sandbox ends.
+void Session::look_at_limits() {
+  const auto exceeded = sandbox_->look_at_limits();
+  if (!exceeded) return end_with(exceeded.error());
+  if (*exceeded) return end({.exit_code = kExitMemory, .error = {}});
+  reactor_.at(sys::monotonic_ms() + sandbox::Limiter::kWatchMs, [this] { look_at_limits(); });
+}
+
+// After the end of everything inside: the kernel's memory killer takes init as well, which by itself looks like a
+// failure of weir.
+void Session::conclude_limits() {
+  for (const sandbox::LimitHit& hit : sandbox_->limits_reached()) {
+    audit::LimitHit report = report_of(hit, options_.spec.limits);
+    if (hit.limit == sandbox::LimitHit::Limit::memory) {
+      ending_->exit_code = kExitMemory;
+      ending_->error = Error(text_of(report));
+    }
+    ending_->limits.push_back(std::move(report));
+  }
+  for (const audit::LimitHit& hit : ending_->limits) {
+    audit::Event event;
+    event.type = audit::EventType::limit;
+    event.limits = {hit};
+    log_.record(std::move(event));
+  }
 }
 
 void Session::end(Ending ending) {
@@ -126,6 +160,7 @@ void Session::tear_down() {
   if (pump_) pump_->drain();
   pump_.reset();
   keeper_.reset();
+  if (sandbox_) conclude_limits();
   network_.reset();
   log_.flush_roll_ups();
   sandbox_.reset();

@@ -21,6 +21,7 @@ class Session {
   struct Ending {
     int exit_code = kExitOwnFailure;
     std::optional<Error> error;  // the command's own end needs none
+    std::vector<audit::LimitHit> limits = {};
   };
 
   Session(RunOptions options, sys::Reactor& reactor, AuditLog& log)
@@ -38,6 +39,9 @@ class Session {
   void on_sandbox_readable();
   void on_signal(int signal);
   void on_timeout();
+  void end_after_grace(const Ending& ending);
+  void look_at_limits();
+  void conclude_limits();
   void end(Ending ending);
   void end_with(Error error) { end({.exit_code = kExitOwnFailure, .error = std::move(error)}); }
   void tear_down();

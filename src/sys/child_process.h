@@ -22,7 +22,8 @@ class ChildProcess {
   // As fork(), with CLONE_NEW* `flags`: returns an empty handle in the child. The calling process is single-threaded:
   // the child shares nothing but the contents of memory. libc's cached thread id is stale in the child, so it calls
   // nothing that locks by owner.
-  static Result<ChildProcess> clone(std::uint64_t flags);
+  // `cgroup`: a cgroup's folder, in which the child begins its life (kernel 5.7), or -1.
+  static Result<ChildProcess> clone(std::uint64_t flags, int cgroup = -1);
 
   bool in_child() const { return !pidfd_.valid(); }
   pid_t pid() const { return pid_; }

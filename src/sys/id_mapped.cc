@@ -43,9 +43,9 @@ Result<> map_ids(const OwnedFd& mount, const std::vector<IdRange>& uids, const s
   wanted.userns_fd = static_cast<std::uint64_t>(ids.get());
   if (::mount_setattr(mount.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &wanted, sizeof wanted) == 0) return {};
   const int code = errno;
-  Error error("cannot share " + source +
-                  ": its file system, or one mounted below it, cannot map owners: " + errno_text(code),
-              code);
+  Error error(
+      "cannot share " + source + ": its file system, or one mounted below it, cannot map owners: " + errno_text(code),
+      code);
   return std::unexpected(std::move(error).with_remedy(
       "copy the folder to another file system (ext4, xfs, btrfs, tmpfs), or run weir as the "
       "user who owns it"));

@@ -10,9 +10,9 @@
 
 namespace weir::sys {
 
-// On the detached mount, ids `inside` (as the file system has them) become ids `outside` (as the caller's user namespace
-// names them); what is not in a range belongs to nobody. Needs CAP_SYS_ADMIN over the file system, which root has.
-// `source` names it in errors.
+// On the detached mount, ids `inside` (as the file system has them) become ids `outside` (as the caller's user
+// namespace names them); what is not in a range belongs to nobody. Needs CAP_SYS_ADMIN over the file system, which root
+// has. `source` names it in errors.
 Result<> map_ids(const OwnedFd& mount, const std::vector<IdRange>& uids, const std::vector<IdRange>& gids,
                  const std::string& source);
 

@@ -115,6 +115,32 @@ TEST(Help, FitsATerminal) {
   }
 }
 
+TEST(Help, FitsANarrowTerminal) {
+  for (const CommandSpec& command : all_commands()) {
+    std::istringstream lines(command_help(command.id, 60));
+    for (std::string line; std::getline(lines, line);) {
+      // A word and what is to be typed as it stands are not broken.
+      const bool text = !line.starts_with("Usage:") && !line.starts_with("  -") && !line.starts_with("  weir ");
+      const bool one_word = line.find(' ', line.find_first_not_of(' ')) == std::string::npos;
+      if (text && !one_word) EXPECT_LE(line.size(), 60u + (line.starts_with("  1") ? 40 : 0)) << line;
+    }
+  }
+  EXPECT_EQ(command_help(CommandId::run, 1), command_help(CommandId::run, 40));
+  EXPECT_EQ(command_help(CommandId::run, 1000), command_help(CommandId::run));
+}
+
+TEST(Help, TheManualPageNamesEverything) {
+  const std::string page = manual_page();
+  for (const CommandSpec& command : all_commands()) {
+    EXPECT_THAT(page, HasSubstr(".SS weir " + std::string(command.name) + "\n"));
+  }
+  for (const OptionSpec& option : all_options()) {
+    std::string typed = "\\-\\-";
+    for (const char c : option.name) typed += c == '-' ? std::string("\\-") : std::string(1, c);
+    EXPECT_THAT(page, HasSubstr(typed)) << option.name;
+  }
+}
+
 TEST(Help, TheOverviewNamesEveryCommand) {
   for (const CommandSpec& command : all_commands()) {
     EXPECT_THAT(overview_help(), HasSubstr("\n  " + std::string(command.name)));
