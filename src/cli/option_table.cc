@@ -76,8 +76,10 @@ constexpr std::array kOptions = {
         OptionId::image, Group::files, "image", kNoAliases, '\0', required, "NAME|PATH", Repeat::once, kRun,
         "Run in a root file system of its own instead of the host's /usr: an imported image (weir image import), "
         "a folder, a tar archive, an OCI layout or archive. It is never written: what the command changes is "
-        "gone at the end. Archives are unpacked for this run and removed after it. Variables, working folder and "
-        "entry point of an OCI image count as in docker; its user does not: say --user.",
+        "gone at the end. Archives are unpacked for this run and removed after it. A name in the store wins over a "
+        "file of "
+        "that name: write ./FILE. Of an OCI image variables and working folder count, and its entry point and command "
+        "where no COMMAND is given; its user does not: say --user.",
         "--image debian"},
     OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once, kRun,
                "The folder, inside, in which the command starts; default the home folder, with --here the current "

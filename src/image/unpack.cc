@@ -222,7 +222,8 @@ Result<Description> unpack_images(BlobSource& blobs, TreeWriter& tree) {
   if (const auto index = blobs.open("index.json"); index || index.error().code() != ENOENT) return unpacker.oci();
   if (!blobs.open("manifest.json")) {
     return refuse("neither index.json nor manifest.json is in it",
-                  "name an OCI layout, an OCI archive, or what docker save wrote");
+                  "name an OCI layout, an OCI archive, or what docker save wrote; a folder of files needs no import: "
+                  "weir run --image FOLDER");
   }
   return unpacker.docker();
 }
