@@ -1,7 +1,6 @@
 #include "sandbox/identity.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,16 +9,19 @@
 namespace weir::sandbox {
 namespace {
 
-constexpr const char* kFolder = "/run/weir/ids";
+constexpr const char* kFolder = "/run/weir";
+constexpr const char* kLocks = "/run/weir/id-ranges";  // empty; byte N is locked while range N is taken
 
-Result<sys::OwnedFd> open_lock_folder() {
-  for (const char* folder : {"/run/weir", kFolder}) {
-    if (::mkdir(folder, 0755) != 0 && errno != EEXIST) {
-      return sys::errno_error(std::string("cannot make ") + folder + " (which user ids are taken)");
-    }
+Result<sys::OwnedFd> open_locks() {
+  const auto open = [] { return sys::OwnedFd(::open(kLocks, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)); };
+  sys::OwnedFd locks = open();
+  if (!locks.valid() && errno == ENOENT) {
+    if (::mkdir(kFolder, 0755) != 0 && errno != EEXIST)
+      return sys::errno_error(std::string("cannot make ") + kFolder + " (which user ids are taken)");
+    locks = open();
   }
-  return sys::checked_fd(::open(kFolder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
-                         std::string("cannot open ") + kFolder);
+  if (!locks.valid()) return sys::errno_error(std::string("cannot open ") + kLocks);
+  return locks;
 }
 
 }  // namespace
@@ -47,23 +49,25 @@ Result<Identity> Identity::claim(const Spec& spec) {
 }
 
 Result<Identity> Identity::claim_range(const User& user) {
-  WEIR_TRY(const sys::OwnedFd folder, open_lock_folder());
+  WEIR_TRY(sys::OwnedFd locks, open_locks());
   // Starting at a place of our own, so that many sandboxes do not try the same taken ranges one after the other.
   const std::uint32_t start = static_cast<std::uint32_t>(::getpid()) % kSlots;
   for (std::uint32_t step = 0; step < kSlots; ++step) {
     const std::uint32_t slot = (start + step) % kSlots;
-    const std::string name = std::to_string(slot);
-    WEIR_TRY(sys::OwnedFd lock,
-             sys::checked_fd(::openat(folder.get(), name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600),
-                             std::string("cannot open ") + kFolder + "/" + name));
-    if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) {
+    // The lock belongs to this opening of the file, not to the process: it goes when the last copy is closed.
+    struct flock byte{};
+    byte.l_type = F_WRLCK;
+    byte.l_whence = SEEK_SET;
+    byte.l_start = slot;
+    byte.l_len = 1;
+    if (::fcntl(locks.get(), F_OFD_SETLK, &byte) == 0) {
       const std::vector<sys::IdRange> range = {
           {.inside = 0, .outside = kFirstId + slot * kRangeSize, .count = kRangeSize}};
       Identity identity(Kind::range, user, {.uids = range, .gids = range});
-      identity.lock_ = std::move(lock);
+      identity.lock_ = std::move(locks);
       return identity;
     }
-    if (errno != EWOULDBLOCK) return sys::errno_error(std::string("cannot lock ") + kFolder + "/" + name);
+    if (errno != EAGAIN && errno != EACCES) return sys::errno_error(std::string("cannot lock ") + kLocks);
   }
   return fail("all " + std::to_string(kSlots) + " ranges of user ids are taken by running sandboxes", EAGAIN);
 }

@@ -30,8 +30,8 @@ class Identity {
   // What claim() will make for this process.
   static Kind kind_of_caller();
 
-  // For root: claims a range by a lock on /run/weir/ids/N, which the kernel releases when this object or the process
-  // dies, however it dies.
+  // For root: claims a range by a lock on one byte of /run/weir/id-ranges, which the kernel releases when this object
+  // or the process dies, however it dies.
   static Result<Identity> claim(const Spec& spec);
 
   Kind kind() const { return kind_; }

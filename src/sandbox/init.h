@@ -23,8 +23,9 @@ struct InitPlan {
   const Limiter* limiter = nullptr;  // Spec::limits
 };
 
-// Runs in the child of a clone with all CLONE_NEW* flags, which is a copy of the supervisor and executes no other
-// program (that would cost more than everything it does). Takes over the child's end of the channel, which blocks.
+// Runs in the child of a clone with the flags of all namespaces but the network's, which is a copy of the supervisor
+// and executes no other program (that would cost more than everything it does). Takes over the child's end of the
+// channel, which blocks.
 [[noreturn]] void run_init(const InitPlan& plan, sys::Channel supervisor);
 
 }  // namespace weir::sandbox

@@ -28,11 +28,9 @@ namespace {
 // A start takes milliseconds; copying a large share (`:copy`) takes longer. After this something hangs.
 constexpr std::uint64_t kStartPatienceMs = 120'000;
 
-std::uint64_t namespaces_for(Network network) {
-  constexpr std::uint64_t kAlways =
-      CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  return network == Network::host ? kAlways : kAlways | CLONE_NEWNET;
-}
+// The network namespace, which takes longest to make, is made by init itself while others work.
+constexpr std::uint64_t kNamespaces =
+    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 
 // The command inherits 0, 1 and 2 and nothing else. Where one is closed, a descriptor of weir could take its number; a
 // folder there would be a way out of the root (openat(0, "..")).
@@ -59,7 +57,7 @@ std::string text_of(const Spec& spec) {
 
 }  // namespace
 
-Result<Sandbox> Sandbox::start(const Spec& spec) {
+Result<Sandbox> Sandbox::prepare(const Spec& spec) {
   WEIR_ASSERT(!spec.argv.empty());
   WEIR_CHECK_OK(check_standard_descriptors());
   WEIR_TRY(Identity identity, Identity::claim(spec));
@@ -84,21 +82,37 @@ Result<Sandbox> Sandbox::start(const Spec& spec) {
                       .tools = tools,
                       .image = image,
                       .limiter = limiter ? &*limiter : nullptr};
-  auto init = sys::ChildProcess::clone(namespaces_for(spec.network), limiter ? limiter->cgroup_fd() : -1);
+  auto init = sys::ChildProcess::clone(kNamespaces, limiter ? limiter->cgroup_fd() : -1);
   if (!init) return std::unexpected(with_clone_remedy(std::move(init).error()));
   if (init->in_child()) run_init(plan, std::move(theirs));
   theirs = sys::Channel();
   Sandbox sandbox(std::move(identity), std::move(limiter), std::move(placeholders), std::move(*init), std::move(ours));
   WEIR_CHECK_OK(sandbox.begin());
-  WEIR_CHECK_OK(sandbox.wait_for_start(spec));
+  return sandbox;
+}
+
+Result<> Sandbox::execute(const Spec& spec) {
+  // Where init has failed, the reason is waiting to be read.
+  if (auto sent = send(control::Execute{}); !sent && sent.error().code() != EPIPE)
+    return std::unexpected(std::move(sent).error());
+  return wait_for_start(spec);
+}
+
+Result<Sandbox> Sandbox::start(const Spec& spec) {
+  WEIR_TRY(Sandbox sandbox, prepare(spec));
+  WEIR_CHECK_OK(sandbox.execute(spec));
   return sandbox;
 }
 
 Result<> Sandbox::begin() {
   if (auto applied = identity_.apply_to(init_.pid()); !applied)
     return std::unexpected(with_set_up_remedy(std::move(applied).error()));
+  return send(control::Begin{});
+}
+
+Result<> Sandbox::send(const control::ToInit& order) {
   std::array<std::uint8_t, control::kMaxMessage> buffer;
-  return control_.send(control::encode(control::ToInit(control::Begin{}), buffer));
+  return control_.send(control::encode(order, buffer));
 }
 
 Result<> Sandbox::wait_for_start(const Spec& spec) {
@@ -180,10 +194,8 @@ Result<std::optional<Sandbox::Exited>> Sandbox::on_control_readable() {
 
 void Sandbox::forward_signal(int signal) {
   if (!control_.valid() || signal < 1 || signal >= NSIG) return;
-  std::array<std::uint8_t, control::kMaxMessage> buffer;
-  const control::ToInit order = control::SendSignal{.number = static_cast<std::uint8_t>(signal)};
   // Fails when init is gone, which the control descriptor tells as well, or has hundreds of signals still to deliver.
-  static_cast<void>(control_.send(control::encode(order, buffer)));
+  static_cast<void>(send(control::SendSignal{.number = static_cast<std::uint8_t>(signal)}));
 }
 
 void Sandbox::forward_window_size() {

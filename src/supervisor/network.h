@@ -27,6 +27,9 @@ class Network {
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
+  // Whether a packet has started it.
+  bool has_gateway() const { return gateway_.has_value(); }
+
   // Kills the gateway, after the sandbox's processes are gone (dataplane.md section 6: the order of death). What it
   // still had to say is read first.
   void stop();

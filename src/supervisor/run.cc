@@ -109,6 +109,8 @@ Result<AuditLog> open_log(RunOptions& options) {
 
 int run(RunOptions options) {
   auto reactor = sys::Reactor::create();
+  // It builds itself while the record is opened, and its command runs when the record says so.
+  auto sandbox = sandbox::Sandbox::prepare(options.spec);
   auto log = open_log(options);
   if (!reactor || !log) {
     say(reactor ? log.error() : reactor.error());
@@ -122,7 +124,7 @@ int run(RunOptions options) {
     return kExitOwnFailure;
   }
   log->attach(*reactor);
-  Session session(options, *reactor, *log);
+  Session session(options, *reactor, *log, std::move(sandbox));
   const Session::Ending ending = session.run();
   log->record(exit_event(ending));
   if (ending.error) say(*ending.error);

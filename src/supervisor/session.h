@@ -24,8 +24,8 @@ class Session {
     std::vector<audit::LimitHit> limits = {};
   };
 
-  Session(RunOptions options, sys::Reactor& reactor, AuditLog& log)
-      : options_(std::move(options)), reactor_(reactor), log_(log) {}
+  // `sandbox`: prepared with the options' spec, or why it could not be: the session then ends with that.
+  Session(RunOptions options, sys::Reactor& reactor, AuditLog& log, Result<sandbox::Sandbox> sandbox);
 
   // Starts everything, runs the loop, tears everything down in the order of dataplane.md section 6.
   Ending run();
@@ -52,6 +52,7 @@ class Session {
   std::optional<sys::SignalWatch> signals_;
   std::optional<sandbox::TerminalKeeper> keeper_;
   std::optional<sandbox::Sandbox> sandbox_;
+  std::optional<Error> start_error_;
   std::unique_ptr<sandbox::TerminalPump> pump_;
   std::unique_ptr<Network> network_;
   std::optional<sys::CallbackHandler> sandbox_handler_;

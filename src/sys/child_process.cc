@@ -37,10 +37,13 @@ Result<ChildProcess> ChildProcess::clone(std::uint64_t flags, int cgroup) {
   return ChildProcess(static_cast<pid_t>(pid), OwnedFd(pidfd));
 }
 
-void ChildProcess::kill() {
-  if (!pidfd_.valid()) return;
+void ChildProcess::begin_kill() {
   // Fails only when the process has ended already.
-  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+  if (pidfd_.valid()) ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+}
+
+void ChildProcess::kill() {
+  begin_kill();
   wait();
 }
 

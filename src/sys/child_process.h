@@ -30,6 +30,8 @@ class ChildProcess {
   // Readable when the process has ended. -1 after kill().
   int pidfd() const { return pidfd_.get(); }
 
+  // SIGKILL, without waiting. Idempotent.
+  void begin_kill();
   // SIGKILL, then waits until the process is gone. Idempotent.
   void kill();
   // Waits for the end; the wait status as waitpid() gives it, or nothing when it was reaped before.

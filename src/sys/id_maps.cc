@@ -4,8 +4,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <sstream>
+#include <string_view>
 
 #include "sys/errno.h"
 #include "sys/files.h"
@@ -16,15 +18,24 @@ namespace {
 
 constexpr std::size_t kMaxIdMap = 64 * 1024;  // 340 lines is what the kernel takes
 
-bool covers(const std::string& map, std::uint64_t first, std::uint64_t count) {
-  std::istringstream lines(map);
-  std::uint64_t inside = 0;
-  std::uint64_t outside = 0;
-  std::uint64_t size = 0;
-  while (lines >> inside >> outside >> size) {
-    if (inside <= first && inside + size >= first + count) return true;
+// The next number of a map, or nothing at its end. The kernel writes numbers, spaces and newlines.
+std::optional<std::uint64_t> next_number(std::string_view& text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \n"), text.size()));
+  std::uint64_t number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failure != std::errc()) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return number;
+}
+
+bool covers(std::string_view map, std::uint64_t first, std::uint64_t count) {
+  while (true) {
+    const auto inside = next_number(map);
+    const auto outside = next_number(map);
+    const auto size = next_number(map);
+    if (!inside || !outside || !size) return false;
+    if (*inside <= first && *inside + *size >= first + count) return true;
   }
-  return false;
 }
 
 Result<> write_file(pid_t process, const char* name, const std::string& text) {
