@@ -32,7 +32,8 @@ class Decoder : public wire::ByteStream {
     if (made_ > kFreeExpansion && made_ / kMaxExpansion > taken_) {
       return std::unexpected(
           Error("it expands more than " + std::to_string(kMaxExpansion) + " times: a decompression bomb")
-              .with_remedy("if it is meant to be so large, unpack it yourself and import the folder"));
+              .with_remedy(
+                  "if it is meant to be so large, unpack it yourself and name the folder: weir run --image FOLDER"));
     }
     return made;
   }

@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <sstream>
+#include <algorithm>
 #include <string_view>
 
 #include "sandbox/etc_files.h"
@@ -160,13 +160,14 @@ class Layer {
   };
 
   static bool has_id(const std::string& table, std::uint32_t id) {
-    std::istringstream lines(table);
-    std::string line;
-    while (std::getline(lines, line)) {
+    const std::string wanted = std::to_string(id);
+    for (std::string_view rest = table; !rest.empty();) {
+      const std::string_view line = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(line.size() + 1, rest.size()));
       const std::size_t first = line.find(':');
-      const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-      if (second == std::string::npos) continue;
-      if (line.substr(second + 1, line.find(':', second + 1) - second - 1) == std::to_string(id)) return true;
+      const std::size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);
+      if (second == std::string_view::npos) continue;
+      if (line.substr(second + 1, line.find(':', second + 1) - second - 1) == wanted) return true;
     }
     return false;
   }

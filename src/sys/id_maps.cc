@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <sstream>
 #include <string_view>
 
 #include "sys/errno.h"
@@ -79,25 +78,26 @@ Result<> run_helper(const char* program, pid_t process, const std::vector<IdRang
                                           "100000-165535 --add-subgids 100000-165535 YOU"));
 }
 
-std::optional<std::uint64_t> number(const std::string& text) {
+std::optional<std::uint64_t> number(std::string_view text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
 
-std::string name_of_user(const std::string& passwd, uid_t user) {
-  std::istringstream lines(passwd);
-  std::string line;
-  while (std::getline(lines, line)) {
-    std::istringstream fields(line);
-    std::string name;
-    std::string password;
-    std::string id;
-    std::getline(fields, name, ':');
-    std::getline(fields, password, ':');
-    std::getline(fields, id, ':');
-    if (number(id) == user) return name;
+// What stands before the next separator, which goes too. By hand: streams would bring their locales into every start.
+std::string_view next_field(std::string_view& text, char separator) {
+  const std::string_view field = text.substr(0, text.find(separator));
+  text.remove_prefix(std::min(field.size() + 1, text.size()));
+  return field;
+}
+
+std::string_view name_of_user(std::string_view passwd, uid_t user) {
+  while (!passwd.empty()) {
+    std::string_view line = next_field(passwd, '\n');
+    const std::string_view name = next_field(line, ':');
+    next_field(line, ':');
+    if (number(next_field(line, ':')) == user) return name;
   }
   return "";
 }
@@ -128,19 +128,13 @@ Result<> write_id_maps_by_helpers(pid_t process, const IdMaps& maps) {
 
 std::optional<std::uint32_t> subordinate_ids(const std::string& subids, const std::string& passwd, uid_t user,
                                              std::uint32_t count) {
-  const std::string name = name_of_user(passwd, user);
-  std::istringstream lines(subids);
-  std::string line;
-  while (std::getline(lines, line)) {
-    std::istringstream fields(line);
-    std::string who;
-    std::string first;
-    std::string size;
-    std::getline(fields, who, ':');
-    std::getline(fields, first, ':');
-    std::getline(fields, size, ':');
-    const auto start = number(first);
-    const auto given = number(size);
+  const std::string_view name = name_of_user(passwd, user);
+  std::string_view rest = subids;
+  while (!rest.empty()) {
+    std::string_view line = next_field(rest, '\n');
+    const std::string_view who = next_field(line, ':');
+    const auto start = number(next_field(line, ':'));
+    const auto given = number(line);
     if (!start || !given || *given < count || *start == 0 || *start + count > 0xffff'ffff) continue;
     if ((!name.empty() && who == name) || number(who) == user) return static_cast<std::uint32_t>(*start);
   }
