@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/error.h"
 #include "sys/owned_fd.h"
@@ -42,5 +43,8 @@ class ChildProcess {
   pid_t pid_ = 0;
   OwnedFd pidfd_;
 };
+
+// Closes every descriptor of the process but these.
+Result<> close_all_but(std::vector<int> kept);
 
 }  // namespace weir::sys
