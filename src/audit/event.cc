@@ -69,7 +69,20 @@ void write_sandbox(JsonWriter& json, const Event& event) {
   if (event.exit_code) json.field("exit_code", *event.exit_code);
 }
 
+void write_limits(JsonWriter& json, const Event& event) {
+  if (event.limits.empty()) return;
+  json.key("limits").begin_array();
+  for (const LimitHit& hit : event.limits) write_limit(json, hit);
+  json.end_array();
+}
+
 }  // namespace
+
+void write_limit(JsonWriter& json, const LimitHit& hit) {
+  json.begin_object();
+  json.field("limit", std::string_view(hit.limit)).field("value", std::string_view(hit.value));
+  json.field("times", hit.times).end_object();
+}
 
 std::string_view name_of(EventType type) {
   switch (type) {
@@ -137,6 +150,7 @@ std::string line_of(const Event& event, const Envelope& envelope, std::uint64_t 
   optional_number(json, "count", event.count);
   optional_text(json, "error", event.error);
   write_sandbox(json, event);
+  write_limits(json, event);
   json.end_object();
   return json.take() + '\n';
 }

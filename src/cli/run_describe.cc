@@ -58,6 +58,10 @@ std::string share_text(const sandbox::Share& share) {
   return text;
 }
 
+std::uint64_t milliseconds(std::chrono::milliseconds time) {
+  return static_cast<std::uint64_t>(time.count());
+}
+
 }  // namespace
 
 std::string plan_text(const supervisor::RunOptions& options, std::string_view policy) {
@@ -73,7 +77,11 @@ std::string plan_text(const supervisor::RunOptions& options, std::string_view po
   for (const sandbox::Share& share : spec.shares) out += row("mount", share_text(share));
   for (const std::string& tool : spec.tools) out += row("tool", tool + " (ro, on PATH)");
   if (options.timeout) {
-    out += row("timeout", duration_text(static_cast<std::uint64_t>(options.timeout->count())));
+    out += row("timeout", duration_text(milliseconds(*options.timeout)) + ", then " +
+                              duration_text(milliseconds(options.grace)) + " to end by itself");
+  }
+  for (const sandbox::LimitLine& line : options.limit_lines) {
+    out += row(line.limit, line.value + ", held by " + line.means);
   }
   out += row("events", events_text(options.events));
   for (const std::string& notice : options.start_notices) {
@@ -103,10 +111,16 @@ std::string plan_json(const supervisor::RunOptions& options, std::string_view po
   for (const std::string& tool : spec.tools) json.value(std::string_view(tool));
   json.end_array().key("timeout_ms");
   if (options.timeout) {
-    json.value(static_cast<std::uint64_t>(options.timeout->count()));
+    json.value(milliseconds(*options.timeout));
   } else {
     json.null();
   }
+  json.field("grace_ms", milliseconds(options.grace)).key("limits").begin_array();
+  for (const sandbox::LimitLine& line : options.limit_lines) {
+    json.begin_object().field("limit", std::string_view(line.limit)).field("value", std::string_view(line.value));
+    json.field("held_by", std::string_view(line.means)).end_object();
+  }
+  json.end_array();
   json.field("events", std::string_view(events_text(options.events)));
   json.key("notices").begin_array();
   for (const std::string& notice : options.start_notices) json.value(std::string_view(notice));

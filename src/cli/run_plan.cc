@@ -7,7 +7,9 @@
 
 #include "cli/environment.h"
 #include "cli/run_files.h"
+#include "cli/run_limits.h"
 #include "supervisor/audit_log.h"
+#include "supervisor/sandbox_id.h"
 #include "sys/files.h"
 
 namespace weir::cli {
@@ -59,7 +61,7 @@ sandbox::Network network_of(policy::Mode mode) {
 Result<sandbox::Spec> planned_spec(const CommandLine& line, const Caller& caller, policy::Mode mode,
                                    std::vector<std::string>& notices) {
   sandbox::Spec spec;
-  WEIR_TRY(spec.id, new_sandbox_id());
+  WEIR_TRY(spec.id, supervisor::new_sandbox_id());
   spec.argv = line.operands;
   spec.network = network_of(mode);
   spec.addresses = sandbox::CaptureAddresses::defaults();
@@ -132,7 +134,7 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   const auto events = [&](std::string_view text) { return parse_events(text, caller.folder); };
   WEIR_CHECK_OK(take(line, OptionId::events, options.events, events));
   WEIR_CHECK_OK(check_events(options.events, options.spec.shares));
-  WEIR_CHECK_OK(take(line, OptionId::timeout, options.timeout, parse_timeout));
+  WEIR_CHECK_OK(plan_limits(line, options));
   WEIR_TRY(const OutputFormat format, output_format(line));
   options.summary = format == OutputFormat::json ? supervisor::SummaryFormat::json : supervisor::SummaryFormat::text;
   if (line.has(OptionId::quiet)) options.verbosity = supervisor::Verbosity::quiet;

@@ -1,11 +1,13 @@
 #include "sandbox/identity.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <sstream>
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
 
 #include "sys/errno.h"
 #include "sys/files.h"
@@ -13,20 +15,30 @@
 namespace weir::sandbox {
 namespace {
 
-constexpr const char* kFolder = "/run/weir/ids";
-constexpr std::size_t kMaxIdMap = 64 * 1024;  // 340 lines is what the kernel takes
+constexpr const char* kFolder = "/run/weir";
+constexpr const char* kLocks = "/run/weir/id-ranges";  // empty; byte N is locked while range N is taken
+constexpr std::size_t kMaxIdMap = 64 * 1024;           // 340 lines is what the kernel takes
+
+// The next number of a map, or nothing at its end. The kernel writes numbers, spaces and newlines.
+std::optional<std::uint64_t> next_number(std::string_view& text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \n"), text.size()));
+  std::uint64_t number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failure != std::errc()) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return number;
+}
 
 // Whether all ids of all slots exist in this map of our own user namespace.
-bool covers_all_slots(const std::string& map) {
-  std::istringstream lines(map);
-  std::uint64_t inside = 0;
-  std::uint64_t outside = 0;
-  std::uint64_t count = 0;
+bool covers_all_slots(std::string_view map) {
   constexpr std::uint64_t kEnd = Identity::kFirstId + std::uint64_t{Identity::kSlots} * Identity::kRangeSize;
-  while (lines >> inside >> outside >> count) {
-    if (inside <= Identity::kFirstId && inside + count >= kEnd) return true;
+  while (true) {
+    const auto inside = next_number(map);
+    const auto outside = next_number(map);
+    const auto count = next_number(map);
+    if (!inside || !outside || !count) return false;
+    if (*inside <= Identity::kFirstId && *inside + *count >= kEnd) return true;
   }
-  return false;
 }
 
 bool owns_all_ids() {
@@ -36,14 +48,16 @@ bool owns_all_ids() {
   return uids && gids && covers_all_slots(*uids) && covers_all_slots(*gids);
 }
 
-Result<sys::OwnedFd> open_lock_folder() {
-  for (const char* folder : {"/run/weir", kFolder}) {
-    if (::mkdir(folder, 0755) != 0 && errno != EEXIST) {
-      return sys::errno_error(std::string("cannot make ") + folder + " (which user ids are taken)");
-    }
+Result<sys::OwnedFd> open_locks() {
+  const auto open = [] { return sys::OwnedFd(::open(kLocks, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)); };
+  sys::OwnedFd locks = open();
+  if (!locks.valid() && errno == ENOENT) {
+    if (::mkdir(kFolder, 0755) != 0 && errno != EEXIST)
+      return sys::errno_error(std::string("cannot make ") + kFolder + " (which user ids are taken)");
+    locks = open();
   }
-  return sys::checked_fd(::open(kFolder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
-                         std::string("cannot open ") + kFolder);
+  if (!locks.valid()) return sys::errno_error(std::string("cannot open ") + kLocks);
+  return locks;
 }
 
 Result<> write_map(pid_t process, const char* name, const std::string& text) {
@@ -75,27 +89,33 @@ Identity::Identity(Kind kind, const User& user, std::uint32_t first) : kind_(kin
   }
 }
 
+Identity::Kind Identity::kind_of_caller() {
+  return owns_all_ids() ? Kind::range : Kind::own_id;
+}
+
 Result<Identity> Identity::claim(const User& user) {
-  if (!owns_all_ids()) return Identity(Kind::own_id, user, 0);
+  if (kind_of_caller() == Kind::own_id) return Identity(Kind::own_id, user, 0);
   return claim_range(user);
 }
 
 Result<Identity> Identity::claim_range(const User& user) {
-  WEIR_TRY(const sys::OwnedFd folder, open_lock_folder());
+  WEIR_TRY(sys::OwnedFd locks, open_locks());
   // Starting at a place of our own, so that many sandboxes do not try the same taken ranges one after the other.
   const std::uint32_t start = static_cast<std::uint32_t>(::getpid()) % kSlots;
   for (std::uint32_t step = 0; step < kSlots; ++step) {
     const std::uint32_t slot = (start + step) % kSlots;
-    const std::string name = std::to_string(slot);
-    WEIR_TRY(sys::OwnedFd lock,
-             sys::checked_fd(::openat(folder.get(), name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600),
-                             std::string("cannot open ") + kFolder + "/" + name));
-    if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) {
+    // The lock belongs to this opening of the file, not to the process: it goes when the last copy is closed.
+    struct flock byte{};
+    byte.l_type = F_WRLCK;
+    byte.l_whence = SEEK_SET;
+    byte.l_start = slot;
+    byte.l_len = 1;
+    if (::fcntl(locks.get(), F_OFD_SETLK, &byte) == 0) {
       Identity identity(Kind::range, user, kFirstId + slot * kRangeSize);
-      identity.lock_ = std::move(lock);
+      identity.lock_ = std::move(locks);
       return identity;
     }
-    if (errno != EWOULDBLOCK) return sys::errno_error(std::string("cannot lock ") + kFolder + "/" + name);
+    if (errno != EAGAIN && errno != EACCES) return sys::errno_error(std::string("cannot lock ") + kLocks);
   }
   return fail("all " + std::to_string(kSlots) + " ranges of user ids are taken by running sandboxes", EAGAIN);
 }

@@ -26,8 +26,11 @@ class Identity {
   // The last range ends below 2^31: some programs keep ids in signed integers.
   static constexpr std::uint32_t kSlots = 16384;
 
-  // For root: claims a range by a lock on /run/weir/ids/N, which the kernel releases when this object or the process
-  // dies, however it dies.
+  // What claim() will make for this process.
+  static Kind kind_of_caller();
+
+  // For root: claims a range by a lock on one byte of /run/weir/id-ranges, which the kernel releases when this object
+  // or the process dies, however it dies.
   static Result<Identity> claim(const User& user);
 
   Kind kind() const { return kind_; }

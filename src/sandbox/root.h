@@ -21,8 +21,12 @@ struct RootPlan {
   const std::vector<Tool>& tools;
 };
 
-// In init, single-threaded, with CAP_SYS_ADMIN over a mount namespace of its own in which "/" is still the host's.
-// Afterwards the host's root is attached nowhere in it.
-Result<> build_root(const RootPlan& plan);
+// All three with CAP_SYS_ADMIN over a mount namespace of its own in which "/" is still the host's, in this order:
+// Puts an empty tmpfs over "/" and makes it the current folder.
+Result<> begin_root(const Spec& spec);
+// Fills the current folder. As root inside: what is made belongs to it.
+Result<> fill_root(const RootPlan& plan);
+// Makes the current folder the root. Afterwards the host's is attached nowhere in the namespace.
+Result<> change_root();
 
 }  // namespace weir::sandbox

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,16 @@ struct User {
   std::string home = "/home/sandbox";
 };
 
+// What everything inside may use together; unset: no limit of weir's own.
+struct Limits {
+  std::optional<std::uint64_t> memory_bytes = {};
+  std::optional<std::uint32_t> cpu_millis = {};  // thousandths of a processor
+  std::optional<std::uint32_t> processes = {};   // and threads
+  std::optional<std::uint64_t> disk_bytes = {};  // what is written outside of shares
+
+  bool any() const { return memory_bytes || cpu_millis || processes || disk_bytes; }
+};
+
 struct Spec {
   std::string id;  // unique on this machine, e.g. "w-3f9a1c27"
   std::string hostname = "weir";
@@ -46,6 +57,7 @@ struct Spec {
   std::vector<std::string> tools;  // absolute host paths (--tool): visible read-only, on PATH
   Network network = Network::loopback;
   CaptureAddresses addresses;
+  Limits limits;
   bool terminal = false;  // -t: a terminal of its own
 };
 

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "supervisor/events_sweep.h"
 #include "sys/errno.h"
 
 namespace weir::supervisor {
@@ -45,8 +46,9 @@ Result<> make_folders(const std::string& path) {
   }
 }
 
-Result<sys::OwnedFd> open_file(const std::string& path) {
-  auto fd = sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600),
+// `more`: O_EXCL, or nothing.
+Result<sys::OwnedFd> open_file(const std::string& path, int more) {
+  auto fd = sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | more, 0600),
                             "cannot write events to " + path);
   if (fd) return fd;
   return std::unexpected(std::move(fd).error().with_remedy("name another file with --events FILE, or --events none"));
@@ -86,7 +88,7 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, audit::Envelope envelope
       return AuditLog(std::move(envelope), std::move(fd), {}, sink.kind);
     }
     case EventsSink::Kind::file: {
-      WEIR_TRY(sys::OwnedFd fd, open_file(sink.path));
+      WEIR_TRY(sys::OwnedFd fd, open_file(sink.path, 0));
       return AuditLog(std::move(envelope), std::move(fd), sink.path, sink.kind);
     }
     case EventsSink::Kind::default_file:
@@ -97,7 +99,9 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, audit::Envelope envelope
     return std::unexpected(std::move(made).error().with_remedy("name a file with --events FILE, or --events none"));
   }
   std::string path = folder + "/" + envelope.sandbox + ".jsonl";
-  WEIR_TRY(sys::OwnedFd fd, open_file(path));
+  WEIR_TRY(sys::OwnedFd fd, open_file(path, O_EXCL));
+  mark_as_written(fd.get());
+  if (sweeps(envelope.sandbox)) sweep_events(folder, wall_clock().seconds);
   return AuditLog(std::move(envelope), std::move(fd), std::move(path), sink.kind);
 }
 

@@ -29,7 +29,8 @@ class AuditLog : public dial::Recorder {
   // Destinations told apart in the summary.
   static constexpr std::size_t kMaxSummary = 4096;
 
-  // Opens the sink; nothing is written yet. An unwritable sink is an error: the sandbox does not start.
+  // Opens the sink; nothing is written yet. An unwritable sink is an error: the sandbox does not start. A default file
+  // that exists already is the record of another sandbox: an error with the code EEXIST.
   static Result<AuditLog> open(const EventsSink& sink, audit::Envelope envelope);
 
   // Timers for roll-ups run here. Without it repeats are written one by one.

@@ -1,8 +1,6 @@
 #include "supervisor/network.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,27 +32,6 @@ std::uint64_t flows_possible() {
   return std::min<std::uint64_t>((limit.rlim_max - kOthers) / 2, dial::Admission::kMaxFlows);
 }
 
-// The compiled policy as a sealed memory file: whoever maps it can rely on it never changing.
-Result<sys::OwnedFd> seal(Bytes image) {
-  WEIR_TRY(sys::OwnedFd fd, sys::checked_fd(::memfd_create("weir-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING),
-                                            "cannot make a memory file"));
-  for (Bytes rest = image; !rest.empty();) {
-    const ssize_t written = ::write(fd.get(), rest.data(), rest.size());
-    if (written < 0) return sys::errno_error("cannot write the compiled policy");
-    rest = rest.subspan(static_cast<std::size_t>(written));
-  }
-  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) {
-    return sys::errno_error("cannot seal the compiled policy");
-  }
-  return fd;
-}
-
-Result<Bytes> map(const sys::OwnedFd& file, std::size_t size) {
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
-  if (address == MAP_FAILED) return sys::errno_error("cannot map the compiled policy");
-  return Bytes(static_cast<const std::uint8_t*>(address), size);
-}
-
 std::vector<net::Cidr> own_subnets(const sandbox::CaptureAddresses& addresses) {
   return {net::Cidr::of(addresses.guest4, 16), net::Cidr::of(addresses.guest6, 48)};
 }
@@ -62,11 +39,12 @@ std::vector<net::Cidr> own_subnets(const sandbox::CaptureAddresses& addresses) {
 }  // namespace
 
 Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
-                 sys::OwnedFd image, OnFailure on_failure)
+                 std::shared_ptr<const sys::OwnedFd> image, sys::Mapping mapping, OnFailure on_failure)
     : reactor_(reactor),
       capture_(std::move(capture)),
       addresses_(addresses),
       image_file_(std::move(image)),
+      image_mapping_(std::move(mapping)),
       on_failure_(std::move(on_failure)),
       first_packet_handler_([this](std::uint32_t) { first_packet(); }),
       gateway_handler_([this](std::uint32_t events) {
@@ -83,15 +61,15 @@ Network::~Network() {
 }
 
 Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox::Capture capture,
-                                                 const sandbox::CaptureAddresses& addresses, Bytes image,
+                                                 const sandbox::CaptureAddresses& addresses,
+                                                 std::shared_ptr<const sys::OwnedFd> image,
                                                  std::vector<net::Endpoint> resolvers, dial::Recorder& log,
                                                  OnFailure on_failure) {
-  WEIR_TRY(sys::OwnedFd file, seal(image));
-  WEIR_TRY(const Bytes mapped, map(file, image.size()));
-  WEIR_TRY(const policy::Image policy, policy::Image::open(mapped));
+  WEIR_TRY(sys::Mapping mapping, sys::Mapping::of(*image));
+  WEIR_TRY(const policy::Image policy, policy::Image::open(mapping.bytes()));
   WEIR_TRY(dial::LiveFacts facts, dial::LiveFacts::open(own_subnets(addresses)));
   std::unique_ptr<Network> network(
-      new Network(reactor, std::move(capture), addresses, std::move(file), std::move(on_failure)));
+      new Network(reactor, std::move(capture), addresses, std::move(image), std::move(mapping), std::move(on_failure)));
   Network& self = *network;
   self.admission_ = std::make_unique<dial::Admission>(
       reactor, policy, std::move(facts), log,
@@ -122,7 +100,7 @@ void Network::first_packet() {
 }
 
 Result<> Network::start_gateway() {
-  WEIR_TRY(GatewayProcess process, GatewayProcess::start(capture_, image_file_));
+  WEIR_TRY(GatewayProcess process, GatewayProcess::start(capture_, *image_file_));
   gateway_.emplace(std::move(process));
   WEIR_CHECK_OK(reactor_.watch(gateway_->channel().fd(), EPOLLIN, gateway_handler_));
   WEIR_CHECK_OK(reactor_.watch(gateway_->pidfd(), EPOLLIN, death_handler_));

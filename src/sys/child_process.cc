@@ -19,22 +19,29 @@ ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
   return *this;
 }
 
-Result<ChildProcess> ChildProcess::clone(std::uint64_t flags) {
+Result<ChildProcess> ChildProcess::clone(std::uint64_t flags, int cgroup) {
   int pidfd = -1;
   clone_args arguments{};
   arguments.flags = flags | CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   arguments.exit_signal = SIGCHLD;
+  if (cgroup >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<std::uint64_t>(cgroup);
+  }
   const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
   if (pid < 0) return errno_error("cannot start a process in namespaces of its own");
   if (pid == 0) return ChildProcess();
   return ChildProcess(static_cast<pid_t>(pid), OwnedFd(pidfd));
 }
 
-void ChildProcess::kill() {
-  if (!pidfd_.valid()) return;
+void ChildProcess::begin_kill() {
   // Fails only when the process has ended already.
-  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+  if (pidfd_.valid()) ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+}
+
+void ChildProcess::kill() {
+  begin_kill();
   wait();
 }
 
