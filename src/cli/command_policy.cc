@@ -165,7 +165,7 @@ std::string compiled_text(const std::string& path, const policy::Compiled& compi
 
 // Without the floor: that of the machine comes on top wherever the image is used.
 Result<Outcome> compile(const CommandLine& line, const Caller& caller) {
-  const std::optional<std::string> path = line.value(OptionId::image);
+  const std::optional<std::string> path = line.value(OptionId::compiled_policy);
   if (!path || path->empty()) {
     return std::unexpected(Error("policy compile: where to?").with_remedy("add -o IMAGE"));
   }
@@ -214,6 +214,9 @@ Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
     case CommandId::policy_sets:
       return sets(line, format);
     case CommandId::run:
+    case CommandId::image_import:
+    case CommandId::image_ls:
+    case CommandId::image_rm:
     case CommandId::doctor:
     case CommandId::version:
     case CommandId::completion:

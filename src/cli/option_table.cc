@@ -12,12 +12,12 @@ using enum CommandId;
 using enum ValueKind;
 
 constexpr CommandSet kAll = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
-                                   policy_compile, doctor, version, completion, help);
+                                   policy_compile, image_import, image_ls, image_rm, doctor, version, completion, help);
 constexpr CommandSet kRun = only(run);
 constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show, policy_compile);
 constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_compile);
-constexpr CommandSet kPrints =
-    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, doctor, version);
+constexpr CommandSet kPrints = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
+                                      image_import, image_ls, image_rm, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -83,6 +83,15 @@ constexpr std::array kOptions = {
                "PATH. What -v refuses to share (folders that carry sockets, $HOME itself ...) is refused here too, "
                "unless --share-sockets is there.",
                "--tool ~/.local/bin/uv"},
+    OptionSpec{
+        OptionId::image, Group::files, "image", kNoAliases, '\0', required, "NAME|PATH", Repeat::once, kRun,
+        "Run in a root file system of its own instead of the host's /usr: an imported image (weir image import), "
+        "a folder, a tar archive, an OCI layout or archive. It is never written: what the command changes is "
+        "gone at the end. Archives are unpacked for this run and removed after it. A name in the store wins over a "
+        "file of "
+        "that name: write ./FILE. Of an OCI image variables and working folder count, and its entry point and command "
+        "where no COMMAND is given; its user does not: say --user.",
+        "--image debian"},
     OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once, kRun,
                "The folder, inside, in which the command starts; default the home folder, with --here the current "
                "one.",
@@ -138,7 +147,7 @@ constexpr std::array kOptions = {
                "Print the effective policy and what would be mounted; start nothing.", "--dry-run"},
     OptionSpec{OptionId::output, Group::output, "output", kNoAliases, 'o', required, "text|json", Repeat::once, kPrints,
                "How weir writes its own output: for people or as JSON.", "-o json"},
-    OptionSpec{OptionId::image, Group::output, "output", kNoAliases, 'o', required, "IMAGE", Repeat::once,
+    OptionSpec{OptionId::compiled_policy, Group::output, "output", kNoAliases, 'o', required, "IMAGE", Repeat::once,
                only(policy_compile), "The file to write the compiled policy to.", "-o agents.image"},
     OptionSpec{OptionId::json, Group::output, "json", kNoAliases, '\0', none, "", Repeat::once, kPrints,
                "The same as -o json.", "--json"},
@@ -161,6 +170,7 @@ constexpr std::array kRunExamples = {
     Example{"weir run --policy agents.toml --events e.jsonl -- ./agent",
             "a policy from a file, every attempt recorded"},
     Example{"weir run -it -- bash", "look around inside"},
+    Example{"weir run --image alpine -it -- sh", "the same in an image"},
     Example{"weir run --dry-run --here -v ./data:/data:ro -- true", "show what it would be, start nothing"},
 };
 constexpr std::array kCheckExamples = {
@@ -182,8 +192,15 @@ constexpr std::array kSetsExamples = {
 };
 constexpr std::array kCompileExamples = {
     Example{"weir policy compile --policy agents.toml -o agents.image", "read, check and sort the names once"},
-    Example{"weir run --policy agents.image -- ./agent", "and use them; loading takes milliseconds"},
+    Example{"weir policy compile --net open --deny-list ads.txt -o ads.image", "for weir run --policy ads.image"},
 };
+constexpr std::array kImportExamples = {
+    Example{"weir image import alpine.tar.gz alpine", "a root file system in an archive"},
+    Example{"weir image import ./layout debian:12",
+            "an OCI layout, as skopeo copy docker://debian:12 oci:layout makes"},
+};
+constexpr std::array kImageLsExamples = {Example{"weir image ls -o json", "what there is, for scripts"}};
+constexpr std::array kImageRmExamples = {Example{"weir image rm alpine", "refused while a sandbox runs in it"}};
 constexpr std::array kDoctorExamples = {
     Example{"weir doctor", "one line per control, and the command that repairs what is missing"},
     Example{"weir doctor --json", "for scripts; docs/doctor.schema.json says what stands there"},
@@ -234,6 +251,18 @@ constexpr std::array kCommands = {
         "machine comes on top wherever the image is used. Lists that change, or another version of weir, ask for "
         "compiling again.",
         kCompileExamples},
+    CommandSpec{
+        image_import, "image import", "SOURCE [NAME]", 1, 2, false, "store a root file system under a name",
+        "Unpacks a tar archive (plain, gzip, zstd or xz), an OCI layout or archive, or what docker save wrote, for "
+        "weir run --image NAME. Everything is read by a process without network that can write to one new folder "
+        "only. Whatever a sandbox could not use as it stands (devices, pipes, links out of the tree, unknown "
+        "attributes) is refused as a whole; what it would ignore anyway (set-id bits, file capabilities) is left "
+        "out and said.",
+        kImportExamples},
+    CommandSpec{image_ls, "image ls", "", 0, 0, false, "list the stored images",
+                "Prints name, digest, size, format and time of import of every stored image.", kImageLsExamples},
+    CommandSpec{image_rm, "image rm", "NAME", 1, 1, false, "remove a stored image",
+                "Removes an image and its files. Refused while a sandbox runs in it.", kImageRmExamples},
     CommandSpec{
         doctor, "doctor", "", 0, 0, false, "say what this machine can enforce",
         "Tries every control that weir relies on, for real, in a throw-away child, and prints one line for each: "

@@ -145,7 +145,9 @@ class Parser {
   Result<> check_operands() const {
     const CommandSpec& command = spec_of(line_.command);
     const std::string usage = "write weir " + std::string(command.name) + " " + std::string(command.operands);
-    if (line_.operands.size() < command.min_operands) {
+    // An image may say what runs in it.
+    const bool optional = command.id == CommandId::run && line_.has(OptionId::image);
+    if (line_.operands.size() < command.min_operands && !optional) {
       const std::string missing = command.id == CommandId::run ? "no command to run" : "too few arguments";
       return usage_error("weir " + std::string(command.name) + ": " + missing, usage);
     }

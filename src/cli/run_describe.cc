@@ -73,7 +73,8 @@ std::string plan_text(const supervisor::RunOptions& options, std::string_view po
   for (const auto& [name, value] : spec.env) names += (names.empty() ? "" : " ") + name;
   out += row("environment", names);
   out += row("mount", "/ (private, writable, gone at the end)");
-  out += row("mount", "/usr and what belongs to it, from the host (ro)");
+  out += row("mount", spec.image ? "image " + spec.image->name + ", below the private layer (never written)"
+                                 : "/usr and what belongs to it, from the host (ro)");
   for (const sandbox::Share& share : spec.shares) out += row("mount", share_text(share));
   for (const std::string& tool : spec.tools) out += row("tool", tool + " (ro, on PATH)");
   if (options.timeout) {
@@ -98,6 +99,7 @@ std::string plan_json(const supervisor::RunOptions& options, std::string_view po
   for (const std::string& word : spec.argv) json.value(std::string_view(word));
   json.end_array().key("user").begin_object();
   json.field("name", std::string_view(spec.user.name)).field("uid", std::uint64_t{spec.user.uid}).end_object();
+  if (spec.image) json.field("image", std::string_view(spec.image->name));
   json.field("workdir", std::string_view(workdir_of(spec))).key("environment").begin_array();
   for (const auto& [name, value] : spec.env) json.value(std::string_view(name));
   json.end_array().key("shares").begin_array();

@@ -30,6 +30,7 @@ Result<std::string> parse_workdir(std::string_view text);
 Result<std::string> absolute_path(std::string_view path, std::string_view folder);
 
 // Everything together; reads env files and looks at shared folders, starts nothing.
+// Archives given as --image are unpacked here unless it is a dry run.
 Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy);
 
 // --dry-run: the policy and what would be mounted. Values of environment variables are left out: they may be secrets.

@@ -2,9 +2,9 @@
 //
 // Order: Begin goes down once the id maps are written, Execute once the record is open; init builds the sandbox in
 // between. Init sends, each at most once and in this order, ListenerMade and TunMade (captured networks), RootMade
-// (limits that are watched), TerminalMade (-t), and exactly one of Started, NotExecuted, Failed; only Failed may come
-// before Execute went down. After Started only Exited may follow, once. Init lives in the guest's world, so everything
-// after Started is hostile input: a message out of order ends the sandbox.
+// (limits that are watched), TerminalMade (-t), and exactly one of Started, NotExecuted, Failed; of the last three only
+// Failed may come before Execute went down. After Started only Exited may follow, once. Init lives in the guest's world,
+// so everything after Started is hostile input: a message out of order ends the sandbox.
 #pragma once
 
 #include <cstdint>

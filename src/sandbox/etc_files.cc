@@ -103,22 +103,29 @@ Result<> take_certificates() {
 }
 
 Result<> make_users(const User& user) {
-  const std::string ids = std::to_string(user.uid) + ":" + std::to_string(user.gid);
   std::string passwd = "root:x:0:0:root:/root:/bin/sh\n";
   std::string group = "root:x:0:\ntty:x:5:\n";
   if (user.uid != 0) {
-    passwd += user.name + ":x:" + ids + ":" + user.name + ":" + user.home + ":/bin/sh\n";
-    group += user.name + ":x:" + std::to_string(user.gid) + ":\n";
+    passwd += passwd_line(user);
+    group += group_line(user);
   }
   WEIR_CHECK_OK(make_file("etc/passwd", passwd + "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"));
   return make_file("etc/group", group + "nogroup:x:65534:\n");
 }
 
+}  // namespace
+
+std::string passwd_line(const User& user) {
+  return user.name + ":x:" + std::to_string(user.uid) + ":" + std::to_string(user.gid) + ":" + user.name + ":" +
+         user.home + ":/bin/sh\n";
+}
+
+std::string group_line(const User& user) {
+  return user.name + ":x:" + std::to_string(user.gid) + ":\n";
+}
+
 Result<> make_names(const Spec& spec) {
   WEIR_CHECK_OK(make_file("etc/hostname", spec.hostname + "\n"));
-  WEIR_CHECK_OK(make_file("etc/nsswitch.conf",
-                          "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
-                          "protocols: files\nservices: files\n"));
   if (spec.network == Network::host) {
     WEIR_CHECK_OK(copy_file("/etc/hosts", "etc/hosts"));
     return copy_file("/etc/resolv.conf", "etc/resolv.conf");
@@ -129,12 +136,13 @@ Result<> make_names(const Spec& spec) {
   return make_file("etc/resolv.conf", captured ? "nameserver " + spec.addresses.gateway4.text() + "\n" : "");
 }
 
-}  // namespace
-
 Result<> make_etc(const Spec& spec) {
   WEIR_CHECK_OK(make_folder("etc", 0755));
   WEIR_CHECK_OK(make_users(spec.user));
   WEIR_CHECK_OK(make_names(spec));
+  WEIR_CHECK_OK(make_file("etc/nsswitch.conf",
+                          "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
+                          "protocols: files\nservices: files\n"));
   WEIR_CHECK_OK(take_certificates());
   for (const char* name : kTaken) WEIR_CHECK_OK(take(name));
   return take_java();

@@ -4,49 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <charconv>
-#include <optional>
-#include <string_view>
-
 #include "sys/errno.h"
-#include "sys/files.h"
 
 namespace weir::sandbox {
 namespace {
 
 constexpr const char* kFolder = "/run/weir";
 constexpr const char* kLocks = "/run/weir/id-ranges";  // empty; byte N is locked while range N is taken
-constexpr std::size_t kMaxIdMap = 64 * 1024;           // 340 lines is what the kernel takes
-
-// The next number of a map, or nothing at its end. The kernel writes numbers, spaces and newlines.
-std::optional<std::uint64_t> next_number(std::string_view& text) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \n"), text.size()));
-  std::uint64_t number = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (failure != std::errc()) return std::nullopt;
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-  return number;
-}
-
-// Whether all ids of all slots exist in this map of our own user namespace.
-bool covers_all_slots(std::string_view map) {
-  constexpr std::uint64_t kEnd = Identity::kFirstId + std::uint64_t{Identity::kSlots} * Identity::kRangeSize;
-  while (true) {
-    const auto inside = next_number(map);
-    const auto outside = next_number(map);
-    const auto count = next_number(map);
-    if (!inside || !outside || !count) return false;
-    if (*inside <= Identity::kFirstId && *inside + *count >= kEnd) return true;
-  }
-}
-
-bool owns_all_ids() {
-  if (::geteuid() != 0) return false;
-  const auto uids = sys::read_file("/proc/self/uid_map", kMaxIdMap);
-  const auto gids = sys::read_file("/proc/self/gid_map", kMaxIdMap);
-  return uids && gids && covers_all_slots(*uids) && covers_all_slots(*gids);
-}
 
 Result<sys::OwnedFd> open_locks() {
   const auto open = [] { return sys::OwnedFd(::open(kLocks, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)); };
@@ -60,42 +24,28 @@ Result<sys::OwnedFd> open_locks() {
   return locks;
 }
 
-Result<> write_map(pid_t process, const char* name, const std::string& text) {
-  const std::string path = "/proc/" + std::to_string(process) + "/" + name;
-  WEIR_TRY(const sys::OwnedFd fd, sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC), "cannot open " + path));
-  if (::write(fd.get(), text.data(), text.size()) < 0) {
-    return sys::errno_error("cannot write the " + std::string(name) + " of the sandbox");
-  }
-  return {};
-}
-
-std::string map_line(std::uint32_t inside, std::uint32_t outside, std::uint32_t count) {
-  return std::to_string(inside) + " " + std::to_string(outside) + " " + std::to_string(count) + "\n";
-}
-
 }  // namespace
 
-Identity::Identity(Kind kind, const User& user, std::uint32_t first) : kind_(kind) {
-  if (kind == Kind::range) {
-    host_uid_ = first + user.uid;
-    host_gid_ = first + user.gid;
-    uid_map_ = map_line(0, first, kRangeSize);
-    gid_map_ = uid_map_;
-  } else {
-    host_uid_ = ::geteuid();
-    host_gid_ = ::getegid();
-    uid_map_ = map_line(user.uid, host_uid_, 1);
-    gid_map_ = map_line(user.gid, host_gid_, 1);
+Identity::Identity(Kind kind, const User& user, sys::IdMaps maps) : kind_(kind), maps_(std::move(maps)) {
+  for (const auto& [inside, outside, count] : maps_.uids) {
+    if (user.uid >= inside && user.uid - inside < count) host_uid_ = outside + (user.uid - inside);
+  }
+  for (const auto& [inside, outside, count] : maps_.gids) {
+    if (user.gid >= inside && user.gid - inside < count) host_gid_ = outside + (user.gid - inside);
   }
 }
 
 Identity::Kind Identity::kind_of_caller() {
-  return owns_all_ids() ? Kind::range : Kind::own_id;
+  return sys::owns_ids(kFirstId, std::uint64_t{kSlots} * kRangeSize) ? Kind::range : Kind::own_id;
 }
 
-Result<Identity> Identity::claim(const User& user) {
-  if (kind_of_caller() == Kind::own_id) return Identity(Kind::own_id, user, 0);
-  return claim_range(user);
+Result<Identity> Identity::claim(const Spec& spec) {
+  const User& user = spec.user;
+  if (kind_of_caller() == Kind::range) return claim_range(user);
+  if (spec.image && spec.image->delegated) return Identity(Kind::delegated, user, *spec.image->delegated);
+  return Identity(Kind::own_id, user,
+                  {.uids = {{.inside = user.uid, .outside = ::geteuid(), .count = 1}},
+                   .gids = {{.inside = user.gid, .outside = ::getegid(), .count = 1}}});
 }
 
 Result<Identity> Identity::claim_range(const User& user) {
@@ -111,7 +61,9 @@ Result<Identity> Identity::claim_range(const User& user) {
     byte.l_start = slot;
     byte.l_len = 1;
     if (::fcntl(locks.get(), F_OFD_SETLK, &byte) == 0) {
-      Identity identity(Kind::range, user, kFirstId + slot * kRangeSize);
+      const std::vector<sys::IdRange> range = {
+          {.inside = 0, .outside = kFirstId + slot * kRangeSize, .count = kRangeSize}};
+      Identity identity(Kind::range, user, {.uids = range, .gids = range});
       identity.lock_ = std::move(locks);
       return identity;
     }
@@ -121,11 +73,7 @@ Result<Identity> Identity::claim_range(const User& user) {
 }
 
 Result<> Identity::apply_to(pid_t process) const {
-  // Without "deny" the kernel lets nobody unprivileged write a gid map (since 3.19). The caller's supplementary groups
-  // stay: an ordinary user cannot give them up.
-  if (kind_ == Kind::own_id) WEIR_CHECK_OK(write_map(process, "setgroups", "deny"));
-  WEIR_CHECK_OK(write_map(process, "uid_map", uid_map_));
-  return write_map(process, "gid_map", gid_map_);
+  return kind_ == Kind::delegated ? sys::write_id_maps_by_helpers(process, maps_) : sys::write_id_maps(process, maps_);
 }
 
 }  // namespace weir::sandbox

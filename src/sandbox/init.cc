@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -16,7 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -27,6 +25,7 @@
 #include "sandbox/root.h"
 #include "sys/child_process.h"
 #include "sys/errno.h"
+#include "sys/program_pages.h"
 
 namespace weir::sandbox {
 namespace {
@@ -41,20 +40,6 @@ void scrub_arguments() {
   const auto* end = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
   if (first == nullptr || end == nullptr || first >= end) return;
   ::explicit_bzero(first, static_cast<std::size_t>(end - first));
-}
-
-// Everything but 0, 1, 2 and `kept`.
-Result<> close_all_but(std::vector<int> kept) {
-  std::ranges::sort(kept);
-  unsigned first = STDERR_FILENO + 1;
-  for (const int fd : kept) {
-    const auto number = static_cast<unsigned>(fd);
-    if (number < first) continue;
-    if (number > first && ::close_range(first, number - 1, 0) != 0) return sys::errno_error("cannot close descriptors");
-    first = number + 1;
-  }
-  if (::close_range(first, ~0u, 0) != 0) return sys::errno_error("cannot close descriptors");
-  return {};
 }
 
 // The supervisor blocks signals and ignores SIGPIPE; both would be inherited by the command.
@@ -96,13 +81,17 @@ class Init {
     reset_signals();
     WEIR_CHECK_OK(close_inherited());
     if (!wait_for<control::Begin>()) ::_exit(kInitFailed);
-    WEIR_CHECK_OK(begin_root(spec_.user, spec_.limits));
-    WEIR_TRY(sys::ChildProcess builder, start_builder());
+    WEIR_CHECK_OK(begin_root(spec_));
+    // An image becomes another current folder, so no other process can fill that root.
+    sys::ChildProcess builder;
+    if (!spec_.image) {
+      WEIR_TRY(builder, start_builder());
+    }
     WEIR_CHECK_OK(set_up_network());
     WEIR_CHECK_OK(become_root_inside());
     if (::sethostname(spec_.hostname.c_str(), spec_.hostname.size()) != 0)
       return sys::errno_error("cannot set the host name of the sandbox");
-    WEIR_CHECK_OK(wait_for_builder(std::move(builder)));
+    WEIR_CHECK_OK(spec_.image ? fill_root(root_plan()) : wait_for_builder(std::move(builder)));
     WEIR_CHECK_OK(change_root());
     WEIR_CHECK_OK(watch_children());
     WEIR_CHECK_OK(confine(spec_.user, plan_.identity));
@@ -118,10 +107,14 @@ class Init {
   Result<sys::ChildProcess> start_builder() {
     WEIR_TRY(sys::ChildProcess builder, sys::ChildProcess::clone(0));
     if (!builder.in_child()) return builder;
-    const RootPlan plan{.spec = spec_, .identity = plan_.identity, .shares = plan_.shares, .tools = plan_.tools};
     if (auto ready = become_root_inside(); !ready) give_up(ready.error());
-    if (auto filled = fill_root(plan); !filled) give_up(filled.error());
+    if (auto filled = fill_root(root_plan()); !filled) give_up(filled.error());
     ::_exit(0);
+  }
+
+  RootPlan root_plan() const {
+    return {
+        .spec = spec_, .identity = plan_.identity, .shares = plan_.shares, .tools = plan_.tools, .image = plan_.image};
   }
 
   static Result<> wait_for_builder(sys::ChildProcess builder) {
@@ -132,14 +125,15 @@ class Init {
   }
 
   Result<> close_inherited() {
-    std::vector<int> kept = {supervisor_.fd()};
+    std::vector<int> kept = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, supervisor_.fd()};
     for (const PreparedShare& share : plan_.shares) {
       if (share.mount.valid()) kept.push_back(share.mount.get());
     }
     for (const Tool& tool : plan_.tools) {
       if (tool.mount.valid()) kept.push_back(tool.mount.get());
     }
-    return close_all_but(std::move(kept));
+    if (plan_.image.valid()) kept.push_back(plan_.image.get());
+    return sys::close_all_but(std::move(kept));
   }
 
   // False: the supervisor is gone, or has given up.
@@ -274,6 +268,7 @@ class Init {
 
   [[noreturn]] void serve() {
     terminal_.reset();
+    sys::forget_program_pages();  // what the start needed; from here on little happens
     while (true) {
       std::array<pollfd, 2> waiting = {pollfd{.fd = children_.get(), .events = POLLIN, .revents = 0},
                                        pollfd{.fd = supervisor_.fd(), .events = POLLIN, .revents = 0}};

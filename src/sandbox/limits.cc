@@ -59,12 +59,12 @@ Result<Means> cpus_without_cgroup(std::uint32_t millis) {
 }
 
 Result<Means> pids_without_cgroup(Identity::Kind identity, const User& user) {
-  if (identity == Identity::Kind::range && user.uid == 0) {
+  if (identity != Identity::Kind::own_id && user.uid == 0) {
     return cannot_hold(
         "option --pids: there is no cgroup to hold it, and root inside has 65536 users, each of which would count "
         "alone");
   }
-  if (identity == Identity::Kind::own_id && !counts_processes_by_namespace()) {
+  if (identity != Identity::Kind::range && !counts_processes_by_namespace()) {
     return cannot_hold(
         "option --pids: there is no cgroup to hold it, and this kernel (before 5.14) counts all processes "
         "of the caller");

@@ -14,6 +14,7 @@
 #include <array>
 
 #include "control/init_messages.h"
+#include "sandbox/image_root.h"
 #include "sandbox/init.h"
 #include "sandbox/remedies.h"
 #include "sandbox/share_mounts.h"
@@ -49,8 +50,9 @@ Result<> check_standard_descriptors() {
   return {};
 }
 
-std::string text_of(const std::vector<std::string>& argv) {
-  return argv.front().empty() ? "''" : argv.front();
+std::string text_of(const Spec& spec) {
+  const std::string program = spec.argv.front().empty() ? "''" : spec.argv.front();
+  return spec.image ? program + " in image '" + spec.image->name + "'" : program;
 }
 
 }  // namespace
@@ -58,11 +60,15 @@ std::string text_of(const std::vector<std::string>& argv) {
 Result<Sandbox> Sandbox::prepare(const Spec& spec) {
   WEIR_ASSERT(!spec.argv.empty());
   WEIR_CHECK_OK(check_standard_descriptors());
-  WEIR_TRY(Identity identity, Identity::claim(spec.user));
+  WEIR_TRY(Identity identity, Identity::claim(spec));
   WEIR_TRY(std::vector<Tool> tools, resolve_tools(spec.tools));
   WEIR_CHECK_OK(prepare_tools(tools, identity));
   Placeholders placeholders;
   WEIR_TRY(const std::vector<PreparedShare> shares, prepare_shares(spec, identity, placeholders));
+  sys::OwnedFd image;
+  if (spec.image) {
+    WEIR_TRY(image, prepare_image(*spec.image, identity));
+  }
   WEIR_TRY(auto channels, sys::Channel::pair());
   auto& [ours, theirs] = channels;
   std::optional<Limiter> limiter;
@@ -74,6 +80,7 @@ Result<Sandbox> Sandbox::prepare(const Spec& spec) {
                       .identity = identity.kind(),
                       .shares = shares,
                       .tools = tools,
+                      .image = image,
                       .limiter = limiter ? &*limiter : nullptr};
   auto init = sys::ChildProcess::clone(kNamespaces, limiter ? limiter->cgroup_fd() : -1);
   if (!init) return std::unexpected(with_clone_remedy(std::move(init).error()));
@@ -142,9 +149,8 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
     return std::unexpected(with_set_up_remedy(std::move(error)));
   } else if (const auto* refused = std::get_if<control::NotExecuted>(&*message)) {
     const int code = static_cast<int>(refused->code);
-    not_executed_ =
-        NotExecuted{.exit_code = code == ENOENT ? 127 : 126,
-                    .error = Error("cannot execute " + text_of(spec.argv) + ": " + sys::errno_text(code), code)};
+    not_executed_ = NotExecuted{.exit_code = code == ENOENT ? 127 : 126,
+                                .error = Error("cannot execute " + text_of(spec) + ": " + sys::errno_text(code), code)};
     kill();
     return true;
   } else if (std::holds_alternative<control::Started>(*message)) {

@@ -89,6 +89,8 @@ class Sandbox {
   // After kill(): which limits were reached.
   std::vector<LimitHit> limits_reached();
 
+  // Begins to end everything inside; kill() is still to be called.
+  void begin_kill() { init_.begin_kill(); }
   // Ends everything inside and waits until it is gone. Idempotent; the destructor does it.
   void kill();
 

@@ -215,7 +215,7 @@ Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identi
     // The lower layer of an overlay is one file system, without what is mounted below.
     if (share.access != Share::Access::overlay) WEIR_CHECK_OK(refuse_machine_mounts(share.source));
     WEIR_CHECK_OK(protect_missing(entry.share, placeholders));
-    if (identity.kind() == Identity::Kind::own_id) continue;
+    if (identity.kind() != Identity::Kind::range) continue;
     WEIR_TRY(entry.mount, take(share));
     WEIR_TRY(const struct stat status, look_at(entry.mount, share.source));
     WEIR_CHECK_OK(map_owner(entry.mount, status.st_uid, status.st_gid, identity, share.source));

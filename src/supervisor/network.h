@@ -1,11 +1,13 @@
 // The network side of one sandbox: capture, admission, and the gateway, which the first packet starts.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "control/batch.h"
 #include "dial/admission.h"
 #include "sandbox/capture.h"
 #include "supervisor/gateway_process.h"
@@ -29,27 +31,33 @@ class Network {
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
+  // Whether a packet has started it.
+  bool has_gateway() const { return gateway_.has_value(); }
+
   // Kills the gateway, after the sandbox's processes are gone (dataplane.md section 6: the order of death). What it
   // still had to say is read first.
   void stop();
 
  private:
+  // Messages that travel together, and the descriptors that ride along.
+  struct Packet {
+    control::Batch messages;
+    std::vector<sys::OwnedFd> passed;
+  };
+
   Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
           std::shared_ptr<const sys::OwnedFd> image, sys::Mapping mapping, OnFailure on_failure);
   Result<> wait_for_first_packet();
   void first_packet();
   Result<> start_gateway();
   void send(const control::ToGateway& message, sys::OwnedFd passed);
+  void end_packet();
+  void flush();
+  Result<> send_packet(const Packet& packet);
   void on_gateway_readable();
-  void on_gateway_writable();
   bool read_messages();
   void read_last_messages();
   void fail(std::string why);
-
-  struct Queued {
-    std::vector<std::uint8_t> message;
-    sys::OwnedFd passed;
-  };
 
   sys::Reactor& reactor_;
   sandbox::Capture capture_;
@@ -62,7 +70,9 @@ class Network {
   sys::CallbackHandler death_handler_;
   std::unique_ptr<dial::Admission> admission_;
   std::optional<GatewayProcess> gateway_;
-  std::vector<Queued> unsent_;  // answers the gateway has not read yet; bounded by the questions it asked
+  Packet next_;                // what is sent at the end of the round
+  std::deque<Packet> unsent_;  // answers the gateway has not read yet; bounded by the questions it asked
+  bool gateway_is_behind_ = false;
   bool stopping_ = false;
 };
 

@@ -119,7 +119,7 @@ int run(RunOptions options) {
   if (options.verbosity != Verbosity::quiet) {
     for (const std::string& notice : options.start_notices) say(notice);
   }
-  if (!log->record(start_event(options))) {
+  if (!log->record(start_event(options)) || !log->commit()) {
     say(Error(log->failure()).with_remedy("name another file with --events FILE, or --events none"));
     return kExitOwnFailure;
   }
@@ -127,6 +127,7 @@ int run(RunOptions options) {
   Session session(options, *reactor, *log, std::move(sandbox));
   const Session::Ending ending = session.run();
   log->record(exit_event(ending));
+  log->commit();
   if (ending.error) say(*ending.error);
   if (!log->failure().empty()) say(log->failure() + "; new connections were refused (audit)");
   summarise(*log, options, ending);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "image/store.h"
 #include "net/ip_address.h"
 #include "sandbox/limits.h"
 #include "sandbox/spec.h"
@@ -39,6 +40,9 @@ enum class SummaryFormat : std::uint8_t { text, json };
 
 struct RunOptions {
   sandbox::Spec spec;
+
+  // Keeps the files of spec.image in place until the run has ended; nullptr without one.
+  std::shared_ptr<const image::Lease> image;
 
   // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured: such a run has no
   // gateway.

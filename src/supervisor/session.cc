@@ -7,12 +7,16 @@
 #include "base/quantity.h"
 #include "dial/resolv_conf.h"
 #include "supervisor/limit_report.h"
+#include "sys/program_pages.h"
 
 namespace weir::supervisor {
 
 namespace {
 
 constexpr int kExitMemory = 128 + SIGKILL;
+
+// A command that still runs then is likely to run for long, and most of what the start needed is not needed again.
+constexpr std::uint64_t kSettledMs = 1000;
 
 std::string text_of_time(std::chrono::milliseconds time) {
   return duration_text(static_cast<std::uint64_t>(time.count()));
@@ -59,6 +63,7 @@ Result<> Session::start() {
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(start_terminal());
   WEIR_CHECK_OK(watch_sandbox());
+  reactor_.at(sys::monotonic_ms() + kSettledMs, [] { sys::forget_program_pages(); });
   if (options_.timeout) {
     reactor_.at(sys::monotonic_ms() + static_cast<std::uint64_t>(options_.timeout->count()), [this] { on_timeout(); });
   }
@@ -188,9 +193,12 @@ void Session::end(Ending ending) {
   reactor_.stop();
 }
 
-// Command and init first, then the gateway: a gateway killed while sockets of the sandbox live pins its namespace.
+// Command and init first, then the gateway: a gateway killed while sockets of the sandbox live pins its namespace. A
+// network that never had one is let go of while the kernel ends init, which takes as long.
 void Session::tear_down() {
   if (sandbox_handler_ && sandbox_) reactor_.forget(sandbox_->control_fd());
+  if (sandbox_) sandbox_->begin_kill();
+  if (network_ && !network_->has_gateway()) network_.reset();
   if (sandbox_) sandbox_->kill();
   if (pump_) pump_->drain();
   pump_.reset();

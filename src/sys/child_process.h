@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/error.h"
 #include "sys/owned_fd.h"
@@ -29,6 +30,8 @@ class ChildProcess {
   // Readable when the process has ended. -1 after kill().
   int pidfd() const { return pidfd_.get(); }
 
+  // SIGKILL, without waiting. Idempotent.
+  void begin_kill();
   // SIGKILL, then waits until the process is gone. Idempotent.
   void kill();
   // Waits for the end; the wait status as waitpid() gives it, or nothing when it was reaped before.
@@ -40,5 +43,8 @@ class ChildProcess {
   pid_t pid_ = 0;
   OwnedFd pidfd_;
 };
+
+// Closes every descriptor of the process but these.
+Result<> close_all_but(std::vector<int> kept);
 
 }  // namespace weir::sys

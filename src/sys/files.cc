@@ -16,25 +16,6 @@ namespace {
 // file doubles the room with each read.
 constexpr std::size_t kFirstChunk = 4096;
 
-Result<std::string> read_to_end(const OwnedFd& fd, const std::string& path, std::size_t max_bytes) {
-  std::string text;
-  for (;;) {
-    const std::size_t before = text.size();
-    // One byte more than allowed tells a file that is too large from one that just fits.
-    const std::size_t wanted = std::min(std::max(kFirstChunk, before), max_bytes + 1 - before);
-    text.resize(before + wanted);
-    const ssize_t got = ::read(fd.get(), text.data() + before, wanted);
-    if (got < 0 && errno == EINTR) {
-      text.resize(before);
-      continue;
-    }
-    if (got < 0) return errno_error("cannot read " + path);
-    text.resize(before + static_cast<std::size_t>(got));
-    if (got == 0) return text;
-    if (text.size() > max_bytes) return fail(path + ": larger than " + std::to_string(max_bytes) + " bytes");
-  }
-}
-
 // Why somebody else than root could have written it; empty when nobody could.
 std::string foreign_hand(const struct stat& status) {
   if (status.st_uid != 0) return "not owned by root";
@@ -59,9 +40,28 @@ std::unexpected<Error> untrusted(const std::string& path, const std::string& why
 
 }  // namespace
 
+Result<std::string> read_open_file(const OwnedFd& fd, const std::string& path, std::size_t max_bytes) {
+  std::string text;
+  for (;;) {
+    const std::size_t before = text.size();
+    // One byte more than allowed tells a file that is too large from one that just fits.
+    const std::size_t wanted = std::min(std::max(kFirstChunk, before), max_bytes + 1 - before);
+    text.resize(before + wanted);
+    const ssize_t got = ::read(fd.get(), text.data() + before, wanted);
+    if (got < 0 && errno == EINTR) {
+      text.resize(before);
+      continue;
+    }
+    if (got < 0) return errno_error("cannot read " + path);
+    text.resize(before + static_cast<std::size_t>(got));
+    if (got == 0) return text;
+    if (text.size() > max_bytes) return fail(path + ": larger than " + std::to_string(max_bytes) + " bytes");
+  }
+}
+
 Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {
   WEIR_TRY(const OwnedFd fd, checked_fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY), "cannot read " + path));
-  return read_to_end(fd, path, max_bytes);
+  return read_open_file(fd, path, max_bytes);
 }
 
 Result<> replace_file(const std::string& path, Bytes bytes) {
@@ -92,7 +92,7 @@ Result<std::optional<std::string>> read_operator_file(const std::string& path, s
   if (::fstat(fd.get(), &status) != 0) return errno_error("cannot look at " + path);
   if (!S_ISREG(status.st_mode)) return fail(path + ": not a regular file");
   if (const std::string why = foreign_hand(status); !why.empty()) return untrusted(path, why);
-  WEIR_TRY(std::string text, read_to_end(fd, path, max_bytes));
+  WEIR_TRY(std::string text, read_open_file(fd, path, max_bytes));
   return std::optional(std::move(text));
 }
 

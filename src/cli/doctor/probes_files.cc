@@ -33,7 +33,7 @@ Result<std::string> probe_overlay() {
 }
 
 Result<std::string> probe_idmapped_mount() {
-  WEIR_TRY(const sandbox::Identity identity, sandbox::Identity::claim(sandbox::User{}));
+  WEIR_TRY(const sandbox::Identity identity, sandbox::Identity::claim(sandbox::Spec{}));
   if (identity.kind() == sandbox::Identity::Kind::own_id)
     return "not needed: shares of an ordinary user keep their owner";
   WEIR_TRY(const sys::OwnedFd tree, sys::clone_mount(AT_FDCWD, ".", sys::Submounts::left_out, 0));

@@ -101,7 +101,7 @@ Result<std::string> probe_cgroup_namespace() {
 }
 
 Result<std::string> probe_ids() {
-  WEIR_TRY(const sandbox::Identity identity, sandbox::Identity::claim(sandbox::User{}));
+  WEIR_TRY(const sandbox::Identity identity, sandbox::Identity::claim(sandbox::Spec{}));
   if (identity.kind() == sandbox::Identity::Kind::own_id) {
     return "this user's own id stands behind the one id inside";
   }

@@ -15,14 +15,17 @@ namespace {
 
 using testing::HasSubstr;
 
-TEST(OptionTable, NoSpellingMeansTwoThings) {
-  std::map<std::string, int> seen;
-  for (const OptionSpec& option : all_options()) {
-    ++seen[std::string(option.name)];
-    for (std::string_view alias : option.aliases) ++seen[std::string(alias)];
-    if (option.letter != '\0') ++seen[std::string(1, option.letter)];
+TEST(OptionTable, NoSpellingMeansTwoThingsForOneCommand) {
+  for (const CommandSpec& command : all_commands()) {
+    std::map<std::string, int> seen;
+    for (const OptionSpec& option : all_options()) {
+      if (!takes(command.id, option)) continue;
+      ++seen[std::string(option.name)];
+      for (std::string_view alias : option.aliases) ++seen[std::string(alias)];
+      if (option.letter != '\0') ++seen[std::string(1, option.letter)];
+    }
+    for (const auto& [name, count] : seen) EXPECT_EQ(count, 1) << command.name << " " << name;
   }
-  for (const auto& [name, count] : seen) EXPECT_EQ(count, 1) << name;
 }
 
 TEST(OptionTable, IsWhole) {

@@ -267,13 +267,13 @@ TEST(SandboxIdentity, RootGetsIdsOfItsOwn) {
 
 TEST(SandboxIdentity, TwoSandboxesOfRootShareNoId) {
   if (!can_be(As::root)) GTEST_SKIP() << "needs root";
-  auto one = Identity::claim(User{});
-  auto two = Identity::claim(User{});
+  auto one = Identity::claim(Spec{});
+  auto two = Identity::claim(Spec{});
   ASSERT_TRUE(one && two);
   EXPECT_NE(one->host_uid(), two->host_uid());
   const std::uint32_t taken = one->host_uid();
   one = Result<Identity>(fail("given up"));
-  auto three = Identity::claim(User{});
+  auto three = Identity::claim(Spec{});
   ASSERT_TRUE(three);
   EXPECT_EQ(three->host_uid(), taken);
 }
