@@ -88,7 +88,7 @@ class LayerBuilder {
                           .unused = 0});
       text_ += entry.text;
       if (entry.listed) add_list(i, *entry.listed);
-      for (const Target* const target : in_canonical_order(entry.targets)) add(i, entry, *target);
+      add_targets(i, entry);
     }
     std::ranges::sort(uses_, [this](const Use& a, const Use& b) {
       if (a.hash != b.hash) return a.hash < b.hash;
@@ -100,6 +100,10 @@ class LayerBuilder {
   format::LayerRecord write(Sink& sink);
 
  private:
+  void add_targets(std::uint32_t index, const Entry& entry) {
+    if (entry.targets.size() == 1) return add(index, entry, entry.targets.front());
+    for (const Target* const target : in_canonical_order(entry.targets)) add(index, entry, *target);
+  }
   void add(std::uint32_t index, const Entry& entry, const Target& target);
   void add_name(std::uint32_t index, const Entry& entry, const Target& target);
   void add_cidr(std::uint32_t index, const Entry& entry, const Target& target);
