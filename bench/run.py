@@ -1,0 +1,100 @@
+"""`./dev bench [--all] [ROW...]`: measures weir beside its peers and its controls, and says which goals are met.
+
+Exit 0: measured, whatever the figures. 1: a measurement is broken (its path is not proven). 2: could not run.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import pwd
+import sys
+
+import plots
+import report
+from measure import result_of
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+OUT = ROOT / "build/bench"
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="A1, D1 ...; without: every row")
+    parser.add_argument("--all", action="store_true", help="long runs and many of them; takes an hour")
+    parser.add_argument("--as", dest="identity", metavar="USER", help="who runs weir and its peers (as root only)")
+    parser.add_argument("--build", default=str(ROOT / "build/release"), help="folder with weir and the bench tools")
+    parser.add_argument("--results", default=str(OUT / "results.json"), help="where the results go, or come from")
+    parser.add_argument("--write-docs", action="store_true", help="measure nothing: results -> docs/benchmarks.md, docs/plots")
+    return parser.parse_args()
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def all_rows(field, full):
+    from contenders import Contenders
+    from rows_tcp import TcpRows
+    ways = Contenders(field)
+    return TcpRows(field, ways, full).rows()
+
+
+def identity_of(name):
+    if name is None or os.getuid() != 0:
+        return None
+    entry = pwd.getpwnam(name)
+    return entry.pw_uid, entry.pw_gid
+
+
+def measure(chosen, args):
+    import field as field_module
+    import machine
+    with field_module.Field(args.build, identity_of(args.identity)) as field:
+        rows = all_rows(field, args.all)
+        unknown = set(chosen) - {row.id for row in rows}
+        if unknown:
+            sys.exit(f"bench: no row {', '.join(sorted(unknown))}; there are {', '.join(row.id for row in rows)}")
+        results = {"date": datetime.date.today().isoformat(), "set": "all" if args.all else "core",
+                   "machine": machine.describe(field), "versions": machine.versions(field), "rows": []}
+        for row in rows:
+            if not chosen or row.id in chosen:
+                results["rows"].append(result_of(row, say))
+                print("\n".join(report.figures(results["rows"][-1])), flush=True)
+        return results
+
+
+def write_docs(results):
+    docs = ROOT / "docs"
+    (docs / "plots").mkdir(exist_ok=True)
+    made = plots.chosen(results)
+    for name, (_, svg) in made.items():
+        (docs / "plots" / name).write_text(svg)
+    page = report.document(results, (ROOT / "bench/notes.md").read_text(),
+                           [(title, f"plots/{name}") for name, (title, _) in made.items()])
+    (docs / "benchmarks.md").write_text(page)
+    (docs / "benchmarks.json").write_text(json.dumps(results, indent=1) + "\n")
+    say("wrote docs/benchmarks.md, docs/benchmarks.json and docs/plots")
+
+
+def main():
+    args = arguments()
+    if args.write_docs:
+        return write_docs(json.loads(pathlib.Path(args.results).read_text()))
+    if os.getuid() != 0:
+        import world
+        world.in_own_user_namespace(sys.argv)
+    results = measure(args.rows, args)
+    OUT.mkdir(parents=True, exist_ok=True)
+    pathlib.Path(args.results).write_text(json.dumps(results, indent=1) + "\n")
+    (OUT / "plots").mkdir(exist_ok=True)
+    for name, svg in plots.every(results).items():
+        (OUT / "plots" / name).write_text(svg)
+    print(report.table(results))
+    say(f"{args.results}, {OUT}/plots")
+    return 1 if any(row["errors"] for row in results["rows"]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
