@@ -11,7 +11,7 @@ import shutil
 import subprocess
 
 import field as f
-from measure import NotProven, Unavailable
+from measure import Failed, NotProven, Unavailable
 
 PASTA_MTU = SLIRP_MTU = "65520"
 DIRECT, BARE, PASTA, SPLICE, SLIRP = "without weir", "bare relay", "pasta", "pasta (splice)", "slirp4netns"
@@ -79,7 +79,7 @@ class Contenders:
                               timeout=timeout, errors="backslashreplace",
                               **({"input": input} if input is not None else {"stdin": subprocess.DEVNULL}))
         if done.returncode:
-            raise NotProven(f"exit {done.returncode}: {last_line(done.stderr or done.stdout)}")
+            raise Failed(f"exit {done.returncode}: {last_line(done.stderr or done.stdout)}")
         return done
 
     def direct(self, argv, timeout=120):
@@ -166,7 +166,7 @@ class Contenders:
                     child.kill()
                     child.wait()
         if holder.returncode:
-            raise NotProven(f"exit {holder.returncode}: {last_line(err)}")
+            raise Failed(f"exit {holder.returncode}: {last_line(err)}")
         done = subprocess.CompletedProcess([], 0, out, err)
         return Run(*_through_interface(done, "tap0"), 0)
 

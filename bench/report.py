@@ -42,6 +42,8 @@ def table(results):
     skipped = [(row["id"], name, why) for row in results["rows"] for name, why in row["skipped"].items()]
     errors = [(row["id"], text) for row in results["rows"] for text in row["errors"]]
     lines += [f"skipped: {id}: {name}: {why}" for id, name, why in skipped]
+    failures = [(row["id"], text) for row in results["rows"] for text in row["failures"]]
+    lines += [f"a peer's run failed: {id}: {text}" for id, text in failures]
     lines += [f"ERROR: {id}: {text}" for id, text in errors]
     words = [cell[-1] for cell in cells]
     met = sum(word in ("met", "aim met") for word in words)
@@ -83,6 +85,7 @@ def _row_section(row):
     lines += [f"- {text}" for text in row["notes"]]
     lines += [f"- set or lifted: {text}" for text in row["limits"]]
     lines += [f"- skipped: {name}: {why}" for name, why in row["skipped"].items()]
+    lines += [f"- a run failed: {text}" for text in row["failures"]]
     lines += [f"- ERROR: {text}" for text in row["errors"]]
     return [*lines, ""]
 
