@@ -42,8 +42,9 @@ def need(program):
 
 
 def last_line(text):
-    lines = [line for line in text.strip().splitlines() if "syslog" not in line]
-    return lines[-1][:200] if lines else "no word"
+    lines = [line for line in text.strip().splitlines() if line.strip() and "syslog" not in line]
+    telling = [line for line in lines if "rror" in line] or lines
+    return telling[-1].strip()[:200] if telling else "no word"
 
 
 class Contenders:
@@ -133,8 +134,8 @@ class Contenders:
         need("pasta")
         return ["pasta", "--config-net", "-q", "-f", "-4", "--mtu", PASTA_MTU, "--log-file", "/dev/null", *options, "--"]
 
-    def pasta(self, argv, timeout=120):
-        done = self._finish([*self.pasta_argv(), "sh", "-c", _INNER, "sh", *self._tool(argv)], timeout)
+    def pasta(self, argv, timeout=120, extra=()):
+        done = self._finish([*self.pasta_argv(*extra), "sh", "-c", _INNER, "sh", *self._tool(argv)], timeout)
         return Run(*_through_interface(done, "up0"), 0)
 
     def splice(self, argv, timeout=120):

@@ -98,6 +98,8 @@ class Field:
         resolv = self.folder / "resolv.conf"
         resolv.write_text(f"nameserver {SERVER_DNS}\n")
         self.host.sh(f"mount --bind {resolv} $(realpath /etc/resolv.conf)")
+        # crun and podman refuse a machine that mixes both versions of control groups; here it looks like one of version 2.
+        self.host.run(["mount", "-t", "cgroup2", "none", "/sys/fs/cgroup"])
         self.load_server(self.server, SERVER)
         self.bulk_server(self.server, SERVER)
         config = self.folder / "unbound.conf"

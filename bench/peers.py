@@ -49,7 +49,8 @@ class Peers:
 
     def podman(self):
         c.need("podman")
-        argv = ["podman", "run", "--rm", "--network=none", "--cgroups=disabled", "--rootfs", str(self._rootfs())]
+        argv = ["podman", "run", "--rm", "--network=none", "--cgroups=disabled", "-v", "/usr:/usr:ro",
+                "--rootfs", str(self._rootfs())]
         return self.checked("podman", argv)
 
     def crun(self):
@@ -80,7 +81,7 @@ class Peers:
 
     def _srt_copy(self):
         """Where every identity can read it."""
-        target = self.field.folder / "srt"
+        target = self.field.folder / "node_modules"
         if not target.exists():
             shutil.copytree(SRT.parents[1], target, symlinks=True)
         return (target / ".bin/srt").resolve()

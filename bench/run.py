@@ -37,10 +37,12 @@ def say(text):
 def all_rows(field, full):
     from contenders import Contenders
     from peers import Peers
+    from rows_dns import DnsRows
     from rows_start import StartRows
     from rows_tcp import TcpRows
     ways, peers = Contenders(field), Peers(field)
-    return [*TcpRows(field, ways, full).rows(), *StartRows(field, ways, peers, full).rows()]
+    return [*TcpRows(field, ways, full).rows(), *DnsRows(field, ways, full).rows(),
+            *StartRows(field, ways, peers, full).rows()]
 
 
 def identity_of(name):
