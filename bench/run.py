@@ -38,11 +38,13 @@ def all_rows(field, full):
     from contenders import Contenders
     from peers import Peers
     from rows_dns import DnsRows
+    from rows_memory import MemoryRows
     from rows_start import StartRows
     from rows_tcp import TcpRows
     ways, peers = Contenders(field), Peers(field)
-    return [*TcpRows(field, ways, full).rows(), *DnsRows(field, ways, full).rows(),
-            *StartRows(field, ways, peers, full).rows()]
+    rows = [*TcpRows(field, ways, full).rows(), *DnsRows(field, ways, full).rows(),
+            *StartRows(field, ways, peers, full).rows(), *MemoryRows(field, ways, peers, full).rows()]
+    return sorted(rows, key=lambda row: row.id)
 
 
 def identity_of(name):
