@@ -10,6 +10,7 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -142,7 +143,18 @@ class Field:
         """Bytes that crossed the host's link so far, both directions."""
         return sum(interface_bytes(self.host.run(["cat", "/proc/net/dev"], check=True).stdout, "up0"))
 
+    def _end_strays(self):
+        """What a peer left running (podman keeps a process per user) is in one of these namespaces, or it is not ours."""
+        ours = {os.readlink(f"/proc/{node.pid}/ns/net") for node in self.nodes}
+        for entry in os.listdir("/proc"):
+            try:
+                if entry.isdigit() and os.readlink(f"/proc/{entry}/ns/net") in ours:
+                    os.kill(int(entry), signal.SIGKILL)
+            except OSError:
+                pass  # gone, or somebody else's
+
     def close(self):
+        self._end_strays()
         for node in reversed(self.nodes):
             node.close()
         if self._restore is not None:

@@ -129,7 +129,7 @@ class MemoryRows:
 
         def run(way):
             lines = {"weir": lambda: [self.field.tool("weir"), "run", "-q", "--events", str(self.field.home / "d6.jsonl"),
-                                      "--allow", "example.com", "--"], BWRAP: self.peers.bwrap, BARE_CLONE: lambda: []}
+                                      "--allow", "example.com", "--"], BWRAP: lambda: [*self.peers.bwrap(), "--die-with-parent"], BARE_CLONE: lambda: []}
             starter = "bare_clone" if way == BARE_CLONE else "spawn_rate"
             before = settled(available_bytes)
             with self._holding([self.field.tool(starter), f"total={count}", "hold=1", "--", *lines[way](), *command]) as (top, _):
