@@ -18,6 +18,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/lab"))
 
+import lab  # noqa: E402
 import world  # noqa: E402
 
 SERVER = "93.184.216.10"
@@ -61,7 +62,7 @@ class Field:
         self.identity = identity
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-bench-"))
         self.folder.chmod(0o755)
-        self.nodes, self._restore = [], None
+        self.nodes, self._servers, self._restore = [], [], None
         try:
             self._programs(pathlib.Path(build))
             self._build()
@@ -136,6 +137,15 @@ class Field:
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
                 f"HOME={self.home}", f"XDG_RUNTIME_DIR={self.home}", "USER=bench", *map(str, argv)]
 
+    def start(self, argv):
+        """A server on the host, as the identity of all contenders; ends with the field."""
+        child = subprocess.Popen(self.command(argv), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL, preexec_fn=world._die_with_parent)
+        self._servers.append(child)
+
+    def wait_for_port(self, port, what):
+        lab.wait_until(lambda: f":{port:04X} " in self.host.sh("cat /proc/net/tcp | awk '$4 == \"0A\"'"), 10, what)
+
     def tool(self, name):
         return str(self.bin / name)
 
@@ -154,6 +164,9 @@ class Field:
                 pass  # gone, or somebody else's
 
     def close(self):
+        for server in self._servers:
+            server.kill()
+            server.wait()
         self._end_strays()
         for node in reversed(self.nodes):
             node.close()

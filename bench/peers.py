@@ -66,6 +66,28 @@ class Peers:
             raise Unavailable(self._tried["crun"])
         return argv
 
+    def proxy(self, program, port):
+        """An explicit proxy on the host's loopback, started once, that may CONNECT to `port`. -> its own port"""
+        c.need(program)
+        own = {"tinyproxy": 8801, "squid": 8802}[program]
+        if program in self._tried:
+            return own
+        path = self.field.home / f"{program}.conf"
+        if program == "tinyproxy":
+            path.write_text(f"Port {own}\nListen 127.0.0.1\nMaxClients 4000\nTimeout 60\nLogLevel Critical\n"
+                            f"ConnectPort {port}\n")
+            argv = ["tinyproxy", "-d", "-c", str(path)]
+        else:
+            path.write_text(f"http_port 127.0.0.1:{own}\nacl all_ports port {port}\nhttp_access allow all\ncache deny all\n"
+                            f"access_log none\ncache_log /dev/null\npid_filename {self.field.home}/squid.pid\n"
+                            f"coredump_dir {self.field.home}\nshutdown_lifetime 0 seconds\nworkers 1\n"
+                            f"netdb_filename none\nvisible_hostname bench\n")
+            argv = ["squid", "-N", "-f", str(path)]
+        self._tried[program] = None
+        self.field.start(argv)
+        self.field.wait_for_port(own, program)
+        return own
+
     def srt(self, domains=()):
         """sandbox-runtime, which ./dev bench installs where npm is there."""
         if not SRT.exists():

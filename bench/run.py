@@ -43,7 +43,7 @@ def all_rows(field, full):
     from rows_start import StartRows
     from rows_tcp import TcpRows
     ways, peers = Contenders(field), Peers(field)
-    rows = [*TcpRows(field, ways, full).rows(), *DnsRows(field, ways, full).rows(),
+    rows = [*TcpRows(field, ways, peers, full).rows(), *DnsRows(field, ways, full).rows(),
             *NamesRows(field, ways, full).rows(),
             *StartRows(field, ways, peers, full).rows(), *MemoryRows(field, ways, peers, full).rows()]
     return sorted(rows, key=lambda row: row.id)

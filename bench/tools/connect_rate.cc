@@ -1,11 +1,13 @@
-// connect_rate ADDRESS:PORT [parallel=32] [total=10000] [expect=answer|refused]
+// connect_rate ADDRESS:PORT [parallel=32] [total=10000] [expect=answer|refused] [proxy=ADDRESS:PORT]
 //
 // One connection per request: connect, send a byte, read the answer, wait for the server to close. With
-// expect=refused: how fast connects fail with ECONNREFUSED. Latency is connect() to the answer (or to the refusal).
+// expect=refused: how fast connects fail with ECONNREFUSED. With a proxy: through an HTTP CONNECT to it, one tunnel per
+// request. Latency is connect() to the answer (or to the refusal).
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
 
+#include <array>
 #include <vector>
 
 #include "tool.h"
@@ -19,13 +21,14 @@ constexpr int kPatienceMs = 30'000;  // without any event: the run is over, what
 struct Slot {
   sys::OwnedFd fd;
   std::uint64_t began_ns = 0;
-  enum class State : std::uint8_t { connecting, asked, answered } state = State::connecting;
+  enum class State : std::uint8_t { connecting, tunnelling, asked, answered } state = State::connecting;
 };
 
 class Run {
  public:
-  Run(const sys::SocketAddress& target, std::uint64_t parallel, std::uint64_t total, Expect expect)
-      : target_(target), expect_(expect), left_(total), slots_(std::min(parallel, total)) {
+  // `tunnel`: the request that makes a proxy of `target` connect to where the byte shall go; "" without a proxy.
+  Run(const sys::SocketAddress& target, std::string tunnel, std::uint64_t parallel, std::uint64_t total, Expect expect)
+      : target_(target), tunnel_(std::move(tunnel)), expect_(expect), left_(total), slots_(std::min(parallel, total)) {
     latency_.reserve(total);
   }
 
@@ -84,14 +87,21 @@ class Run {
     Slot& slot = slots_[index];
     if (!slot.fd.valid()) return;
     if (slot.state == Slot::State::connecting && !ask(slot, events)) return finish(index, last_connect_error_);
-    char byte = 0;
+    std::array<char, 1024> buffer{};
     for (;;) {
-      const ssize_t size = ::recv(slot.fd.get(), &byte, 1, MSG_DONTWAIT);
+      const ssize_t size = ::recv(slot.fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
       if (size < 0) {
         if (errno != EAGAIN) finish(index, errno);
         return;
       }
       if (size == 0) return finish(index, 0);
+      if (slot.state == Slot::State::tunnelling) {
+        const std::string_view head(buffer.data(), static_cast<std::size_t>(size));
+        if (!head.starts_with("HTTP/1.") || head.find(" 200 ") > 9 || !head.ends_with("\r\n\r\n") || !send(slot, "x"))
+          return finish(index, EPROTO);
+        slot.state = Slot::State::asked;
+        continue;
+      }
       if (slot.state == Slot::State::asked) latency_.add(now_ns() - slot.began_ns);
       slot.state = Slot::State::answered;
     }
@@ -104,12 +114,14 @@ class Run {
     socklen_t size = sizeof last_connect_error_;
     ::getsockopt(slot.fd.get(), SOL_SOCKET, SO_ERROR, &last_connect_error_, &size);
     if (last_connect_error_ != 0) return false;
-    if (::send(slot.fd.get(), "x", 1, MSG_NOSIGNAL) != 1) {
-      last_connect_error_ = errno;
-      return false;
-    }
-    slot.state = Slot::State::asked;
-    return true;
+    slot.state = tunnel_.empty() ? Slot::State::asked : Slot::State::tunnelling;
+    if (send(slot, tunnel_.empty() ? "x" : tunnel_)) return true;
+    last_connect_error_ = errno;
+    return false;
+  }
+
+  static bool send(const Slot& slot, std::string_view text) {
+    return ::send(slot.fd.get(), text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
   }
 
   void finish(std::size_t index, int error) {
@@ -119,6 +131,7 @@ class Run {
   }
 
   sys::SocketAddress target_;
+  std::string tunnel_;
   Expect expect_;
   std::uint64_t left_;
   std::vector<Slot> slots_;
@@ -141,7 +154,11 @@ int main(int argc, char** argv) {
   if (arguments.words.size() != 1) die("usage: connect_rate ADDRESS:PORT [parallel=N] [total=N] [expect=refused]");
   const Expect expect = arguments.text("expect", "answer") == "refused" ? Expect::refused : Expect::answer;
   raise_descriptor_limit();
-  Run run(address_of(arguments.words[0]), arguments.number("parallel", 32), arguments.number("total", 10'000), expect);
+  const std::string& target = arguments.words[0];
+  const std::string proxy = arguments.text("proxy", "");
+  const std::string tunnel = proxy.empty() ? "" : "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n";
+  Run run(address_of(proxy.empty() ? target : proxy), tunnel, arguments.number("parallel", 32),
+          arguments.number("total", 10'000), expect);
   const std::uint64_t resent = tcp_counter("TCPSynRetrans");
   const std::uint64_t began = now_ns();
   run.run();
