@@ -83,7 +83,7 @@ class TcpRows:
     # ---- A6: a connection per request -----------------------------------------------------------------------------------
 
     def a6(self):
-        total, rounds = (50_000, 10) if self.full else (10_000, 5)
+        total, rounds = (50_000, 10) if self.full else (10_000, 4)
 
         def run(way):
             if way in PROXIES:
@@ -96,6 +96,8 @@ class TcpRows:
                 values["cpu"] = cpu / total * 1000
             one, _ = self._connects(way, 1, total // 20)
             values["alone"] = one["p50_ns"] / 1000
+            if way == c.SLIRP:
+                return values  # thousands at once leave it waiting for half a minute
             values["errors1000"] = self._connects(way, 1000, 5000, strict=False)[0]["errors"]
             values["resent5000"] = self._connects(way, 5000, 5000, strict=False)[0]["syn_retransmits"]
             if way == c.WEIR:

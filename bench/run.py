@@ -9,7 +9,9 @@ import json
 import os
 import pathlib
 import pwd
+import signal
 import sys
+import time
 
 import plots
 import report
@@ -81,8 +83,10 @@ def measure(chosen, args):
                    "machine": machine.describe(field), "versions": machine.versions(field), "rows": []}
         for row in rows:
             if not chosen or row.id in chosen:
+                began = time.monotonic()
                 results["rows"].append(result_of(row, say))
                 print("\n".join(report.figures(results["rows"][-1])), flush=True)
+                say(f"{row.id} took {time.monotonic() - began:.0f} s")
         return results
 
 
@@ -101,6 +105,8 @@ def write_docs(results):
 
 def main():
     args = arguments()
+    # Ended from outside, the field is taken down all the same.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     if args.write_docs:
         return write_docs(json.loads(pathlib.Path(args.results).read_text()))
     if os.getuid() != 0:
