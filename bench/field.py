@@ -155,13 +155,10 @@ class Field:
 
     def _end_strays(self):
         """What a peer left running (podman keeps a process per user) is in one of these namespaces, or it is not ours."""
-        ours = {os.readlink(f"/proc/{node.pid}/ns/net") for node in self.nodes}
+        ours = {_network_of(node.pid) for node in self.nodes} - {None}
         for entry in os.listdir("/proc"):
-            try:
-                if entry.isdigit() and os.readlink(f"/proc/{entry}/ns/net") in ours:
-                    os.kill(int(entry), signal.SIGKILL)
-            except OSError:
-                pass  # gone, or somebody else's
+            if entry.isdigit() and _network_of(entry) in ours:
+                os.kill(int(entry), signal.SIGKILL)
 
     def close(self):
         for server in self._servers:
@@ -179,6 +176,14 @@ class Field:
 
     def __exit__(self, *_):
         self.close()
+
+
+def _network_of(pid):
+    """The name of a process's network namespace; None for one that is gone."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return None
 
 
 def interface_bytes(proc_net_dev, name):

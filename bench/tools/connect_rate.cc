@@ -1,8 +1,8 @@
-// connect_rate ADDRESS:PORT [parallel=32] [total=10000] [expect=answer|refused] [proxy=ADDRESS:PORT]
+// connect_rate ADDRESS:PORT [parallel=32] [total=10000] [expect=answer|refused] [proxy=ADDRESS:PORT] [http=HOST]
 //
-// One connection per request: connect, send a byte, read the answer, wait for the server to close. With
-// expect=refused: how fast connects fail with ECONNREFUSED. With a proxy: through an HTTP CONNECT to it, one tunnel per
-// request. Latency is connect() to the answer (or to the refusal).
+// One connection per request: connect, send a byte (with http=HOST: a GET for that host), read the answer, wait for the
+// server to close. With expect=refused: how fast connects fail with ECONNREFUSED. With a proxy: through an HTTP CONNECT
+// to it, one tunnel per request. Latency is connect() to the answer (or to the refusal).
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
@@ -26,9 +26,16 @@ struct Slot {
 
 class Run {
  public:
-  // `tunnel`: the request that makes a proxy of `target` connect to where the byte shall go; "" without a proxy.
-  Run(const sys::SocketAddress& target, std::string tunnel, std::uint64_t parallel, std::uint64_t total, Expect expect)
-      : target_(target), tunnel_(std::move(tunnel)), expect_(expect), left_(total), slots_(std::min(parallel, total)) {
+  // `request`: what is sent. `tunnel`: the request that makes a proxy of `target` connect to where the byte shall go;
+  // "" without a proxy.
+  Run(const sys::SocketAddress& target, std::string tunnel, std::string request, std::uint64_t parallel,
+      std::uint64_t total, Expect expect)
+      : target_(target),
+        tunnel_(std::move(tunnel)),
+        request_(std::move(request)),
+        expect_(expect),
+        left_(total),
+        slots_(std::min(parallel, total)) {
     latency_.reserve(total);
   }
 
@@ -97,7 +104,8 @@ class Run {
       if (size == 0) return finish(index, 0);
       if (slot.state == Slot::State::tunnelling) {
         const std::string_view head(buffer.data(), static_cast<std::size_t>(size));
-        if (!head.starts_with("HTTP/1.") || head.find(" 200 ") > 9 || !head.ends_with("\r\n\r\n") || !send(slot, "x"))
+        if (!head.starts_with("HTTP/1.") || head.find(" 200 ") > 9 || !head.ends_with("\r\n\r\n") ||
+            !send(slot, request_))
           return finish(index, EPROTO);
         slot.state = Slot::State::asked;
         continue;
@@ -115,7 +123,7 @@ class Run {
     ::getsockopt(slot.fd.get(), SOL_SOCKET, SO_ERROR, &last_connect_error_, &size);
     if (last_connect_error_ != 0) return false;
     slot.state = tunnel_.empty() ? Slot::State::asked : Slot::State::tunnelling;
-    if (send(slot, tunnel_.empty() ? "x" : tunnel_)) return true;
+    if (send(slot, tunnel_.empty() ? request_ : tunnel_)) return true;
     last_connect_error_ = errno;
     return false;
   }
@@ -132,6 +140,7 @@ class Run {
 
   sys::SocketAddress target_;
   std::string tunnel_;
+  std::string request_;
   Expect expect_;
   std::uint64_t left_;
   std::vector<Slot> slots_;
@@ -157,7 +166,9 @@ int main(int argc, char** argv) {
   const std::string& target = arguments.words[0];
   const std::string proxy = arguments.text("proxy", "");
   const std::string tunnel = proxy.empty() ? "" : "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n";
-  Run run(address_of(proxy.empty() ? target : proxy), tunnel, arguments.number("parallel", 32),
+  const std::string host = arguments.text("http", "");
+  const std::string request = host.empty() ? "x" : "GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
+  Run run(address_of(proxy.empty() ? target : proxy), tunnel, request, arguments.number("parallel", 32),
           arguments.number("total", 10'000), expect);
   const std::uint64_t resent = tcp_counter("TCPSynRetrans");
   const std::uint64_t began = now_ns();
