@@ -171,7 +171,9 @@ void match_tcp_flags(netlink::NftTransaction& nft, std::uint8_t mask, std::uint8
   nft.match_transport(kFlagsOffset, {&mask, 1}, {&value, 1});
 }
 
-Result<> add_rules(const CaptureAddresses& addresses) {
+}  // namespace
+
+Result<> install_capture_rules(const CaptureAddresses& addresses) {
   WEIR_TRY(netlink::Socket netfilter, netlink::Socket::open(NETLINK_NETFILTER));
   netlink::NftTransaction nft("weir");
   nft.add_chain("out", "route", NF_INET_LOCAL_OUT, kMangle);
@@ -209,6 +211,8 @@ Result<> add_rules(const CaptureAddresses& addresses) {
                              .context("cannot install the capture rules")
                              .with_remedy("sudo modprobe -a nf_tables nft_tproxy nft_reject_inet"));
 }
+
+namespace {
 
 Result<> set_option(const sys::OwnedFd& fd, int level, int option, int value, const char* name) {
   if (::setsockopt(fd.get(), level, option, &value, sizeof value) == 0) return {};
@@ -255,7 +259,7 @@ Result<Capture> set_up_capture(const CaptureAddresses& addresses) {
   WEIR_CHECK_OK(add_routes(route, addresses, tun.link));
   WEIR_CHECK_OK(set_sysctls());
   WEIR_CHECK_OK(allow_ping_sockets());
-  WEIR_CHECK_OK(add_rules(addresses));
+  WEIR_CHECK_OK(install_capture_rules(addresses));
   WEIR_TRY(sys::OwnedFd listener, make_listener());
   return Capture{.listener = std::move(listener), .tun = std::move(tun.fd)};
 }

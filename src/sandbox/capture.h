@@ -32,6 +32,9 @@ struct Capture {
 // untrusted code comes later.
 Result<Capture> set_up_capture(const CaptureAddresses& addresses);
 
+// The part of it that is nftables: one transaction, no device and no route (bench/tools/capture_cost.cc measures it).
+Result<> install_capture_rules(const CaptureAddresses& addresses);
+
 // Brings `lo` up: what modes `none` and `inbound` have instead of a capture.
 Result<> set_up_loopback();
 

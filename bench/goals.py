@@ -1,0 +1,104 @@
+"""Every goal of the suite, in one table, and what became of it.
+
+A ratio is weir's median over the peer's in the same run. `sense` says which side is good: ">=" for what should be
+large, "<=" for what should be small. Against nothing (versus None) the median itself is compared.
+"""
+
+
+class Goal:
+    """`of`: whose figure is judged. `versus`: a contender, a tuple of them (the best one counts), or None (absolute)."""
+
+    def __init__(self, row, quantity, sense, must, aim=None, versus=None, of="weir"):
+        self.row, self.quantity, self.sense, self.must, self.aim = row, quantity, sense, must, aim
+        self.versus, self.of = versus, of
+
+
+_RELAYS = ("pasta", "slirp4netns")
+
+GOALS = [
+    *(goal for row in ("A1", "A2") for goal in (
+        Goal(row, "rate", ">=", 0.95, None, "bare relay"),
+        Goal(row, "rate", ">=", 0.8, 0.95, "without weir"),
+        Goal(row, "rate", ">=", 1.4, None, _RELAYS))),
+    Goal("A5", "rate1", ">=", 1.1, None, "pasta"),
+    Goal("A5", "rate32", ">=", 0.9, 1.1, _RELAYS),
+    Goal("A6", "rate", ">=", 0.85, 0.95, "bare relay"),
+    Goal("A6", "rate", ">=", 0.45, 0.55, "without weir"),
+    Goal("A6", "rate", ">=", 1.6, None, "pasta"),
+    Goal("A6", "errors1000", "<=", 0),
+    Goal("A6", "resent5000", "<=", 0),
+    Goal("A7", "rate", ">=", 0.95, None, "1 rule", of="100,000 rules"),
+    Goal("A8", "rate", ">=", 0.3, None, "kernel reject"),
+    Goal("A8", "refused_over_allowed", ">=", 1.0),
+    Goal("A9", "user", "<=", 1024),
+    Goal("A9", "pipes", "<=", 0),
+    Goal("A9", "total", "<=", 1.1, None, "bare relay"),
+    Goal("C1", "rate", ">=", 1.0, None, "dnsmasq behind pasta"),
+    Goal("C1", "rate", ">=", 1.0, None, "dnsmasq behind slirp4netns"),
+    Goal("C2", "rate", ">=", 1.0, None, "allowed names", of="refused names"),
+    Goal("C3", "load", "<=", 2.0),
+    Goal("C3", "map", "<=", 20),
+    Goal("C3", "p50", "<=", 1.0),
+    Goal("C3", "p99", "<=", 3.0),
+    Goal("C3", "allow_bytes", "<=", 100),
+    Goal("C3", "deny_bytes", "<=", 16),
+    Goal("C6", "p50", "<=", 1.5, None, "without weir"),
+    Goal("D1", "p50", "<=", 1.0, 0.8, "bubblewrap (no network)"),
+    Goal("D1", "p50", "<=", 0.8, 0.6, "bubblewrap (no network)", of="weir (none)"),
+    Goal("D2", "p50", "<=", 0.3, None, "bubblewrap in pasta"),
+    Goal("D4", "rate64", ">=", 0.8, 0.95, "bare clone"),
+    Goal("D6", "private", "<=", 1.0),
+    Goal("D6", "gateway", "<=", 1.0),
+    Goal("D6", "memory", "<=", 1.15, None, "bare clone"),
+    Goal("D8", "rules", "<=", 3, None, "one netlink round trip"),
+    Goal("D8", "rules", "<=", 0.02, None, "nft -f"),
+    Goal("G1", "connects", ">=", 0.95, 0.98, "audit off"),
+    Goal("G1", "names", ">=", 0.95, 0.98, "audit off"),
+]
+
+
+class Verdict:
+    """What became of a goal. `word`: met, aim met, MISSED, or "no peer" / "no figure" where nothing can be compared."""
+
+    def __init__(self, goal, word, value=None, peer=None, peer_name=None, ratio=None):
+        self.goal, self.word, self.value, self.peer, self.peer_name, self.ratio = goal, word, value, peer, peer_name, ratio
+
+
+def _good(sense, value, bound):
+    return value >= bound if sense == ">=" else value <= bound
+
+
+def judge(goal, quantity):
+    """`quantity`: as in results.json. -> Verdict"""
+    contenders = quantity["contenders"] if quantity else {}
+    own = contenders.get(goal.of)
+    if own is None:
+        return Verdict(goal, "no figure")
+    value, peer, name = own["median"], None, None
+    ratio = value
+    if goal.versus is not None:
+        named = goal.versus if isinstance(goal.versus, tuple) else (goal.versus,)
+        there = {key: contenders[key]["median"] for key in named if key in contenders}
+        if not there:
+            return Verdict(goal, "no peer", value, None, " / ".join(named))
+        name = (max if quantity["better"] == "more" else min)(there, key=there.get)
+        peer = there[name]
+        if peer == 0:
+            return Verdict(goal, "no figure", value, peer, name)
+        ratio = value / peer
+    word = "MISSED"
+    if _good(goal.sense, ratio, goal.must):
+        word = "met"
+        if goal.aim is not None and _good(goal.sense, ratio, goal.aim):
+            word = "aim met"
+    return Verdict(goal, word, value, peer, name, ratio if goal.versus is not None else None)
+
+
+def verdicts(results):
+    """[(row, quantity, Verdict)] of every goal whose row was measured, in the order of the rows."""
+    out = []
+    for row in results["rows"]:
+        quantities = {quantity["key"]: quantity for quantity in row["quantities"]}
+        out += [(row, quantities.get(goal.quantity), judge(goal, quantities.get(goal.quantity)))
+                for goal in GOALS if goal.row == row["id"]]
+    return out
