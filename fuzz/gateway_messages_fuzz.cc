@@ -2,6 +2,7 @@
 // to the very same bytes.
 #include <cstdlib>
 
+#include "control/batch.h"
 #include "control/gateway_messages.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -15,6 +16,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto message = control::decode<control::ToGateway>(input)) {
     const Bytes again = control::encode(*message, buffer);
     if (as_text(again) != as_text(input)) std::abort();
+  }
+  control::Batch batch;
+  for (Bytes rest = input; !rest.empty() && !batch.full();) {
+    const auto message = control::next_message<control::FromGateway>(rest);
+    if (!message) break;
+    batch.add(*message);
+    if (as_text(batch.bytes()) != as_text(input.first(input.size() - rest.size()))) std::abort();
   }
   return 0;
 }

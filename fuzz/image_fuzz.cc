@@ -2,6 +2,7 @@
 // the image.
 #include "policy/compiled/admit.h"
 #include "policy/compiled/image.h"
+#include "policy/compiled/source.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   namespace policy = weir::policy;
@@ -23,5 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const policy::FirstFlight flight{.kind = policy::FlightKind::tls, .name = *name, .name_present = true, .ech = false};
   const policy::Verdict verdict = policy::admit_first_flight(*image, facts, request, flight);
   static_cast<void>(image->entry_text(verdict.rule));
+  static_cast<void>(image->check_sums());
+  static_cast<void>(policy::read_back(*image, "p"));
   return 0;
 }

@@ -1,7 +1,6 @@
 #include "audit/event.h"
 
 #include <array>
-#include <cstdio>
 
 #include "base/json.h"
 
@@ -15,6 +14,14 @@ void optional_text(JsonWriter& json, std::string_view name, const std::string& t
 
 void optional_number(JsonWriter& json, std::string_view name, const std::optional<std::uint64_t>& number) {
   if (number) json.field(name, *number);
+}
+
+// Without printf: every line of the record carries a time.
+void append_digits(std::string& text, std::int64_t value, std::size_t width, char behind) {
+  std::array<char, 6> digits{};
+  for (std::size_t i = width; i-- > 0; value /= 10) digits[i] = static_cast<char>('0' + value % 10);
+  text.append(digits.data(), width);
+  text += behind;
 }
 
 void write_rule(JsonWriter& json, const Rule& rule) {
@@ -62,7 +69,20 @@ void write_sandbox(JsonWriter& json, const Event& event) {
   if (event.exit_code) json.field("exit_code", *event.exit_code);
 }
 
+void write_limits(JsonWriter& json, const Event& event) {
+  if (event.limits.empty()) return;
+  json.key("limits").begin_array();
+  for (const LimitHit& hit : event.limits) write_limit(json, hit);
+  json.end_array();
+}
+
 }  // namespace
+
+void write_limit(JsonWriter& json, const LimitHit& hit) {
+  json.begin_object();
+  json.field("limit", std::string_view(hit.limit)).field("value", std::string_view(hit.value));
+  json.field("times", hit.times).end_object();
+}
 
 std::string_view name_of(EventType type) {
   switch (type) {
@@ -100,11 +120,15 @@ std::string rfc3339(Timestamp time) {
   const std::int64_t day = day_of_year - (153 * month_index + 2) / 5 + 1;
   const std::int64_t month = month_index < 10 ? month_index + 3 : month_index - 9;
   const std::int64_t year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
-  std::array<char, 40> text{};
-  std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%06uZ", static_cast<int>(year),
-                static_cast<int>(month), static_cast<int>(day), static_cast<int>(second_of_day / 3600),
-                static_cast<int>(second_of_day / 60 % 60), static_cast<int>(second_of_day % 60), time.microseconds);
-  return text.data();
+  std::string text;
+  append_digits(text, year, 4, '-');
+  append_digits(text, month, 2, '-');
+  append_digits(text, day, 2, 'T');
+  append_digits(text, second_of_day / 3600, 2, ':');
+  append_digits(text, second_of_day / 60 % 60, 2, ':');
+  append_digits(text, second_of_day % 60, 2, '.');
+  append_digits(text, time.microseconds, 6, 'Z');
+  return text;
 }
 
 std::string line_of(const Event& event, const Envelope& envelope, std::uint64_t sequence, Timestamp time) {
@@ -126,6 +150,7 @@ std::string line_of(const Event& event, const Envelope& envelope, std::uint64_t 
   optional_number(json, "count", event.count);
   optional_text(json, "error", event.error);
   write_sandbox(json, event);
+  write_limits(json, event);
   json.end_object();
   return json.take() + '\n';
 }

@@ -9,6 +9,10 @@
 
 #include "net/ip_address.h"
 
+namespace weir {
+class JsonWriter;
+}
+
 namespace weir::audit {
 
 enum class EventType : std::uint8_t {
@@ -28,6 +32,13 @@ struct Rule {
   std::string layer;
   std::optional<std::uint32_t> index;
   std::string text;
+};
+
+// A limit that was reached.
+struct LimitHit {
+  std::string limit;  // "memory", "pids", "disk", "timeout"
+  std::string value;  // as --memory and the others take it
+  std::uint64_t times = 1;
 };
 
 // Fields that do not apply stay empty and are left out.
@@ -56,6 +67,7 @@ struct Event {
   std::string floor;
   std::vector<std::string> notices;
   std::optional<std::int64_t> exit_code;
+  std::vector<LimitHit> limits = {};  // limit: exactly one; sandbox.exit: all of the run
 };
 
 // What every event of a sandbox carries.
@@ -64,6 +76,9 @@ struct Envelope {
   std::string policy;
   std::uint64_t generation = 1;
 };
+
+// {"limit": "pids", "value": "256", "times": 3}
+void write_limit(JsonWriter& json, const LimitHit& hit);
 
 // Wall-clock time, handed in: this room has no clock.
 struct Timestamp {

@@ -33,16 +33,20 @@ void append_escape(std::string& out, std::uint32_t unit) {
   out += buffer.data();
 }
 
-}  // namespace
+bool is_plain(char character) {
+  return character >= 0x20 && character < 0x7f && character != '"' && character != '\\';
+}
 
-std::string json_string(std::string_view text) {
-  std::string out = "\"";
+void append_string(std::string& out, std::string_view text) {
+  out += '"';
   for (std::size_t at = 0; at < text.size();) {
+    const std::size_t start = at;
+    while (at < text.size() && is_plain(text[at])) ++at;
+    out.append(text, start, at - start);
+    if (at == text.size()) break;
     const std::uint32_t point = next_code_point(text, at);
     if (point == '"' || point == '\\') {
       out += '\\';
-      out += static_cast<char>(point);
-    } else if (point >= 0x20 && point < 0x7f) {
       out += static_cast<char>(point);
     } else if (point < 0x10000) {
       append_escape(out, point);
@@ -51,7 +55,15 @@ std::string json_string(std::string_view text) {
       append_escape(out, 0xdc00 + ((point - 0x10000) & 0x3ff));
     }
   }
-  return out += '"';
+  out += '"';
+}
+
+}  // namespace
+
+std::string json_string(std::string_view text) {
+  std::string out;
+  append_string(out, text);
+  return out;
 }
 
 void JsonWriter::separate() {
@@ -74,7 +86,7 @@ JsonWriter& JsonWriter::close(char bracket) {
 
 JsonWriter& JsonWriter::key(std::string_view name) {
   separate();
-  text_ += json_string(name);
+  append_string(text_, name);
   text_ += ':';
   first_ = true;
   return *this;
@@ -87,7 +99,9 @@ JsonWriter& JsonWriter::raw(std::string_view text) {
 }
 
 JsonWriter& JsonWriter::value(std::string_view text) {
-  return raw(json_string(text));
+  separate();
+  append_string(text_, text);
+  return *this;
 }
 JsonWriter& JsonWriter::value(std::uint64_t number) {
   return raw(std::to_string(number));

@@ -131,4 +131,15 @@ std::string duration_text(std::uint64_t milliseconds) {
   return text.empty() ? "0s" : text;
 }
 
+std::string size_text(std::uint64_t bytes) {
+  constexpr std::string_view kUnits = "KMGT";
+  std::string unit;
+  for (const char next : kUnits) {
+    if (bytes == 0 || bytes % kKibi != 0) break;
+    bytes /= kKibi;
+    unit = next;
+  }
+  return std::to_string(bytes) + unit;
+}
+
 }  // namespace weir

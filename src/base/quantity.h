@@ -20,4 +20,7 @@ Result<std::uint64_t> parse_size_bytes(std::string_view text);
 // The shortest text that parses back to the same value: "1m30s", "500ms", "0s".
 std::string duration_text(std::uint64_t milliseconds);
 
+// The shortest text that parses back to the same value: "512M", "1G", "1000".
+std::string size_text(std::uint64_t bytes);
+
 }  // namespace weir

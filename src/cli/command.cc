@@ -8,7 +8,9 @@ namespace weir::cli {
 namespace {
 
 Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
-  if (line.has(OptionId::help)) return Outcome{.out = command_help(line.command), .err = {}, .start = {}};
+  if (line.has(OptionId::help)) {
+    return Outcome{.out = command_help(line.command, help_width(caller)), .err = {}, .start = {}};
+  }
   switch (line.command) {
     case CommandId::run:
       return run_command(line, caller);
@@ -17,13 +19,20 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::policy_show:
     case CommandId::policy_test:
     case CommandId::policy_sets:
+    case CommandId::policy_compile:
       return policy_command(line, caller);
+    case CommandId::image_import:
+    case CommandId::image_ls:
+    case CommandId::image_rm:
+      return image_command(line, caller);
     case CommandId::doctor:
       return doctor_command(line);
     case CommandId::version:
       return version_command(line);
+    case CommandId::completion:
+      return completion_command(line);
     case CommandId::help:
-      return help_command(line);
+      return help_command(line, caller);
   }
   return fail("weir: this command is not in the table");
 }
@@ -37,8 +46,16 @@ std::optional<std::string_view> Caller::variable(std::string_view name) const {
   return std::nullopt;
 }
 
+std::size_t help_width(const Caller& caller) {
+  return caller.columns == 0 ? kDefaultHelpWidth : caller.columns;
+}
+
 Result<OutputFormat> output_format(const CommandLine& line) {
-  const std::string format = line.value(OptionId::output).value_or("text");
+  const bool json = line.has(OptionId::json);
+  const std::string format = line.value(OptionId::output).value_or(json ? "json" : "text");
+  if (json && format == "text") {
+    return std::unexpected(Error("options -o text and --json ask for two formats").with_remedy("keep one"));
+  }
   if (format == "text") return OutputFormat::text;
   if (format == "json") return OutputFormat::json;
   return std::unexpected(Error("option -o: '" + format + "' is no output format").with_remedy("write text or json"));

@@ -20,6 +20,8 @@ using Variables = std::vector<std::pair<std::string, std::string>>;
 struct Caller {
   Variables environment;
   std::string folder;  // absolute, links resolved; empty when the current folder is gone
+  // How wide the terminal is that standard output goes to; 0 when it is none.
+  std::size_t columns = 0;
   // Where the operator's floor stands. A constant of the program; tests put their own.
   std::string floor_path = "/etc/weir/floor.toml";
 
@@ -38,15 +40,20 @@ struct Outcome {
 // Errors are weir's own failures: exit code 125 and one line on stderr.
 Result<Outcome> run_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> policy_command(const CommandLine& line, const Caller& caller);
+Result<Outcome> image_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> doctor_command(const CommandLine& line);
 Result<Outcome> version_command(const CommandLine& line);
-Result<Outcome> help_command(const CommandLine& line);
+Result<Outcome> completion_command(const CommandLine& line);
+Result<Outcome> help_command(const CommandLine& line, const Caller& caller);
 
 // Parses and executes; failures have become an Outcome.
 Outcome execute(std::span<const std::string> words, const Caller& caller);
 
+// Where the lines of a help text end.
+std::size_t help_width(const Caller& caller);
+
 enum class OutputFormat : std::uint8_t { text, json };
-// -o; text when it is not given.
+// -o and --json; text when it is not given.
 Result<OutputFormat> output_format(const CommandLine& line);
 
 }  // namespace weir::cli

@@ -1,4 +1,3 @@
-#include <array>
 #include <vector>
 
 #include "base/failure_line.h"
@@ -10,49 +9,43 @@
 namespace weir::cli {
 namespace {
 
-constexpr std::array kProbes = {
-    Probe{"user namespace", Need::every_run, Footing::plain, probe_user_namespace},
-    Probe{"pid namespace", Need::every_run, Footing::user_namespace, probe_pid_namespace},
-    Probe{"other namespaces", Need::every_run, Footing::user_namespace, probe_small_namespaces},
-    Probe{"network namespace", Need::every_run, Footing::user_namespace, probe_loopback},
-    Probe{"private root", Need::every_run, Footing::user_namespace, probe_private_root},
-    Probe{"no_new_privs", Need::every_run, Footing::plain, probe_no_new_privs},
-    Probe{"seccomp", Need::every_run, Footing::plain, probe_seccomp},
-    Probe{"pidfd", Need::every_run, Footing::plain, probe_pidfd},
-    Probe{"sealed memory", Need::gateway, Footing::plain, probe_memfd_seals},
-    Probe{"TUN device", Need::gateway, Footing::user_namespace, probe_tun},
-    Probe{"capture IPv4", Need::gateway, Footing::user_namespace, probe_detour4},
-    Probe{"capture IPv6", Need::gateway, Footing::user_namespace, probe_detour6},
-    Probe{"truthful refusal", Need::gateway, Footing::user_namespace, probe_refusal},
-    Probe{"overlay shares", Need::feature, Footing::user_namespace, probe_overlay},
-    Probe{"shares as root", Need::feature, Footing::plain, probe_idmapped_mount},
-    Probe{"IPv6 outside", Need::feature, Footing::plain, probe_host_ipv6},
-};
-
 struct Finding {
   const Probe* probe = nullptr;
+  std::string_view group;
+  bool tried = true;
   Result<std::string> result;
 };
 
 std::vector<Finding> find_all() {
   std::vector<Finding> findings;
-  for (const Probe& probe : all_probes()) {
-    const bool no_ground = probe.footing == Footing::user_namespace && !findings.front().result;
-    Result<std::string> result =
-        no_ground ? fail("not tried: needs a user namespace") : sys::in_throwaway_child(probe.run);
-    if (!result && !no_ground) result = std::unexpected(explain_refusal(std::move(result).error()));
-    findings.push_back({&probe, std::move(result)});
+  for (const ProbeGroup& group : all_probes()) {
+    for (const Probe& probe : group.probes) {
+      Finding finding{.probe = &probe, .group = group.title, .result = fail("not tried: needs a user namespace")};
+      finding.tried = probe.footing == Footing::plain || findings.front().result;
+      if (finding.tried) finding.result = sys::in_throwaway_child(probe.run);
+      if (finding.tried && !finding.result) {
+        finding.result = std::unexpected(explain_refusal(std::move(finding.result).error()));
+      }
+      findings.push_back(std::move(finding));
+    }
   }
   return findings;
 }
 
 bool is_needed(const Probe& probe) {
-  return probe.need != Need::feature;
+  return probe.need == Need::every_run || probe.need == Need::gateway;
 }
 
 std::string_view state_of(const Finding& finding) {
   if (finding.result) return "ok";
-  return is_needed(*finding.probe) ? "MISSING" : "limited";
+  if (!finding.tried) return "untried";
+  return is_needed(*finding.probe) ? "missing" : "limited";
+}
+
+std::string_view shown_state(const Finding& finding) {
+  // In capitals where it stops somebody: the eye finds it.
+  if (!finding.result && is_needed(*finding.probe)) return "MISSING";
+  return finding.tried ? state_of(finding) : "limited";
 }
 
 std::string_view name_of(Need need) {
@@ -63,6 +56,8 @@ std::string_view name_of(Need need) {
       return "gateway";
     case Need::feature:
       return "feature";
+    case Need::improvement:
+      return "improvement";
   }
   return "";
 }
@@ -74,7 +69,7 @@ std::string padded(std::string_view text, std::size_t width) {
 std::string as_text(const std::vector<Finding>& findings) {
   std::string out;
   for (const Finding& finding : findings) {
-    out += padded(state_of(finding), 9) + padded(finding.probe->control, 19);
+    out += padded(shown_state(finding), 9) + padded(finding.probe->control, 21);
     if (finding.result) {
       out += printable(*finding.result);
     } else {
@@ -92,11 +87,13 @@ std::string as_text(const std::vector<Finding>& findings) {
 
 std::string as_json(const std::vector<Finding>& findings, bool all_hold) {
   JsonWriter json;
-  json.begin_object().field("ok", all_hold).key("controls").begin_array();
+  json.begin_object().field("v", std::uint64_t{1}).field("ok", all_hold).key("controls").begin_array();
   for (const Finding& finding : findings) {
     json.begin_object()
         .field("control", finding.probe->control)
+        .field("group", finding.group)
         .field("needed_for", name_of(finding.probe->need))
+        .field("state", state_of(finding))
         .field("ok", finding.result.has_value())
         .field("detail", std::string_view(finding.result ? *finding.result : finding.result.error().what()))
         .field("fix", std::string_view(finding.result ? "" : finding.result.error().remedy()))
@@ -111,10 +108,6 @@ std::string as_json(const std::vector<Finding>& findings, bool all_hold) {
 }
 
 }  // namespace
-
-std::span<const Probe> all_probes() {
-  return kProbes;
-}
 
 Result<Outcome> doctor_command(const CommandLine& line) {
   WEIR_TRY(const OutputFormat format, output_format(line));

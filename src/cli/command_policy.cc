@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include "base/failure_line.h"
 #include "base/json.h"
 #include "cli/command.h"
@@ -9,6 +11,7 @@
 #include "policy/text/sets.h"
 #include "policy/text/show.h"
 #include "sandbox/capture.h"
+#include "sys/files.h"
 
 namespace weir::cli {
 namespace {
@@ -74,8 +77,8 @@ std::string rejected_json(const Error& error) {
 }
 
 Result<Outcome> check(const CommandLine& line, const Caller& caller, OutputFormat format) {
-  WEIR_TRY(const policy::CompileInput input, policy_input_of_file(line.operands[0], line, caller));
-  const Result<policy::Compiled> compiled = policy::compile_policy(input);
+  WEIR_TRY(const PolicyInput input, policy_input_of_file(line.operands[0], line, caller));
+  const Result<policy::Compiled> compiled = policy::compile_policy(input.compile);
   Outcome outcome;
   if (!compiled) {
     // Not weir's failure: saying so is what the command is for.
@@ -97,8 +100,8 @@ Result<Outcome> check(const CommandLine& line, const Caller& caller, OutputForma
 
 Result<Outcome> explain(const CommandLine& line, const Caller& caller, OutputFormat format) {
   WEIR_TRY(const policy::ExplainRequest request, policy::parse_explain_request(line.operands[0]));
-  WEIR_TRY(const policy::CompileInput input, policy_input(line, caller));
-  WEIR_TRY(const Judge judge, judge_of(input));
+  WEIR_TRY(const PolicyInput input, policy_input(line, caller));
+  WEIR_TRY(const Judge judge, judge_of(input.compile));
   WEIR_TRY(const policy::Image image, judge.image());
   const policy::Explanation explanation = policy::explain(image, judge.facts, request);
   Outcome outcome;
@@ -109,8 +112,8 @@ Result<Outcome> explain(const CommandLine& line, const Caller& caller, OutputFor
 }
 
 Result<Outcome> show(const CommandLine& line, const Caller& caller, OutputFormat format) {
-  WEIR_TRY(const policy::CompileInput input, policy_input(line, caller));
-  WEIR_TRY(const policy::Compiled compiled, policy::compile_policy(input));
+  WEIR_TRY(const PolicyInput input, policy_input(line, caller));
+  WEIR_TRY(const policy::Compiled compiled, policy::compile_policy(input.compile));
   Outcome outcome;
   outcome.out = format == OutputFormat::json ? policy::show_json(compiled) + "\n" : policy::show_text(compiled);
   outcome.err = said(compiled);
@@ -118,10 +121,10 @@ Result<Outcome> show(const CommandLine& line, const Caller& caller, OutputFormat
 }
 
 Result<Outcome> test(const CommandLine& line, const Caller& caller, OutputFormat format) {
-  WEIR_TRY(const policy::CompileInput input, policy_input_of_file(line.operands[0], line, caller));
+  WEIR_TRY(const PolicyInput input, policy_input_of_file(line.operands[0], line, caller));
   WEIR_TRY(const policy::TextFile file, read_text_file(line.operands[1]));
   WEIR_TRY(const std::vector<policy::PolicyCase> cases, policy::parse_cases(file.text, file.name));
-  WEIR_TRY(const Judge judge, judge_of(input));
+  WEIR_TRY(const Judge judge, judge_of(input.compile));
   WEIR_TRY(const policy::Image image, judge.image());
   const std::vector<policy::CaseFailure> failures = policy::run_cases(image, judge.facts, cases);
   Outcome outcome;
@@ -132,6 +135,52 @@ Result<Outcome> test(const CommandLine& line, const Caller& caller, OutputFormat
   }
   outcome.out = policy::failures_text(failures, file.name);
   outcome.out += std::to_string(cases.size() - failures.size()) + " of " + std::to_string(cases.size()) + " hold\n";
+  return outcome;
+}
+
+// Overwriting a policy file with its own image would be a mistake that cannot be undone.
+Result<> check_replaceable(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return {};
+  if (sys::begins_with(path, as_bytes(policy::Image::kFamily))) return {};
+  return std::unexpected(
+      Error(path + ": is there already, and is no compiled policy").with_remedy("name another file"));
+}
+
+std::string compiled_text(const std::string& path, const policy::Compiled& compiled) {
+  std::size_t entries = 0;
+  std::size_t lists = 0;
+  std::size_t names = 0;
+  for (const policy::Entry& entry : compiled.source.layers.front().entries) {
+    ++(entry.listed ? lists : entries);
+    names += entry.listed.value_or(0);
+  }
+  std::string text = printable(path) + ": policy " + compiled.hash + ", " + std::to_string(compiled.image.size()) +
+                     " bytes, " + std::to_string(entries) + (entries == 1 ? " entry" : " entries");
+  if (lists != 0) {
+    text += ", " + std::to_string(names) + " names in " + std::to_string(lists) + (lists == 1 ? " list" : " lists");
+  }
+  return text + "\n";
+}
+
+// Without the floor: that of the machine comes on top wherever the image is used.
+Result<Outcome> compile(const CommandLine& line, const Caller& caller) {
+  const std::optional<std::string> path = line.value(OptionId::compiled_policy);
+  if (!path || path->empty()) {
+    return std::unexpected(Error("policy compile: where to?").with_remedy("add -o IMAGE"));
+  }
+  WEIR_TRY(PolicyInput input, policy_input(line, caller));
+  input.compile.floor.reset();
+  WEIR_TRY(const policy::Compiled compiled, policy::compile_policy(input.compile));
+  if (compiled.mode == policy::Mode::host) {
+    return std::unexpected(Error("mode host has no gateway, so there is nothing to compile")
+                               .with_remedy("write --net host --i-trust-this-code where it is used"));
+  }
+  WEIR_CHECK_OK(check_replaceable(*path));
+  WEIR_CHECK_OK(sys::replace_file(*path, compiled.image));
+  Outcome outcome;
+  outcome.out = compiled_text(*path, compiled);
+  outcome.err = said(compiled);
   return outcome;
 }
 
@@ -152,6 +201,8 @@ Result<Outcome> sets(const CommandLine& line, OutputFormat format) {
 Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
   WEIR_TRY(const OutputFormat format, output_format(line));
   switch (line.command) {
+    case CommandId::policy_compile:
+      return compile(line, caller);
     case CommandId::policy_check:
       return check(line, caller, format);
     case CommandId::policy_explain:
@@ -163,8 +214,12 @@ Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
     case CommandId::policy_sets:
       return sets(line, format);
     case CommandId::run:
+    case CommandId::image_import:
+    case CommandId::image_ls:
+    case CommandId::image_rm:
     case CommandId::doctor:
     case CommandId::version:
+    case CommandId::completion:
     case CommandId::help:
       break;
   }

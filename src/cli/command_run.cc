@@ -6,11 +6,16 @@
 namespace weir::cli {
 
 Result<Outcome> run_command(const CommandLine& line, const Caller& caller) {
-  WEIR_TRY(const policy::CompileInput input, policy_input(line, caller));
-  WEIR_TRY(const policy::Compiled compiled, policy::compile_policy(input));
+  WEIR_TRY(PolicyInput input, policy_input(line, caller));
+  if (!line.has(OptionId::dry_run)) input.compile.purpose = policy::CompileInput::Purpose::running;
+  WEIR_TRY(const policy::Compiled compiled, policy::compile_policy(input.compile));
   WEIR_CHECK_OK(check_runnable(compiled, line));
   WEIR_TRY(const OutputFormat format, output_format(line));
   WEIR_TRY(supervisor::RunOptions options, plan_run(line, caller, compiled));
+  if (compiled.patch && options.spec.network == sandbox::Network::captured) {
+    WEIR_TRY(sys::OwnedFd file, finish_compiled(std::move(input), *compiled.patch));
+    options.policy_file = std::make_shared<const sys::OwnedFd>(std::move(file));
+  }
   Outcome outcome;
   if (!line.has(OptionId::dry_run)) {
     outcome.start = std::move(options);

@@ -1,6 +1,7 @@
 #include "base/json.h"
 #include "cli/build_info.h"
 #include "cli/command.h"
+#include "cli/completion.h"
 #include "cli/help.h"
 
 namespace weir::cli {
@@ -26,16 +27,29 @@ Result<Outcome> version_command(const CommandLine& line) {
   return outcome;
 }
 
-Result<Outcome> help_command(const CommandLine& line) {
+Result<Outcome> completion_command(const CommandLine& line) {
+  WEIR_TRY(const Shell shell, parse_shell(line.operands.front()));
   Outcome outcome;
-  if (line.has(OptionId::markdown)) {
+  if (line.operands.size() == 1) {
+    outcome.out = completion_script(shell);
+  } else {
+    outcome.out = complete(std::span(line.operands).subspan(1));
+  }
+  return outcome;
+}
+
+Result<Outcome> help_command(const CommandLine& line, const Caller& caller) {
+  Outcome outcome;
+  if (line.has(OptionId::man)) {
+    outcome.out = manual_page();
+  } else if (line.has(OptionId::markdown)) {
     outcome.out = cli_reference_markdown();
   } else if (line.operands.empty()) {
     outcome.out = overview_help();
   } else {
     std::size_t used = 0;
     WEIR_TRY(const CommandId command, find_command(line.operands, used));
-    outcome.out = command_help(command);
+    outcome.out = command_help(command, help_width(caller));
   }
   return outcome;
 }

@@ -97,8 +97,17 @@ Result<std::vector<VariableRequest>> parse_env_file(std::string_view text, std::
 }
 
 Result<Variables> guest_environment(const Caller& caller, const sandbox::User& user,
+                                    const std::vector<std::string>& image_variables,
                                     const std::vector<VariableRequest>& requests, std::vector<std::string>& notices) {
   Variables variables = initial_environment(caller, user);
+  for (const std::string& text : image_variables) {
+    const auto variable = parse_variable(text);
+    if (!variable || !variable->value) {
+      notices.push_back("the image sets something that is no environment variable; it is left out");
+    } else if (variable->name != "WEIR") {
+      set(variables, variable->name, *variable->value);
+    }
+  }
   for (const VariableRequest& request : requests) {
     if (request.value) {
       set(variables, request.name, *request.value);

@@ -30,9 +30,10 @@ Result<VariableRequest> parse_variable(std::string_view text);
 // no expansion). Errors name `path` and the line.
 Result<std::vector<VariableRequest>> parse_env_file(std::string_view text, std::string_view path);
 
-// PATH, HOME, USER, LANG, TERM and WEIR=1, then `requests` in order, later ones replacing earlier ones. A name that the
-// caller does not have is left out and said in `notices`.
+// PATH, HOME, USER, LANG, TERM and WEIR=1, then what an image sets (NAME=VALUE; WEIR stays), then `requests` in order,
+// later ones replacing earlier ones. A name that the caller does not have is left out and said in `notices`.
 Result<Variables> guest_environment(const Caller& caller, const sandbox::User& user,
+                                    const std::vector<std::string>& image_variables,
                                     const std::vector<VariableRequest>& requests, std::vector<std::string>& notices);
 
 }  // namespace weir::cli

@@ -1,5 +1,6 @@
 // The program `weir`.
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -31,6 +32,8 @@ cli::Caller caller_of_this_process() {
   }
   const std::unique_ptr<char, decltype(&std::free)> folder(::realpath(".", nullptr), &std::free);
   if (folder) caller.folder = folder.get();
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) caller.columns = size.ws_col;
   return caller;
 }
 

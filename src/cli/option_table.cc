@@ -1,5 +1,6 @@
 #include "cli/option_table.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/error.h"
@@ -10,13 +11,13 @@ namespace {
 using enum CommandId;
 using enum ValueKind;
 
-constexpr CommandSet kAll =
-    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, doctor, version, help);
+constexpr CommandSet kAll = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
+                                   policy_compile, image_import, image_ls, image_rm, doctor, version, completion, help);
 constexpr CommandSet kRun = only(run);
-constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show);
-constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test);
-constexpr CommandSet kPrints =
-    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, doctor, version);
+constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show, policy_compile);
+constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_compile);
+constexpr CommandSet kPrints = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
+                                      image_import, image_ls, image_rm, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -41,11 +42,22 @@ constexpr std::array kOptions = {
     OptionSpec{OptionId::deny, Group::network, "deny", kNoAliases, '\0', required, "TARGET[,TARGET...]", Repeat::many,
                kPolicyFlags, "Refuse a destination, written as for --allow; a match here wins over every allow.",
                "--net open --deny '*.tracking.example'"},
-    OptionSpec{OptionId::policy, Group::network, "policy", kNoAliases, '\0', required, "FILE", Repeat::once,
-               kPolicyFlags,
-               "Read the policy from a TOML file; --net, --allow and --deny add to it. weir never looks for a policy "
-               "file by itself.",
-               "--policy agents.toml"},
+    OptionSpec{
+        OptionId::deny_list, Group::network, "deny-list", kNoAliases, '\0', required, "[FORMAT:]FILE", Repeat::many,
+        kPolicyFlags,
+        "Refuse every name in a file: plain names, a hosts file, an AdGuard-style list or an RPZ zone; which one "
+        "it is weir sees by itself, or FORMAT says it (names, hosts, adguard, rpz).",
+        "--net public --deny-list ads.txt"},
+    OptionSpec{OptionId::skip_invalid, Group::network, "skip-invalid", kNoAliases, '\0', none, "", Repeat::once,
+               kInsist,
+               "Leave out lines of imported lists that deny nothing, and say at start how many; without it they are an "
+               "error.",
+               "--deny-list ads.txt --skip-invalid"},
+    OptionSpec{
+        OptionId::policy, Group::network, "policy", kNoAliases, '\0', required, "FILE", Repeat::once, kPolicyFlags,
+        "Read the policy from a TOML file, or from what weir policy compile made of one; --net, --allow and --deny "
+        "add to it. weir never looks for a policy file by itself.",
+        "--policy agents.toml"},
     OptionSpec{OptionId::insist, Group::network, "insist", kNoAliases, '\0', required, "WHAT", Repeat::many, kInsist,
                "Accept what weir otherwise refuses, named exactly: broad=PATTERN for a wildcard over a public suffix, "
                "floor=ADDRESS for an address of the hard floor. Printed at start.",
@@ -68,8 +80,18 @@ constexpr std::array kOptions = {
                "Let shares carry Unix sockets, which lead past the network of the sandbox.", "--share-sockets"},
     OptionSpec{OptionId::tool, Group::files, "tool", kNoAliases, '\0', required, "PATH", Repeat::many, kRun,
                "Make a tool from outside /usr (uv, cargo, node of a version manager) visible read-only and put it on "
-               "PATH.",
+               "PATH. What -v refuses to share (folders that carry sockets, $HOME itself ...) is refused here too, "
+               "unless --share-sockets is there.",
                "--tool ~/.local/bin/uv"},
+    OptionSpec{
+        OptionId::image, Group::files, "image", kNoAliases, '\0', required, "NAME|PATH", Repeat::once, kRun,
+        "Run in a root file system of its own instead of the host's /usr: an imported image (weir image import), "
+        "a folder, a tar archive, an OCI layout or archive. It is never written: what the command changes is "
+        "gone at the end. Archives are unpacked for this run and removed after it. A name in the store wins over a "
+        "file of "
+        "that name: write ./FILE. Of an OCI image variables and working folder count, and its entry point and command "
+        "where no COMMAND is given; its user does not: say --user.",
+        "--image debian"},
     OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once, kRun,
                "The folder, inside, in which the command starts; default the home folder, with --here the current "
                "one.",
@@ -84,9 +106,31 @@ constexpr std::array kOptions = {
     OptionSpec{OptionId::user, Group::process, "user", kNoAliases, '\0', required, "root|sandbox|UID", Repeat::once,
                kRun, "Who the command runs as, inside; default sandbox (1000). root inside is nobody outside.",
                "--user root"},
-    OptionSpec{OptionId::timeout, Group::process, "timeout", kNoAliases, '\0', required, "DURATION", Repeat::once, kRun,
-               "End the command after this time (500ms, 10s, 1m30s, a number of seconds); weir then exits with 124.",
-               "--timeout 30s"},
+    OptionSpec{
+        OptionId::timeout, Group::process, "timeout", kNoAliases, '\0', required, "DURATION[,GRACE]", Repeat::once,
+        kRun,
+        "End the command after this time (500ms, 10s, 1m30s, a number of seconds): it is asked to (SIGTERM), and "
+        "everything inside is killed when it has not ended after the grace time, by default 2s. weir then exits "
+        "with 124. The grace time also holds when weir itself is asked to end.",
+        "--timeout 30s,5s"},
+    OptionSpec{OptionId::memory, Group::process, "memory", kNoAliases, '\0', required, "SIZE", Repeat::once, kRun,
+               "The memory of everything inside together, its private files included (64M, 1G, a number of bytes); at "
+               "least 8M. When it is exceeded the whole sandbox is killed, and weir exits with 137. A cgroup holds it "
+               "where there is one (weir doctor); elsewhere weir adds the processes up every 50 ms, and memory files "
+               "(memfd_create) and System V shared memory do not exist inside.",
+               "--memory 512M"},
+    OptionSpec{OptionId::cpus, Group::process, "cpus", kNoAliases, '\0', required, "NUMBER", Repeat::once, kRun,
+               "The processors of everything inside together; at least 0.01. Without a cgroup only whole numbers: the "
+               "sandbox then stays on that many processors.",
+               "--cpus 1.5"},
+    OptionSpec{OptionId::pids, Group::process, "pids", kNoAliases, '\0', required, "NUMBER", Repeat::once, kRun,
+               "How many processes and threads there may be inside at a time; more are refused (EAGAIN).",
+               "--pids 256"},
+    OptionSpec{OptionId::disk, Group::process, "disk", kNoAliases, '\0', required, "SIZE", Repeat::once, kRun,
+               "The size of everything that is written outside of shares, which lies in memory; at least 1M, with one "
+               "file for each 8K, at least 1024. By default half of the machine's memory. Writing beyond it fails "
+               "(ENOSPC).",
+               "--disk 1G"},
     OptionSpec{OptionId::name, Group::process, "name", kNoAliases, '\0', required, "NAME", Repeat::once, kRun,
                "A name for the sandbox, for lists and messages: letters, digits, '_', '.', '-'.", "--name build-7"},
     OptionSpec{OptionId::interactive, Group::process, "interactive", kNoAliases, 'i', none, "", Repeat::once, kRun,
@@ -97,18 +141,24 @@ constexpr std::array kOptions = {
                "Remove the sandbox when the command ends: always so for run, accepted out of habit.", "--rm"},
     OptionSpec{OptionId::events, Group::output, "events", kNoAliases, '\0', required, "FILE|-|none", Repeat::once, kRun,
                "Where the record of every attempt goes, as JSON Lines; default a bounded file per sandbox under the "
-               "user's state folder.",
+               "user's state folder, where the newest 256 and those of the last 30 days are kept.",
                "--events e.jsonl"},
     OptionSpec{OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once, kRun,
                "Print the effective policy and what would be mounted; start nothing.", "--dry-run"},
     OptionSpec{OptionId::output, Group::output, "output", kNoAliases, 'o', required, "text|json", Repeat::once, kPrints,
                "How weir writes its own output: for people or as JSON.", "-o json"},
+    OptionSpec{OptionId::compiled_policy, Group::output, "output", kNoAliases, 'o', required, "IMAGE", Repeat::once,
+               only(policy_compile), "The file to write the compiled policy to.", "-o agents.image"},
+    OptionSpec{OptionId::json, Group::output, "json", kNoAliases, '\0', none, "", Repeat::once, kPrints,
+               "The same as -o json.", "--json"},
     OptionSpec{OptionId::quiet, Group::output, "quiet", kNoAliases, 'q', none, "", Repeat::once, kRun,
                "No notices at start, no summary at the end; failures are still said.", "-q"},
     OptionSpec{OptionId::debug, Group::output, "debug", kNoAliases, '\0', none, "", Repeat::once, kRun,
                "Say on stderr what weir does, step by step.", "--debug"},
     OptionSpec{OptionId::markdown, Group::output, "markdown", kNoAliases, '\0', none, "", Repeat::once, only(help),
                "Print the whole reference as Markdown: the page docs/reference/cli.md.", "--markdown"},
+    OptionSpec{OptionId::man, Group::output, "man", kNoAliases, '\0', none, "", Repeat::once, only(help),
+               "Print the whole reference as a manual page: weir help --man | man -l -", "--man"},
     OptionSpec{OptionId::help, Group::output, "help", kNoAliases, 'h', none, "", Repeat::once, kAll,
                "Print the help of the command.", "--help"},
 };
@@ -120,6 +170,7 @@ constexpr std::array kRunExamples = {
     Example{"weir run --policy agents.toml --events e.jsonl -- ./agent",
             "a policy from a file, every attempt recorded"},
     Example{"weir run -it -- bash", "look around inside"},
+    Example{"weir run --image alpine -it -- sh", "the same in an image"},
     Example{"weir run --dry-run --here -v ./data:/data:ro -- true", "show what it would be, start nothing"},
 };
 constexpr std::array kCheckExamples = {
@@ -139,13 +190,31 @@ constexpr std::array kSetsExamples = {
     Example{"weir policy sets", "the sets that policies may name"},
     Example{"weir policy sets pypi", "what one of them contains"},
 };
+constexpr std::array kCompileExamples = {
+    Example{"weir policy compile --policy agents.toml -o agents.image", "read, check and sort the names once"},
+    Example{"weir policy compile --net open --deny-list ads.txt -o ads.image", "for weir run --policy ads.image"},
+};
+constexpr std::array kImportExamples = {
+    Example{"weir image import alpine.tar.gz alpine", "a root file system in an archive"},
+    Example{"weir image import ./layout debian:12",
+            "an OCI layout, as skopeo copy docker://debian:12 oci:layout makes"},
+};
+constexpr std::array kImageLsExamples = {Example{"weir image ls -o json", "what there is, for scripts"}};
+constexpr std::array kImageRmExamples = {Example{"weir image rm alpine", "refused while a sandbox runs in it"}};
 constexpr std::array kDoctorExamples = {
     Example{"weir doctor", "one line per control, and the command that repairs what is missing"},
+    Example{"weir doctor --json", "for scripts; docs/doctor.schema.json says what stands there"},
 };
 constexpr std::array kVersionExamples = {Example{"weir version -o json", "for scripts"}};
+constexpr std::array kCompletionExamples = {
+    Example{"weir completion bash > ~/.local/share/bash-completion/completions/weir", "for one user of bash"},
+    Example{"weir completion fish > ~/.config/fish/completions/weir.fish", "for one user of fish"},
+    Example{"weir completion zsh > /usr/local/share/zsh/site-functions/_weir", "for every user of zsh, as root"},
+};
 constexpr std::array kHelpExamples = {
     Example{"weir help run", "the same as weir run --help"},
     Example{"weir help --markdown > cli.md", "the reference page"},
+    Example{"weir help --man > weir.1", "the manual page"},
 };
 
 constexpr std::uint8_t kAnyNumber = 255;
@@ -171,17 +240,47 @@ constexpr std::array kCommands = {
     CommandSpec{policy_test, "policy test", "FILE CASES", 2, 2, false, "test a policy against expected verdicts",
                 "Judges every case of the file CASES by the policy FILE. Exit code 0: all hold. 1: some do not.",
                 kTestExamples},
-    CommandSpec{policy_sets, "policy sets", "[NAME]", 0, 1, false, "list the sets of destinations",
+    CommandSpec{policy_sets, "policy sets", "[SET]", 0, 1, false, "list the sets of destinations",
                 "Lists the named sets that targets may use (@pypi, @debian ...), or what one of them contains and "
                 "whether anyone with an account can receive data there.",
                 kSetsExamples},
-    CommandSpec{doctor, "doctor", "", 0, 0, false, "say what this machine can enforce",
-                "Tries every control that weir needs, for real, in a throw-away child, and prints one line for each: "
-                "what enforces it, or the command that would repair it. Exit code 0: everything needed holds. 1: "
-                "something needed is missing.",
-                kDoctorExamples},
+    CommandSpec{
+        policy_compile, "policy compile", "", 0, 0, false, "compile a policy with large lists once",
+        "Writes the policy that the file and the flags make together, lists included, as an image that loads in "
+        "milliseconds and is accepted wherever a policy file is. The operator's floor is not in it: that of the "
+        "machine comes on top wherever the image is used. Lists that change, or another version of weir, ask for "
+        "compiling again.",
+        kCompileExamples},
+    CommandSpec{
+        image_import, "image import", "SOURCE [NAME]", 1, 2, false, "store a root file system under a name",
+        "Unpacks a tar archive (plain, gzip, zstd or xz), an OCI layout or archive, or what docker save wrote, for "
+        "weir run --image NAME. Everything is read by a process without network that can write to one new folder "
+        "only. Whatever a sandbox could not use as it stands (devices, pipes, links out of the tree, unknown "
+        "attributes) is refused as a whole; what it would ignore anyway (set-id bits, file capabilities) is left "
+        "out and said.",
+        kImportExamples},
+    CommandSpec{image_ls, "image ls", "", 0, 0, false, "list the stored images",
+                "Prints name, digest, size, format and time of import of every stored image.", kImageLsExamples},
+    CommandSpec{image_rm, "image rm", "NAME", 1, 1, false, "remove a stored image",
+                "Removes an image and its files. Refused while a sandbox runs in it.", kImageRmExamples},
+    CommandSpec{
+        doctor, "doctor", "", 0, 0, false, "say what this machine can enforce",
+        "Tries every control that weir relies on, for real, in a throw-away child, and prints one line for each: "
+        "ok and what enforces it, or what failed and the command that would repair it. MISSING: weir run does "
+        "not work, or only without a network. limited: one option does not work, or something is slower or "
+        "behind one wall less. Kernel settings that bear on it follow. Exit code 0: everything needed holds. "
+        "1: something needed is missing.",
+        kDoctorExamples},
     CommandSpec{version, "version", "", 0, 0, false, "print the version",
                 "Prints version, commit and compiler, and says so when this is a test build.", kVersionExamples},
+    CommandSpec{
+        completion, "completion", "bash|zsh|fish [-- WORD...]", 1, kAnyNumber, false,
+        "print a script that completes weir's command line",
+        "Prints the script that makes a shell complete commands, options and values of weir; ./dev install puts "
+        "the three where the shells look. With words it prints what may stand in place of the last one, which is "
+        "what the scripts ask: the first line says where to look (words, files, or a command and the place "
+        "where it begins), each further line is a word, a tab and what it means.",
+        kCompletionExamples},
     CommandSpec{help, "help", "[COMMAND...]", 0, 2, false, "explain weir or one command",
                 "Prints the overview, or the help of one command.", kHelpExamples},
 };
@@ -221,6 +320,44 @@ const OptionSpec& spec_of(OptionId option) {
     if (spec.id == option) return spec;
   }
   bug("every OptionId is in the table", __FILE__, __LINE__);
+}
+
+// The option so spelled that the command takes, else any of that spelling.
+template <class IsSpelled>
+static const OptionSpec* find_option(CommandId command, IsSpelled is_spelled) {
+  const OptionSpec* found = nullptr;
+  for (const OptionSpec& option : kOptions) {
+    if (!is_spelled(option)) continue;
+    if (takes(command, option)) return &option;
+    found = &option;
+  }
+  return found;
+}
+
+const OptionSpec* find_long_option(std::string_view name, CommandId command) {
+  return find_option(command, [name](const OptionSpec& option) {
+    return option.name == name || std::ranges::find(option.aliases, name) != option.aliases.end();
+  });
+}
+
+const OptionSpec* find_short_option(char letter, CommandId command) {
+  return find_option(command, [letter](const OptionSpec& option) { return option.letter == letter; });
+}
+
+bool takes(CommandId command, const OptionSpec& option) {
+  return (option.commands & only(command)) != 0;
+}
+
+std::vector<std::string_view> command_words_after(std::string_view prefix) {
+  std::vector<std::string_view> words;
+  for (const CommandSpec& command : kCommands) {
+    std::string_view name = command.name;
+    if (!name.starts_with(prefix)) continue;
+    name.remove_prefix(prefix.size());
+    const std::string_view word = name.substr(0, name.find(' '));
+    if (std::ranges::find(words, word) == words.end()) words.push_back(word);
+  }
+  return words;
 }
 
 }  // namespace weir::cli

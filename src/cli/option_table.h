@@ -1,12 +1,14 @@
 // Every command and every option of `weir`, once.
 //
 // Parser, --help and docs/reference/cli.md are made from this table; nothing else knows a spelling. Each option is one
-// entry whichever commands take it, so it means the same everywhere.
+// entry whichever commands take it, so it means the same everywhere; only `-o` of
+// `policy compile`, which prints nothing to choose a form of, is the file to write.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace weir::cli {
 
@@ -17,8 +19,13 @@ enum class CommandId : std::uint8_t {
   policy_show,
   policy_test,
   policy_sets,
+  policy_compile,
+  image_import,
+  image_ls,
+  image_rm,
   doctor,
   version,
+  completion,
   help,
 };
 
@@ -26,6 +33,8 @@ enum class OptionId : std::uint8_t {
   network,
   allow,
   deny,
+  deny_list,
+  skip_invalid,
   policy,
   insist,
   trust_this_code,
@@ -33,11 +42,16 @@ enum class OptionId : std::uint8_t {
   here,
   share_sockets,
   tool,
+  image,
   workdir,
   env,
   env_file,
   user,
   timeout,
+  memory,
+  cpus,
+  pids,
+  disk,
   name,
   interactive,
   terminal,
@@ -45,9 +59,12 @@ enum class OptionId : std::uint8_t {
   events,
   dry_run,
   output,
+  compiled_policy,
+  json,
   quiet,
   debug,
   markdown,
+  man,
   help,
 };
 
@@ -113,5 +130,14 @@ std::span<const CommandSpec> all_commands();
 
 const CommandSpec& spec_of(CommandId command);
 const OptionSpec& spec_of(OptionId option);
+
+// By "name" or alias, without "--"; by letter. One that the command takes is preferred. Null when no option is spelled
+// so.
+const OptionSpec* find_long_option(std::string_view name, CommandId command);
+const OptionSpec* find_short_option(char letter, CommandId command);
+bool takes(CommandId command, const OptionSpec& option);
+
+// The words that may follow `prefix`, which is empty or ends with a space: "policy" once, then its subcommands.
+std::vector<std::string_view> command_words_after(std::string_view prefix);
 
 }  // namespace weir::cli

@@ -7,24 +7,6 @@
 namespace weir::cli {
 namespace {
 
-bool takes(const OptionSpec& option, CommandId command) {
-  return (option.commands & only(command)) != 0;
-}
-
-const OptionSpec* find_long(std::string_view name) {
-  for (const OptionSpec& option : all_options()) {
-    if (option.name == name || std::ranges::find(option.aliases, name) != option.aliases.end()) return &option;
-  }
-  return nullptr;
-}
-
-const OptionSpec* find_letter(char letter) {
-  for (const OptionSpec& option : all_options()) {
-    if (option.letter == letter) return &option;
-  }
-  return nullptr;
-}
-
 std::string quoted(std::string_view word) {
   return "'" + std::string(word) + "'";
 }
@@ -40,7 +22,7 @@ std::string see_help(CommandId command) {
 std::unexpected<Error> unknown_option(std::string_view spelled, CommandId command) {
   std::vector<std::string_view> names;
   for (const OptionSpec& option : all_options()) {
-    if (!takes(option, command)) continue;
+    if (!takes(command, option)) continue;
     names.push_back(option.name);
     names.insert(names.end(), option.aliases.begin(), option.aliases.end());
   }
@@ -88,7 +70,7 @@ class Parser {
   Result<> long_option(std::string_view word) {
     const std::size_t equals = word.find('=');
     const std::string_view spelled = word.substr(0, equals);
-    const OptionSpec* option = find_long(spelled.substr(2));
+    const OptionSpec* option = find_long_option(spelled.substr(2), line_.command);
     WEIR_CHECK_OK(check_known(option, spelled));
     ++next_;
     std::optional<std::string> value;
@@ -101,7 +83,7 @@ class Parser {
     ++next_;
     for (std::size_t i = 1; i < word.size(); ++i) {
       const std::string spelled = std::string("-") + word[i];
-      const OptionSpec* option = find_letter(word[i]);
+      const OptionSpec* option = find_short_option(word[i], line_.command);
       WEIR_CHECK_OK(check_known(option, i == 1 && option == nullptr ? word : std::string_view(spelled)));
       std::optional<std::string> value;
       std::string_view rest = word.substr(i + 1);
@@ -120,7 +102,7 @@ class Parser {
 
   Result<> check_known(const OptionSpec* option, std::string_view spelled) const {
     if (option == nullptr) return unknown_option(spelled, line_.command);
-    if (!takes(*option, line_.command)) {
+    if (!takes(line_.command, *option)) {
       const std::string command(spec_of(line_.command).name);
       return usage_error("option " + std::string(spelled) + ": not an option of weir " + command,
                          see_help(line_.command));
@@ -150,7 +132,8 @@ class Parser {
     const std::string& word = words_[next_];
     // A value that is spelled exactly like an option is a forgotten value far more often than a value.
     const bool like_option =
-        word == "--" || (word.starts_with("--") && find_long(std::string_view(word).substr(2, word.find('=') - 2)));
+        word == "--" || (word.starts_with("--") &&
+                         find_long_option(std::string_view(word).substr(2, word.find('=') - 2), line_.command));
     if (like_option) {
       return usage_error(what + " before " + quoted(word),
                          "write " + form + ", or " + std::string(spelled) + "=" + word + " if that is the value");
@@ -162,7 +145,9 @@ class Parser {
   Result<> check_operands() const {
     const CommandSpec& command = spec_of(line_.command);
     const std::string usage = "write weir " + std::string(command.name) + " " + std::string(command.operands);
-    if (line_.operands.size() < command.min_operands) {
+    // An image may say what runs in it.
+    const bool optional = command.id == CommandId::run && line_.has(OptionId::image);
+    if (line_.operands.size() < command.min_operands && !optional) {
       const std::string missing = command.id == CommandId::run ? "no command to run" : "too few arguments";
       return usage_error("weir " + std::string(command.name) + ": " + missing, usage);
     }
@@ -179,19 +164,6 @@ class Parser {
   std::size_t next_ = 0;
   CommandLine line_;
 };
-
-// The words that may stand at `position` after `prefix`: "policy" once, not five times.
-std::vector<std::string_view> words_after(std::string_view prefix) {
-  std::vector<std::string_view> words;
-  for (const CommandSpec& command : all_commands()) {
-    std::string_view name = command.name;
-    if (!name.starts_with(prefix)) continue;
-    name.remove_prefix(prefix.size());
-    const std::string_view word = name.substr(0, name.find(' '));
-    if (std::ranges::find(words, word) == words.end()) words.push_back(word);
-  }
-  return words;
-}
 
 // "" at the top, where the line begins with "weir:" anyway; else "weir policy: ".
 std::string spelled_so_far(std::string_view prefix) {
@@ -236,14 +208,14 @@ Result<CommandId> find_command(std::span<const std::string> words, std::size_t& 
       ++used;
       return command->id;
     }
-    const std::vector<std::string_view> valid = words_after(prefix);
+    const std::vector<std::string_view> valid = command_words_after(prefix);
     if (std::ranges::find(valid, words[used]) != valid.end()) continue;
     const std::string_view near = nearest_spelling(words[used], valid);
     return usage_error(spelled_so_far(prefix) + "unknown command " + quoted(words[used]),
                        near.empty() ? "one of: " + list_of(valid) : "did you mean " + prefix + std::string(near) + "?");
   }
   const std::string prefix = name.empty() ? "" : name + " ";
-  return usage_error(spelled_so_far(prefix) + "no command given", "one of: " + list_of(words_after(prefix)));
+  return usage_error(spelled_so_far(prefix) + "no command given", "one of: " + list_of(command_words_after(prefix)));
 }
 
 Result<CommandLine> parse_command_line(std::span<const std::string> words) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "policy/compiled/image.h"
+#include "policy/text/name_list.h"
 #include "policy/text/policy_file.h"
 #include "policy/text/show.h"
 #include "sys/files.h"
@@ -9,7 +11,7 @@
 namespace weir::cli {
 namespace {
 
-std::unexpected<Error> not_yet(std::string what, std::string remedy) {
+std::unexpected<Error> not_yet(const std::string& what, std::string remedy) {
   return std::unexpected(Error(what + ": not available in this version").with_remedy(std::move(remedy)));
 }
 
@@ -51,6 +53,20 @@ Result<> check_limits(const policy::Compiled& compiled) {
   return {};
 }
 
+// A policy file, written or compiled. A compiled one is copied first: its file may change at any time, and what was
+// checked must be what decides.
+Result<> read_session(const std::string& path, PolicyInput& input) {
+  constexpr std::size_t kMaxCompiledBytes = std::size_t{1} << 30;
+  if (!sys::begins_with(path, as_bytes(policy::Image::kFamily))) {
+    WEIR_TRY(input.compile.session.file, read_text_file(path));
+    return {};
+  }
+  WEIR_TRY(input.compiled_file, sys::copy_to_memory(path, "weir-policy", kMaxCompiledBytes));
+  WEIR_TRY(input.mapping, sys::Mapping::of(input.compiled_file));
+  input.compile.session.compiled = policy::CompiledFile{.name = path, .bytes = input.mapping.bytes()};
+  return {};
+}
+
 }  // namespace
 
 Result<policy::TextFile> read_text_file(const std::string& path) {
@@ -59,27 +75,37 @@ Result<policy::TextFile> read_text_file(const std::string& path) {
   return policy::TextFile{.name = path, .text = std::move(*text)};
 }
 
-Result<policy::CompileInput> policy_input(const CommandLine& line, const Caller& caller) {
-  policy::CompileInput input;
-  WEIR_TRY(input.floor, read_floor(caller));
+Result<PolicyInput> policy_input(const CommandLine& line, const Caller& caller) {
+  PolicyInput input;
+  WEIR_TRY(input.compile.floor, read_floor(caller));
   if (const auto path = line.value(OptionId::policy)) {
-    WEIR_TRY(input.session.file, read_text_file(*path));
+    WEIR_CHECK_OK(read_session(*path, input));
   }
-  input.session.mode = line.value(OptionId::network).value_or("");
-  if (line.has(OptionId::network) && input.session.mode.empty()) {
+  policy::PolicyFlags& session = input.compile.session;
+  session.mode = line.value(OptionId::network).value_or("");
+  if (line.has(OptionId::network) && session.mode.empty()) {
     return std::unexpected(Error("option --net: the mode is empty").with_remedy("write --net none or another mode"));
   }
-  input.session.allow = line.values(OptionId::allow);
-  input.session.deny = line.values(OptionId::deny);
-  input.session.insist = line.values(OptionId::insist);
+  session.allow = line.values(OptionId::allow);
+  session.deny = line.values(OptionId::deny);
+  session.deny_lists = line.values(OptionId::deny_list);
+  session.insist = line.values(OptionId::insist);
+  input.compile.read_list = [](const std::string& path) { return sys::read_file(path, policy::kMaxListBytes); };
+  if (line.has(OptionId::skip_invalid)) input.compile.invalid_lines = policy::InvalidLines::skipped;
   return input;
 }
 
-Result<policy::CompileInput> policy_input_of_file(const std::string& path, const CommandLine& line,
-                                                  const Caller& caller) {
-  WEIR_TRY(policy::CompileInput input, policy_input(line, caller));
-  WEIR_TRY(input.session.file, read_text_file(path));
+Result<PolicyInput> policy_input_of_file(const std::string& path, const CommandLine& line, const Caller& caller) {
+  WEIR_TRY(PolicyInput input, policy_input(line, caller));
+  WEIR_CHECK_OK(read_session(path, input));
   return input;
+}
+
+Result<sys::OwnedFd> finish_compiled(PolicyInput input, const policy::ImagePatch& patch) {
+  WEIR_CHECK_OK(sys::append(input.compiled_file, patch.tail));
+  WEIR_CHECK_OK(sys::overwrite(input.compiled_file, 0, patch.head));
+  WEIR_CHECK_OK(sys::seal(input.compiled_file));
+  return std::move(input.compiled_file);
 }
 
 Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& line) {

@@ -58,6 +58,10 @@ std::string share_text(const sandbox::Share& share) {
   return text;
 }
 
+std::uint64_t milliseconds(std::chrono::milliseconds time) {
+  return static_cast<std::uint64_t>(time.count());
+}
+
 }  // namespace
 
 std::string plan_text(const supervisor::RunOptions& options, std::string_view policy) {
@@ -69,11 +73,16 @@ std::string plan_text(const supervisor::RunOptions& options, std::string_view po
   for (const auto& [name, value] : spec.env) names += (names.empty() ? "" : " ") + name;
   out += row("environment", names);
   out += row("mount", "/ (private, writable, gone at the end)");
-  out += row("mount", "/usr and what belongs to it, from the host (ro)");
+  out += row("mount", spec.image ? "image " + spec.image->name + ", below the private layer (never written)"
+                                 : "/usr and what belongs to it, from the host (ro)");
   for (const sandbox::Share& share : spec.shares) out += row("mount", share_text(share));
   for (const std::string& tool : spec.tools) out += row("tool", tool + " (ro, on PATH)");
   if (options.timeout) {
-    out += row("timeout", duration_text(static_cast<std::uint64_t>(options.timeout->count())));
+    out += row("timeout", duration_text(milliseconds(*options.timeout)) + ", then " +
+                              duration_text(milliseconds(options.grace)) + " to end by itself");
+  }
+  for (const sandbox::LimitLine& line : options.limit_lines) {
+    out += row(line.limit, line.value + ", held by " + line.means);
   }
   out += row("events", events_text(options.events));
   for (const std::string& notice : options.start_notices) {
@@ -90,6 +99,7 @@ std::string plan_json(const supervisor::RunOptions& options, std::string_view po
   for (const std::string& word : spec.argv) json.value(std::string_view(word));
   json.end_array().key("user").begin_object();
   json.field("name", std::string_view(spec.user.name)).field("uid", std::uint64_t{spec.user.uid}).end_object();
+  if (spec.image) json.field("image", std::string_view(spec.image->name));
   json.field("workdir", std::string_view(workdir_of(spec))).key("environment").begin_array();
   for (const auto& [name, value] : spec.env) json.value(std::string_view(name));
   json.end_array().key("shares").begin_array();
@@ -103,10 +113,16 @@ std::string plan_json(const supervisor::RunOptions& options, std::string_view po
   for (const std::string& tool : spec.tools) json.value(std::string_view(tool));
   json.end_array().key("timeout_ms");
   if (options.timeout) {
-    json.value(static_cast<std::uint64_t>(options.timeout->count()));
+    json.value(milliseconds(*options.timeout));
   } else {
     json.null();
   }
+  json.field("grace_ms", milliseconds(options.grace)).key("limits").begin_array();
+  for (const sandbox::LimitLine& line : options.limit_lines) {
+    json.begin_object().field("limit", std::string_view(line.limit)).field("value", std::string_view(line.value));
+    json.field("held_by", std::string_view(line.means)).end_object();
+  }
+  json.end_array();
   json.field("events", std::string_view(events_text(options.events)));
   json.key("notices").begin_array();
   for (const std::string& notice : options.start_notices) json.value(std::string_view(notice));

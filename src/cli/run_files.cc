@@ -7,14 +7,6 @@
 namespace weir::cli {
 namespace {
 
-sandbox::Sharer sharer_of(const CommandLine& line, const Caller& caller) {
-  using Sockets = sandbox::Sharer::Sockets;
-  return {.folder = caller.folder,
-          .home = std::string(caller.variable("HOME").value_or("")),
-          .runtime_folder = std::string(caller.variable("XDG_RUNTIME_DIR").value_or("")),
-          .sockets = line.has(OptionId::share_sockets) ? Sockets::shared : Sockets::refused};
-}
-
 Result<> plan_shares(const CommandLine& line, const Caller& caller, sandbox::Spec& spec) {
   const sandbox::Sharer sharer = sharer_of(line, caller);
   for (const std::string& volume : line.values(OptionId::volume)) {
@@ -32,11 +24,23 @@ Result<> plan_shares(const CommandLine& line, const Caller& caller, sandbox::Spe
 
 }  // namespace
 
+sandbox::Sharer sharer_of(const CommandLine& line, const Caller& caller) {
+  using Sockets = sandbox::Sharer::Sockets;
+  return {.folder = caller.folder,
+          .home = std::string(caller.variable("HOME").value_or("")),
+          .runtime_folder = std::string(caller.variable("XDG_RUNTIME_DIR").value_or("")),
+          .sockets = line.has(OptionId::share_sockets) ? Sockets::shared : Sockets::refused};
+}
+
 Result<> plan_files(const CommandLine& line, const Caller& caller, sandbox::Spec& spec) {
   WEIR_CHECK_OK(plan_shares(line, caller, spec));
   for (const std::string& tool : line.values(OptionId::tool)) {
     Result<std::string> path = absolute_path(tool, caller.folder);
     if (!path) return std::unexpected(std::move(path).error().context("option --tool"));
+    if (spec.image && path->starts_with("/usr/")) {
+      return std::unexpected(Error("option --tool: " + *path + " is of the host's /usr, which --image replaces")
+                                 .with_remedy("name a tool from outside /usr, or share it with -v"));
+    }
     spec.tools.push_back(std::move(*path));
   }
   // The sandbox resolves them again when it starts; here it is for the answer of --dry-run.

@@ -6,8 +6,11 @@
 #include <system_error>
 
 #include "cli/environment.h"
+#include "cli/image_input.h"
 #include "cli/run_files.h"
+#include "cli/run_limits.h"
 #include "supervisor/audit_log.h"
+#include "supervisor/sandbox_id.h"
 #include "sys/files.h"
 
 namespace weir::cli {
@@ -23,6 +26,7 @@ Result<> take(const CommandLine& line, OptionId id, Target& target, Parse parse)
 }
 
 Result<Variables> planned_environment(const CommandLine& line, const Caller& caller, const sandbox::User& user,
+                                      const std::vector<std::string>& image_variables,
                                       std::vector<std::string>& notices) {
   std::vector<VariableRequest> requests;
   // Files first, as docker has it: what stands on the command line wins.
@@ -37,7 +41,7 @@ Result<Variables> planned_environment(const CommandLine& line, const Caller& cal
     if (!request) return std::unexpected(std::move(request).error().context("option -e"));
     requests.push_back(std::move(*request));
   }
-  return guest_environment(caller, user, requests, notices);
+  return guest_environment(caller, user, image_variables, requests, notices);
 }
 
 sandbox::Network network_of(policy::Mode mode) {
@@ -56,18 +60,49 @@ sandbox::Network network_of(policy::Mode mode) {
   return sandbox::Network::loopback;
 }
 
-Result<sandbox::Spec> planned_spec(const CommandLine& line, const Caller& caller, policy::Mode mode,
-                                   std::vector<std::string>& notices) {
-  sandbox::Spec spec;
-  WEIR_TRY(spec.id, new_sandbox_id());
+// --image: what the description of an OCI image says counts unless the command line says otherwise.
+Result<image::Description> plan_image(const CommandLine& line, const Caller& caller, supervisor::RunOptions& options) {
+  const std::optional<std::string> text = line.value(OptionId::image);
+  if (!text) return image::Description{};
+  WEIR_TRY(ImageChoice choice, choose_image(*text, caller, sharer_of(line, caller)));
+  if (!line.has(OptionId::dry_run)) WEIR_CHECK_OK(unpack_for_run(choice, caller));
+  WEIR_TRY(options.spec.image, image_root(choice));
+  options.image = choice.lease;
+  image::Description image = choice.description().value_or(image::Description{});
+  options.spec.workdir = image.workdir;
+  const auto& entry = image.entrypoint;
+  if (options.spec.argv.empty()) {
+    options.spec.argv = entry;
+    options.spec.argv.insert(options.spec.argv.end(), image.command.begin(), image.command.end());
+  } else if (!entry.empty()) {
+    options.start_notices.push_back("the image's entry point " + entry.front() + " is not put in front of the command");
+  }
+  if (options.spec.argv.empty()) {
+    return std::unexpected(Error("option --image: '" + *text + "' does not say what runs in it")
+                               .with_remedy("write the command behind --: weir run --image " + *text + " -- COMMAND"));
+  }
+  if (!image.user.empty() && image.user != "0" && image.user != "root" && !line.has(OptionId::user)) {
+    options.start_notices.push_back("the image asks for user " + image.user + ", the command runs as " +
+                                    options.spec.user.name + " (" + std::to_string(options.spec.user.uid) +
+                                    "); --user changes that");
+  }
+  if (choice.kind == ImageChoice::Kind::archive) {
+    for (std::string& remark : image::remarks(image)) options.start_notices.push_back(std::move(remark));
+  }
+  return image;
+}
+
+Result<> plan_spec(const CommandLine& line, const Caller& caller, policy::Mode mode, supervisor::RunOptions& options) {
+  sandbox::Spec& spec = options.spec;
+  WEIR_TRY(spec.id, supervisor::new_sandbox_id());
   spec.argv = line.operands;
   spec.network = network_of(mode);
   spec.addresses = sandbox::CaptureAddresses::defaults();
   spec.terminal = line.has(OptionId::terminal);
   WEIR_CHECK_OK(take(line, OptionId::user, spec.user, parse_user));
-  WEIR_TRY(spec.env, planned_environment(line, caller, spec.user, notices));
-  WEIR_CHECK_OK(plan_files(line, caller, spec));
-  return spec;
+  WEIR_TRY(const image::Description image, plan_image(line, caller, options));
+  WEIR_TRY(spec.env, planned_environment(line, caller, spec.user, image.env, options.start_notices));
+  return plan_files(line, caller, spec);
 }
 
 // Compares files, not spellings: the same folder may be mounted twice.
@@ -121,7 +156,7 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   supervisor::RunOptions options;
   options.start_notices = policy.notices;
   std::ranges::copy(policy.warnings, std::back_inserter(options.start_notices));
-  WEIR_TRY(options.spec, planned_spec(line, caller, policy.mode, options.start_notices));
+  WEIR_CHECK_OK(plan_spec(line, caller, policy.mode, options));
   if (options.spec.network == sandbox::Network::captured) options.policy_image = policy.image;
   options.policy_hash = policy.hash;
   options.policy_mode = std::string(policy::name_of(policy.mode));
@@ -132,7 +167,7 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   const auto events = [&](std::string_view text) { return parse_events(text, caller.folder); };
   WEIR_CHECK_OK(take(line, OptionId::events, options.events, events));
   WEIR_CHECK_OK(check_events(options.events, options.spec.shares));
-  WEIR_CHECK_OK(take(line, OptionId::timeout, options.timeout, parse_timeout));
+  WEIR_CHECK_OK(plan_limits(line, options));
   WEIR_TRY(const OutputFormat format, output_format(line));
   options.summary = format == OutputFormat::json ? supervisor::SummaryFormat::json : supervisor::SummaryFormat::text;
   if (line.has(OptionId::quiet)) options.verbosity = supervisor::Verbosity::quiet;

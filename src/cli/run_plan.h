@@ -1,7 +1,6 @@
 // The arguments of `weir run`, one by one, checked before anything starts.
 #pragma once
 
-#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,9 +20,6 @@ Result<sandbox::User> parse_user(std::string_view text);
 // FILE (made absolute from `folder`), "-" or "none".
 Result<supervisor::EventsSink> parse_events(std::string_view text, std::string_view folder);
 
-// At least a millisecond: 0 is an error, not "no limit".
-Result<std::chrono::milliseconds> parse_timeout(std::string_view text);
-
 // 1-63 of [A-Za-z0-9_.-], the first a letter or a digit.
 Result<std::string> parse_name(std::string_view text);
 
@@ -33,11 +29,8 @@ Result<std::string> parse_workdir(std::string_view text);
 // `path` seen from `folder`; it need not exist. `folder` may be empty when `path` is absolute.
 Result<std::string> absolute_path(std::string_view path, std::string_view folder);
 
-// "w-3f9a1c27": unique as far as 32 random bits go; whoever makes something under that name on disk makes it
-// exclusively.
-Result<std::string> new_sandbox_id();
-
 // Everything together; reads env files and looks at shared folders, starts nothing.
+// Archives given as --image are unpacked here unless it is a dry run.
 Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy);
 
 // --dry-run: the policy and what would be mounted. Values of environment variables are left out: they may be secrets.

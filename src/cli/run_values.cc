@@ -1,13 +1,9 @@
 // The values of single options of `weir run`.
-#include <sys/random.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
 
-#include "base/quantity.h"
 #include "cli/run_plan.h"
-#include "sys/errno.h"
 
 namespace weir::cli {
 namespace {
@@ -37,7 +33,7 @@ bool is_alphanumeric(char c) {
 }  // namespace
 
 Result<sandbox::User> parse_user(std::string_view text) {
-  const sandbox::User root{.uid = 0, .gid = 0, .name = "root", .home = "/root"};
+  sandbox::User root{.uid = 0, .gid = 0, .name = "root", .home = "/root"};
   if (text == "root") return root;
   if (text == "sandbox") return sandbox::User{};
   const auto uid = number(text);
@@ -59,13 +55,6 @@ Result<supervisor::EventsSink> parse_events(std::string_view text, std::string_v
   Result<std::string> path = absolute_path(text, folder);
   if (!path) return std::unexpected(std::move(path).error().context("option --events"));
   return supervisor::EventsSink{.kind = Kind::file, .path = std::move(*path)};
-}
-
-Result<std::chrono::milliseconds> parse_timeout(std::string_view text) {
-  Result<std::uint64_t> parsed = parse_duration_ms(text);
-  if (!parsed) return std::unexpected(std::move(parsed).error().context("option --timeout"));
-  if (*parsed == 0) return bad_value("option --timeout: 0 would end the command at once", "leave it out for no limit");
-  return std::chrono::milliseconds(*parsed);
 }
 
 Result<std::string> parse_name(std::string_view text) {
@@ -97,20 +86,6 @@ Result<std::string> absolute_path(std::string_view path, std::string_view folder
   std::string whole = path.starts_with('/') ? std::string(path) : std::string(folder) + "/" + std::string(path);
   if (whole.size() > kMaxPath) return fail("the path is longer than " + std::to_string(kMaxPath) + " bytes");
   return whole;
-}
-
-Result<std::string> new_sandbox_id() {
-  std::array<std::uint8_t, 4> bytes{};
-  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    return sys::errno_error("cannot make a random id");
-  }
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string id = "w-";
-  for (const std::uint8_t byte : bytes) {
-    id += kHex[byte >> 4];
-    id += kHex[byte & 15];
-  }
-  return id;
 }
 
 }  // namespace weir::cli

@@ -1,4 +1,4 @@
-// What gateway and supervisor say to each other, over a SOCK_SEQPACKET pair: one message a packet, at most kMaxMessage.
+// What gateway and supervisor say to each other, over a SOCK_SEQPACKET pair: packets of several messages (batch.h).
 //
 // Towards the supervisor nothing but numbers, addresses and canonical names travels; the supervisor believes none of it
 // without admit(). Towards the gateway at most one descriptor rides along, and only where the message says so.
@@ -241,5 +241,14 @@ struct ResolverAnswer {
 };
 
 using ToGateway = std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer>;
+
+// Whether a descriptor rides along with the message.
+inline bool carries_descriptor(const ToGateway& message) {
+  using Outcome = ConnectAnswer::Outcome;
+  if (const auto* connect = std::get_if<ConnectAnswer>(&message))
+    return connect->outcome == Outcome::connected || connect->outcome == Outcome::connected_hold;
+  const auto* resolver = std::get_if<ResolverAnswer>(&message);
+  return resolver != nullptr && resolver->error == 0;
+}
 
 }  // namespace weir::control

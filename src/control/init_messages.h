@@ -1,9 +1,10 @@
 // What supervisor and init (pid 1 of a sandbox) say to each other, over a SOCK_SEQPACKET pair.
 //
-// Order: Begin goes down once the id maps are written. Then init sends, each at most once and in this order,
-// ListenerMade and TunMade (captured networks), TerminalMade (-t), and exactly one of Started, NotExecuted, Failed.
-// After Started only Exited may follow, once. Init lives in the guest's world, so everything after Started is hostile
-// input: a message out of order ends the sandbox.
+// Order: Begin goes down once the id maps are written, Execute once the record is open; init builds the sandbox in
+// between. Init sends, each at most once and in this order, ListenerMade and TunMade (captured networks), RootMade
+// (limits that are watched), TerminalMade (-t), and exactly one of Started, NotExecuted, Failed; of the last three only
+// Failed may come before Execute went down. After Started only Exited may follow, once. Init lives in the guest's world,
+// so everything after Started is hostile input: a message out of order ends the sandbox.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +15,17 @@
 
 namespace weir::control {
 
-// The next three carry one descriptor each: the capture's listener, its TUN, the master of the terminal.
+// The next four carry one descriptor each: the capture's listener, its TUN, the root folder (for asking how full it
+// is), the master of the terminal.
 struct ListenerMade {
   template <class Self, class Visitor>
   static void fields(Self&, Visitor&) {}
 };
 struct TunMade {
+  template <class Self, class Visitor>
+  static void fields(Self&, Visitor&) {}
+};
+struct RootMade {
   template <class Self, class Visitor>
   static void fields(Self&, Visitor&) {}
 };
@@ -71,9 +77,15 @@ struct Exited {
   }
 };
 
-using FromInit = std::variant<ListenerMade, TunMade, TerminalMade, Started, NotExecuted, Failed, Exited>;
+using FromInit = std::variant<ListenerMade, TunMade, TerminalMade, Started, NotExecuted, Failed, Exited, RootMade>;
 
 struct Begin {
+  template <class Self, class Visitor>
+  static void fields(Self&, Visitor&) {}
+};
+
+// The command may start.
+struct Execute {
   template <class Self, class Visitor>
   static void fields(Self&, Visitor&) {}
 };
@@ -87,6 +99,6 @@ struct SendSignal {
   }
 };
 
-using ToInit = std::variant<Begin, SendSignal>;
+using ToInit = std::variant<Begin, Execute, SendSignal>;
 
 }  // namespace weir::control

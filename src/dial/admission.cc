@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "policy/compiled/own_names.h"
 #include "wire/dns.h"
@@ -109,7 +110,29 @@ void Admission::handle(const control::FromGateway& message) {
 }
 
 void Admission::end() {
+  admitted_.clear();
   while (!flows_.empty()) close_flow(flows_.begin()->first, 0, 0, ECANCELED);
+  recorder_.commit();
+}
+
+void Admission::settle() {
+  const bool recorded = recorder_.commit();
+  current_facts_ = nullptr;
+  for (const Admitted& admitted : std::exchange(admitted_, {})) {
+    if (recorded) {
+      dial(admitted);
+    } else {
+      flows_.erase(admitted.ask.flow);
+      refuse(admitted.ask, refusal(policy::Reason::audit), {});
+    }
+  }
+}
+
+Result<const policy::HostFacts*> Admission::facts() {
+  if (current_facts_ == nullptr) {
+    WEIR_TRY(current_facts_, facts_.current());
+  }
+  return current_facts_;
 }
 
 std::optional<audit::Rule> Admission::rule_of(const policy::RuleRef& rule) const {
@@ -145,7 +168,7 @@ Admission::Place Admission::place_of(const net::Endpoint& destination) const {
 }
 
 policy::Verdict Admission::judge(const Place& place) {
-  const auto facts = facts_.current();
+  const auto facts = this->facts();
   return facts ? policy::admit(image_, **facts, place.request()) : refusal(policy::Reason::floor);
 }
 
@@ -165,7 +188,7 @@ void Admission::on(const control::Connect& ask) {
   if (ending_) return refuse(ask, refusal(policy::Reason::shutting_down), place.name());
   const policy::Verdict verdict = judge(place);
   if (verdict.allowed && flows_.size() >= max_flows()) return refuse(ask, refusal(policy::Reason::limit), place.name());
-  if (verdict.allowed) return dial(ask, verdict, place);
+  if (verdict.allowed) return admit(ask, verdict, place);
   if (ask.resolution == control::Resolution::not_tried) {
     auto expired = book_.expired(ask.destination.address, reactor_.now_ms());
     if (!expired.empty()) {
@@ -186,7 +209,7 @@ void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdi
       .flow = ask.flow, .outcome = control::ConnectAnswer::Outcome::refused, .error = 0, .name = {}});
 }
 
-void Admission::dial(const control::Connect& ask, const policy::Verdict& verdict, const Place& place) {
+void Admission::admit(const control::Connect& ask, const policy::Verdict& verdict, const Place& place) {
   Event event = flow_event(EventType::flow_open, place.dialled, place.name());
   event.flow = ask.flow;
   event.verdict = "allow";
@@ -194,24 +217,31 @@ void Admission::dial(const control::Connect& ask, const policy::Verdict& verdict
   if (!recorder_.record(std::move(event))) return refuse(ask, refusal(policy::Reason::audit), place.name());
   flows_[ask.flow] = {
       .destination = ask.destination, .dialled = place.dialled, .name = place.name(), .opened_ms = reactor_.now_ms()};
-  dialer_.connect(
-      place.dialled, std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs),
-      [this, ask, hold = verdict.hold_first_flight](Dialled result) { dialled(ask, hold, std::move(result)); });
+  admitted_.push_back({.ask = ask, .hold = verdict.hold_first_flight});
   book_.touch(ask.destination.address, reactor_.now_ms());
 }
 
-void Admission::dialled(const control::Connect& ask, bool hold, Dialled dialled) {
+void Admission::dial(const Admitted& admitted) {
+  const auto flow = flows_.find(admitted.ask.flow);
+  if (flow == flows_.end()) return;  // the gateway gave it up meanwhile
+  dialer_.connect(flow->second.dialled, std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs),
+                  [this, admitted](Dialled result) { dialled(admitted, std::move(result)); });
+}
+
+void Admission::dialled(const Admitted& admitted, Dialled dialled) {
   using Outcome = control::ConnectAnswer::Outcome;
+  const control::Connect& ask = admitted.ask;
   if (!flows_.contains(ask.flow)) return;  // the gateway gave it up meanwhile
   if (dialled.error != 0) {
     close_flow(ask.flow, 0, 0, dialled.error);
     return answer(control::ConnectAnswer{
         .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error), .name = {}});
   }
-  answer(
-      control::ConnectAnswer{
-          .flow = ask.flow, .outcome = hold ? Outcome::connected_hold : Outcome::connected, .error = 0, .name = {}},
-      std::move(dialled.socket));
+  answer(control::ConnectAnswer{.flow = ask.flow,
+                                .outcome = admitted.hold ? Outcome::connected_hold : Outcome::connected,
+                                .error = 0,
+                                .name = {}},
+         std::move(dialled.socket));
 }
 
 void Admission::on(const control::Flight& flight) {
@@ -223,7 +253,7 @@ void Admission::on(const control::Flight& flight) {
   if (flight.name && flight.resolution == control::Resolution::not_tried && !knows(place.names, *flight.name)) {
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::resolve});
   }
-  const auto facts = facts_.current();
+  const auto facts = this->facts();
   const policy::Verdict verdict = facts
                                       ? policy::admit_first_flight(image_, **facts, place.request(), flight_of(flight))
                                       : refusal(policy::Reason::floor);
@@ -242,9 +272,10 @@ void Admission::on(const control::Flight& flight) {
 
 void Admission::on(const control::Learn& learn) {
   if (!learn.name) return;
+  settle();  // what was recorded before is not to be undone by this one
   control::LearnAnswer reply{.query = learn.query, .allowed = 0};
   policy::Verdict last = refusal(policy::Reason::no_rule);
-  const auto facts = facts_.current();
+  const auto facts = this->facts();
   const policy::NameCandidate candidate{.name = &*learn.name, .aliases = learn.aliases};
   for (std::size_t i = 0; facts && i < learn.addresses.size(); ++i) {
     const policy::Verdict verdict = policy::judge_answer(image_, **facts, candidate, learn.addresses[i]);
@@ -252,7 +283,8 @@ void Admission::on(const control::Learn& learn) {
     if (!verdict.allowed) last = verdict;
   }
   // What cannot be recorded is not answered.
-  if (!recorder_.record(learn_event(learn, reply.allowed, last))) reply.allowed = 0;
+  const bool recorded = recorder_.record(learn_event(learn, reply.allowed, last)) && recorder_.commit();
+  if (!recorded) reply.allowed = 0;
   for (std::size_t i = 0; i < learn.addresses.size(); ++i) {
     if ((reply.allowed >> i & 1) == 0) continue;
     book_.learn(*learn.name, learn.aliases, learn.addresses[i], learn.ttl, reactor_.now_ms());

@@ -41,11 +41,14 @@ class Admission {
   Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts, Recorder& recorder, Settings settings,
             Send send);
 
+  // Judges and records. What follows from a record happens in settle().
   void handle(const control::FromGateway& message);
+  // Writes the records of everything that was handled since the last time, then dials. Call before answers are sent.
+  void settle();
 
   // From here on every new connection is refused (shutting-down).
   void refuse_new() { ending_ = true; }
-  // The sandbox has ended: records the end of flows whose end nobody reported.
+  // The sandbox has ended: records the end of flows whose end nobody reported, and writes it.
   void end();
 
   bool ipv6_upstream() const { return facts_.ipv6_default_route(); }
@@ -83,8 +86,14 @@ class Admission {
   std::size_t max_flows() const;
   audit::Event learn_event(const control::Learn& learn, std::uint32_t allowed, const policy::Verdict& refused) const;
   void refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name);
-  void dial(const control::Connect& ask, const policy::Verdict& verdict, const Place& place);
-  void dialled(const control::Connect& ask, bool hold, Dialled dialled);
+  void admit(const control::Connect& ask, const policy::Verdict& verdict, const Place& place);
+  struct Admitted {
+    control::Connect ask;
+    bool hold = false;
+  };
+  void dial(const Admitted& admitted);
+  void dialled(const Admitted& admitted, Dialled dialled);
+  Result<const policy::HostFacts*> facts();
   void close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error);
   std::optional<audit::Rule> rule_of(const policy::RuleRef& rule) const;
   void answer(const control::ToGateway& message, sys::OwnedFd passed = {}) { send_(message, std::move(passed)); }
@@ -100,6 +109,8 @@ class Admission {
   net::DomainName host_service_;
   bool ending_ = false;
   std::unordered_map<std::uint64_t, Flow> flows_;
+  std::vector<Admitted> admitted_;                    // recorded with the next commit, then dialled
+  const policy::HostFacts* current_facts_ = nullptr;  // asked for once between two calls of settle()
 };
 
 }  // namespace weir::dial

@@ -8,9 +8,11 @@ namespace weir::dial {
 class Recorder {
  public:
   virtual ~Recorder() = default;
-  // False: the event could not be written. Then nothing new may be allowed.
+  // Takes an event; it is written with the next commit(). False: it cannot be written any more.
   virtual bool record(audit::Event event) = 0;
-  // Whether the last event could be written.
+  // Writes what was recorded. False: not all of it could be; then nothing of it may happen.
+  virtual bool commit() = 0;
+  // Whether the last commit succeeded.
   virtual bool healthy() const = 0;
 };
 

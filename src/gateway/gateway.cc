@@ -41,7 +41,8 @@ Result<control::Start> read_start(sys::Channel& channel) {
   pollfd readable{.fd = channel.fd(), .events = POLLIN, .revents = 0};
   if (::poll(&readable, 1, -1) < 0) return sys::errno_error("cannot wait for the supervisor");
   WEIR_TRY(const auto received, channel.receive(buffer));
-  const auto message = control::decode<control::ToGateway>(received.message);
+  Bytes packet = received.message;
+  const auto message = control::next_message<control::ToGateway>(packet);
   if (!message || !std::holds_alternative<control::Start>(*message))
     return fail("the supervisor did not say what to do");
   return std::get<control::Start>(*message);
@@ -62,7 +63,8 @@ class Gateway {
         [this](const control::ToGateway& message, sys::OwnedFd passed) { on_message(message, std::move(passed)); },
         [this] { drain(); }));
     WEIR_CHECK_OK(flows_.start());
-    WEIR_CHECK_OK(tun_.start([this](Bytes packet) { router_.on_packet(packet); }));
+    WEIR_CHECK_OK(tun_.start([this](Bytes packet) { router_.on_packet(packet); }, [this] { return link_.flush(); }));
+    reactor_.after_each_round([this] { tun_.flush(); });
     return reactor_.run();
   }
 

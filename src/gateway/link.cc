@@ -11,21 +11,42 @@ Result<> Link::start(Handler handler, std::function<void()> on_end) {
 }
 
 void Link::send(const control::FromGateway& message) {
-  std::array<std::uint8_t, control::kMaxMessage> buffer;
-  if (!channel_.send_plain(control::encode(message, buffer))) reactor_.stop();
+  if (batch_.full() && !flush()) return;
+  batch_.add(message);
+}
+
+bool Link::flush() {
+  if (batch_.empty()) return true;
+  const bool sent = channel_.send_plain(batch_.bytes()).has_value();
+  batch_.clear();
+  if (!sent) reactor_.stop();
+  return sent;
 }
 
 void Link::on_events(std::uint32_t) {
-  std::array<std::uint8_t, control::kMaxMessage> buffer;
+  std::array<std::uint8_t, control::kMaxPacket> buffer;
+  std::vector<sys::OwnedFd> passed;
   // Bounded so that a flood of answers does not starve the flows.
-  for (int i = 0; i < 64; ++i) {
-    auto received = channel_.receive(buffer);
+  for (int i = 0; i < 16; ++i) {
+    passed.clear();
+    const auto received = channel_.receive(buffer, passed);
     if (!received || received->state == sys::Channel::Received::State::closed) return end();
     if (received->state == sys::Channel::Received::State::nothing) return;
-    const auto message = control::decode<control::ToGateway>(received->message);
-    if (!message) return end();
-    handler_(*message, std::move(received->passed));
+    if (!take(received->message, passed)) return end();
   }
+}
+
+// False: the supervisor broke the protocol.
+bool Link::take(Bytes packet, std::vector<sys::OwnedFd>& passed) {
+  std::size_t next = 0;
+  while (!packet.empty()) {
+    const auto message = control::next_message<control::ToGateway>(packet);
+    if (!message) return false;
+    const bool carries = control::carries_descriptor(*message);
+    if (carries && next == passed.size()) return false;
+    handler_(*message, carries ? std::move(passed[next++]) : sys::OwnedFd());
+  }
+  return true;
 }
 
 void Link::end() {

@@ -18,11 +18,15 @@ class Tun : public sys::EventHandler {
 
   Tun(sys::Reactor& reactor, sys::OwnedFd fd) : reactor_(reactor), fd_(std::move(fd)), buffer_(kMaxPacket + 1) {}
 
-  // `on_packet` gets each packet; the bytes are valid during the call.
-  Result<> start(std::function<void(Bytes)> on_packet);
+  // `on_packet` gets each packet; the bytes are valid during the call. `before_writing` runs before packets go out and
+  // says whether they may: what an answer stands on was recorded first.
+  Result<> start(std::function<void(Bytes)> on_packet, std::function<bool()> before_writing);
+
+  // The packet goes out with the next flush().
+  void write(Bytes packet);
 
   // A packet that the kernel does not take is lost, as on any wire.
-  void write(Bytes packet);
+  void flush();
 
   void on_events(std::uint32_t events) override;
 
@@ -30,7 +34,10 @@ class Tun : public sys::EventHandler {
   sys::Reactor& reactor_;
   sys::OwnedFd fd_;
   std::vector<std::uint8_t> buffer_;
+  std::vector<std::uint8_t> waiting_;  // packets to be written, one behind the other
+  std::vector<std::size_t> sizes_;
   std::function<void(Bytes)> on_packet_;
+  std::function<bool()> before_writing_;
 };
 
 }  // namespace weir::gateway

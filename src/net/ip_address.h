@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <functional>
@@ -94,7 +95,12 @@ class Cidr {
   constexpr bool contains(IpAddress address) const {
     // ::/0 must not swallow IPv4: the families are apart even though one type holds both.
     if (address.is_v4() != v4_) return false;
-    return of_bits(address, bits_) == base_;
+    // Two words instead of sixteen bytes: an address is looked for in every block of the tables for each connection.
+    const Words mine = words_of(base_);
+    const Words theirs = words_of(address);
+    const std::uint64_t high = bits_ == 0 ? 0 : ~std::uint64_t{0} << (64 - (bits_ < 64 ? bits_ : 64));
+    const std::uint64_t low = bits_ <= 64 ? 0 : ~std::uint64_t{0} << (128 - bits_);
+    return (((mine[0] ^ theirs[0]) & high) | ((mine[1] ^ theirs[1]) & low)) == 0;
   }
   constexpr bool contains(const Cidr& inner) const { return inner.bits_ >= bits_ && contains(inner.base_); }
   constexpr bool overlaps(const Cidr& other) const { return contains(other) || other.contains(*this); }
@@ -110,13 +116,13 @@ class Cidr {
   friend constexpr bool operator==(const Cidr&, const Cidr&) = default;
 
  private:
-  static constexpr IpAddress of_bits(IpAddress address, unsigned bits) {
-    auto bytes = address.bytes();
-    for (unsigned i = 0; i < 16; ++i) {
-      const unsigned kept = bits <= i * 8 ? 0 : (bits - i * 8 >= 8 ? 8 : bits - i * 8);
-      bytes[i] = static_cast<std::uint8_t>(bytes[i] & (0xff00u >> kept));
+  using Words = std::array<std::uint64_t, 2>;
+  static constexpr Words words_of(IpAddress address) {
+    Words words = std::bit_cast<Words>(address.bytes());
+    if constexpr (std::endian::native == std::endian::little) {
+      for (std::uint64_t& word : words) word = std::byteswap(word);
     }
-    return IpAddress::v6(bytes);
+    return words;
   }
 
   IpAddress base_{};

@@ -4,6 +4,7 @@
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -48,6 +49,14 @@ void set_link(Batch& batch, std::uint32_t link, const LinkSettings& settings) {
   batch.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
   batch.close(inet6);
   batch.close(families);
+}
+
+void leave_out_queue(Batch& batch, std::uint32_t link) {
+  tcmsg header{};
+  header.tcm_ifindex = static_cast<int>(link);
+  header.tcm_parent = TC_H_ROOT;
+  batch.begin(RTM_NEWQDISC, kCreate, header);
+  batch.string(TCA_KIND, "noqueue");
 }
 
 void set_link_up(Batch& batch, std::uint32_t link) {

@@ -18,6 +18,9 @@ struct LinkSettings {
 
 // No router solicitations, no link-local address of its own (IN6_ADDR_GEN_MODE_NONE): call before the link is up.
 void set_link(Batch& batch, std::uint32_t link, const LinkSettings& settings);
+// No queueing discipline: packets go straight to the device. Before the link is up, or the kernel makes a default one,
+// with rings for three times the queue length.
+void leave_out_queue(Batch& batch, std::uint32_t link);
 void set_link_up(Batch& batch, std::uint32_t link);
 
 // Without duplicate address detection.

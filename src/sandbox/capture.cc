@@ -113,6 +113,8 @@ Result<> add_addresses(netlink::Socket& route, const CaptureAddresses& addresses
   netlink::Batch batch;
   netlink::set_link_up(batch, kLoopback);
   netlink::set_link(batch, link, {.mtu = kMtu, .tx_queue_length = kTxQueueLength});
+  // What waits for the gateway waits in the device, whose ring has that length.
+  netlink::leave_out_queue(batch, link);
   netlink::set_link_up(batch, link);
   netlink::add_address(batch, link, addresses.guest4, 30);
   netlink::add_address(batch, link, addresses.guest6, 126);

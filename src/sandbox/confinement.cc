@@ -60,7 +60,7 @@ Result<> set_capabilities(std::uint64_t keep) {
 Result<> confine(const User& user, Identity::Kind identity) {
   const std::uint64_t keep = user.uid == 0 ? kRootCapabilities : 0;
   WEIR_CHECK_OK(drop_bounding_set(keep));
-  if (identity == Identity::Kind::range) WEIR_CHECK_OK(become(user));
+  if (identity != Identity::Kind::own_id) WEIR_CHECK_OK(become(user));
   WEIR_CHECK_OK(set_capabilities(keep));
   // 1, not 0: a core_pattern that pipes into a program of the host ignores 0 but not 1, and 1 byte is no core file.
   const rlimit no_core{.rlim_cur = 1, .rlim_max = 1};

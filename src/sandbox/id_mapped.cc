@@ -1,65 +1,13 @@
 #include "sandbox/id_mapped.h"
 
-#include <fcntl.h>
-#include <sched.h>
-#include <signal.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <unistd.h>
-
-#include <cerrno>
-
-#include "sys/child_process.h"
-#include "sys/errno.h"
+#include "sys/id_mapped.h"
 
 namespace weir::sandbox {
-namespace {
-
-Result<> write_map(pid_t process, const char* name, std::uint32_t inside, std::uint32_t outside) {
-  const std::string path = "/proc/" + std::to_string(process) + "/" + name;
-  const std::string text = std::to_string(inside) + " " + std::to_string(outside) + " 1\n";
-  WEIR_TRY(const sys::OwnedFd fd, sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC), "cannot open " + path));
-  if (::write(fd.get(), text.data(), text.size()) < 0) return sys::errno_error("cannot write " + path);
-  return {};
-}
-
-// Lives exactly as long as `parent` wants: a terminal's signals do not reach it, and it keeps nothing open.
-[[noreturn]] void hold(pid_t parent) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  // Who died before that call sends nothing.
-  if (::getppid() != parent) ::_exit(0);
-  ::close_range(0, ~0u, 0);
-  ::setsid();
-  while (true) ::pause();
-}
-
-// A user namespace is needed only as a way to hand a mapping to the kernel: its one process waits to be killed.
-Result<sys::OwnedFd> mapping(uid_t uid, gid_t gid, const Identity& identity) {
-  const pid_t parent = ::getpid();
-  WEIR_TRY(sys::ChildProcess holder, sys::ChildProcess::clone(CLONE_NEWUSER));
-  if (holder.in_child()) hold(parent);
-  WEIR_CHECK_OK(write_map(holder.pid(), "uid_map", uid, identity.host_uid()));
-  WEIR_CHECK_OK(write_map(holder.pid(), "gid_map", gid, identity.host_gid()));
-  const std::string path = "/proc/" + std::to_string(holder.pid()) + "/ns/user";
-  return sys::checked_fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC), "cannot open " + path);
-}
-
-}  // namespace
 
 Result<> map_owner(const sys::OwnedFd& mount, uid_t uid, gid_t gid, const Identity& identity,
                    const std::string& source) {
-  WEIR_TRY(const sys::OwnedFd ids, mapping(uid, gid, identity));
-  mount_attr wanted{};
-  wanted.attr_set = MOUNT_ATTR_IDMAP;
-  wanted.userns_fd = static_cast<std::uint64_t>(ids.get());
-  if (::mount_setattr(mount.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &wanted, sizeof wanted) == 0) return {};
-  const int code = errno;
-  Error error("cannot share " + source +
-                  ": its file system, or one mounted below it, cannot map owners: " + sys::errno_text(code),
-              code);
-  return std::unexpected(std::move(error).with_remedy(
-      "copy the folder to another file system (ext4, xfs, btrfs, tmpfs), or run weir as the "
-      "user who owns it"));
+  return sys::map_ids(mount, {{.inside = uid, .outside = identity.host_uid(), .count = 1}},
+                      {{.inside = gid, .outside = identity.host_gid(), .count = 1}}, source);
 }
 
 }  // namespace weir::sandbox

@@ -2,8 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
@@ -15,15 +15,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "control/init_messages.h"
 #include "sandbox/capture.h"
 #include "sandbox/confinement.h"
+#include "sandbox/remedies.h"
 #include "sandbox/root.h"
+#include "sys/child_process.h"
 #include "sys/errno.h"
+#include "sys/program_pages.h"
 
 namespace weir::sandbox {
 namespace {
@@ -38,20 +40,6 @@ void scrub_arguments() {
   const auto* end = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
   if (first == nullptr || end == nullptr || first >= end) return;
   ::explicit_bzero(first, static_cast<std::size_t>(end - first));
-}
-
-// Everything but 0, 1, 2 and `kept`.
-Result<> close_all_but(std::vector<int> kept) {
-  std::ranges::sort(kept);
-  unsigned first = STDERR_FILENO + 1;
-  for (const int fd : kept) {
-    const auto number = static_cast<unsigned>(fd);
-    if (number < first) continue;
-    if (number > first && ::close_range(first, number - 1, 0) != 0) return sys::errno_error("cannot close descriptors");
-    first = number + 1;
-  }
-  if (::close_range(first, ~0u, 0) != 0) return sys::errno_error("cannot close descriptors");
-  return {};
 }
 
 // The supervisor blocks signals and ignores SIGPIPE; both would be inherited by the command.
@@ -85,45 +73,80 @@ class Init {
 
  private:
   // Each step needs what the ones before it left: the network is made while /dev/net/tun and /proc/sys are the host's,
-  // the root is built while there are capabilities, and the command starts when nothing is left to give up.
+  // the root is changed while there are capabilities, and the command starts when nothing is left to give up.
   Result<> set_up() {
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return sys::errno_error("cannot tie init to the supervisor");
     ::prctl(PR_SET_NAME, "weir-init", 0, 0, 0);
     scrub_arguments();
     reset_signals();
     WEIR_CHECK_OK(close_inherited());
-    WEIR_CHECK_OK(wait_for_begin());
+    if (!wait_for<control::Begin>()) ::_exit(kInitFailed);
+    WEIR_CHECK_OK(begin_root(spec_));
+    // An image becomes another current folder, so no other process can fill that root.
+    sys::ChildProcess builder;
+    if (!spec_.image) {
+      WEIR_TRY(builder, start_builder());
+    }
     WEIR_CHECK_OK(set_up_network());
     WEIR_CHECK_OK(become_root_inside());
     if (::sethostname(spec_.hostname.c_str(), spec_.hostname.size()) != 0)
       return sys::errno_error("cannot set the host name of the sandbox");
-    WEIR_CHECK_OK(
-        build_root({.spec = spec_, .identity = plan_.identity, .shares = plan_.shares, .tools = plan_.tools}));
+    WEIR_CHECK_OK(spec_.image ? fill_root(root_plan()) : wait_for_builder(std::move(builder)));
+    WEIR_CHECK_OK(change_root());
     WEIR_CHECK_OK(watch_children());
     WEIR_CHECK_OK(confine(spec_.user, plan_.identity));
+    WEIR_CHECK_OK(apply_limits());
     WEIR_CHECK_OK(enter_workdir());
-    if (spec_.terminal) return open_terminal();
+    if (spec_.terminal) WEIR_CHECK_OK(open_terminal());
+    if (!wait_for<control::Execute>()) ::_exit(kInitFailed);
     return {};
   }
 
+  // The root and the network have nothing to do with each other, and each takes about as long: a child fills the root
+  // and ends. It is in the same mount namespace and has the same current folder, the new root.
+  Result<sys::ChildProcess> start_builder() {
+    WEIR_TRY(sys::ChildProcess builder, sys::ChildProcess::clone(0));
+    if (!builder.in_child()) return builder;
+    if (auto ready = become_root_inside(); !ready) give_up(ready.error());
+    if (auto filled = fill_root(root_plan()); !filled) give_up(filled.error());
+    ::_exit(0);
+  }
+
+  RootPlan root_plan() const {
+    return {
+        .spec = spec_, .identity = plan_.identity, .shares = plan_.shares, .tools = plan_.tools, .image = plan_.image};
+  }
+
+  static Result<> wait_for_builder(sys::ChildProcess builder) {
+    const int status = builder.wait().value_or(-1);
+    if (status == 0) return {};
+    if (WIFEXITED(status) && WEXITSTATUS(status) == kInitFailed) ::_exit(kInitFailed);  // it has told why
+    return fail("the process that fills the root of the sandbox was ended");
+  }
+
   Result<> close_inherited() {
-    std::vector<int> kept = {supervisor_.fd()};
+    std::vector<int> kept = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, supervisor_.fd()};
     for (const PreparedShare& share : plan_.shares) {
       if (share.mount.valid()) kept.push_back(share.mount.get());
     }
     for (const Tool& tool : plan_.tools) {
       if (tool.mount.valid()) kept.push_back(tool.mount.get());
     }
-    return close_all_but(std::move(kept));
+    if (plan_.image.valid()) kept.push_back(plan_.image.get());
+    return sys::close_all_but(std::move(kept));
   }
 
-  Result<> wait_for_begin() {
-    WEIR_TRY(const auto message, receive());
-    if (!message || !std::holds_alternative<control::Begin>(*message)) ::_exit(kInitFailed);
-    return {};
+  // False: the supervisor is gone, or has given up.
+  template <class Order>
+  bool wait_for() {
+    const auto message = receive();
+    return message && *message && std::holds_alternative<Order>(**message);
   }
 
   Result<> set_up_network() {
+    if (spec_.network == Network::host) return {};
+    if (::unshare(CLONE_NEWNET) != 0)
+      return std::unexpected(with_clone_remedy(sys::errno_error("cannot make a network namespace").error()));
     switch (spec_.network) {
       case Network::host:
         return {};
@@ -153,6 +176,16 @@ class Init {
     WEIR_TRY(children_,
              sys::checked_fd(::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK), "cannot watch children"));
     return {};
+  }
+
+  Result<> apply_limits() {
+    if (plan_.limiter == nullptr) return {};
+    if (plan_.limiter->looks()) {
+      WEIR_TRY(const sys::OwnedFd root,
+               sys::checked_fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), "cannot open /"));
+      WEIR_CHECK_OK(send(control::RootMade{}, root.get()));
+    }
+    return apply_guest_limits(plan_.limiter->for_guest());
   }
 
   Result<> enter_workdir() {
@@ -235,6 +268,7 @@ class Init {
 
   [[noreturn]] void serve() {
     terminal_.reset();
+    sys::forget_program_pages();  // what the start needed; from here on little happens
     while (true) {
       std::array<pollfd, 2> waiting = {pollfd{.fd = children_.get(), .events = POLLIN, .revents = 0},
                                        pollfd{.fd = supervisor_.fd(), .events = POLLIN, .revents = 0}};

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sandbox/identity.h"
+#include "sandbox/limiter.h"
 #include "sandbox/share_mounts.h"
 #include "sandbox/spec.h"
 #include "sandbox/tools.h"
@@ -18,10 +19,13 @@ struct InitPlan {
   Identity::Kind identity;
   const std::vector<PreparedShare>& shares;
   const std::vector<Tool>& tools;
+  const sys::OwnedFd& image;
+  const Limiter* limiter = nullptr;  // Spec::limits
 };
 
-// Runs in the child of a clone with all CLONE_NEW* flags, which is a copy of the supervisor and executes no other
-// program (that would cost more than everything it does). Takes over the child's end of the channel, which blocks.
+// Runs in the child of a clone with the flags of all namespaces but the network's, which is a copy of the supervisor
+// and executes no other program (that would cost more than everything it does). Takes over the child's end of the
+// channel, which blocks.
 [[noreturn]] void run_init(const InitPlan& plan, sys::Channel supervisor);
 
 }  // namespace weir::sandbox

@@ -131,7 +131,7 @@ Result<std::string> Placeholders::make(const sys::OwnedFd& folder, const std::st
   std::string_view rest = path;
   for (int attempts = 0; parent.valid() && attempts < kAttempts;) {
     const std::string name(rest.substr(0, rest.find('/')));
-    const std::string here = done.empty() ? name : done + "/" + name;
+    std::string here = done.empty() ? name : done + "/" + name;
     const bool last = name.size() == rest.size();
     const std::string_view content = file_content(here);
     WEIR_TRY(const bool ours, adopt(parent, name, content));

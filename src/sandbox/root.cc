@@ -1,6 +1,5 @@
 #include "sandbox/root.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -8,10 +7,10 @@
 #include <unistd.h>
 
 #include <array>
-#include <memory>
-#include <string_view>
 
+#include "sandbox/disk_limit.h"
 #include "sandbox/etc_files.h"
+#include "sandbox/image_root.h"
 #include "sandbox/root_files.h"
 #include "sys/errno.h"
 #include "sys/mounts.h"
@@ -21,18 +20,6 @@ namespace {
 
 constexpr std::uint64_t kReadOnly = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 constexpr unsigned kNoPrograms = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-
-// Puts an empty tmpfs over "/" and makes it the current folder. "/" itself stays the host's root for this process until
-// change_root(): a path that begins at the root does not look for mounts on the root.
-Result<> enter_new_root(const User& user) {
-  WEIR_TRY(const sys::OwnedFd root,
-           sys::new_filesystem("tmpfs",
-                               {{"mode", "0755"}, {"uid", std::to_string(user.uid)}, {"gid", std::to_string(user.gid)}},
-                               MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
-  WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
-  if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the new root");
-  return {};
-}
 
 Result<> mount_host_folder(const std::string& host_path, const std::string& path) {
   WEIR_CHECK_OK(make_folder(path, 0755));
@@ -52,18 +39,15 @@ Result<> mount_programs() {
   return {};
 }
 
-struct CloseFolder {
-  void operator()(DIR* folder) const { ::closedir(folder); }
-};
-
 // Distributions mark their Python as theirs (PEP 668) and pip then refuses even the user site. Nothing of the
-// distribution can be touched in here; a marker that is not a regular file does not count.
+// distribution can be touched in here; a marker that is not a regular file does not count. Asking for each version is
+// cheaper than reading the folder.
 Result<> allow_pip() {
-  const std::unique_ptr<DIR, CloseFolder> folder(::opendir("/usr/lib"));
-  if (folder == nullptr) return {};  // not every system has it
-  while (const dirent* entry = ::readdir(folder.get())) {
-    if (!std::string_view(entry->d_name).starts_with("python3")) continue;
-    const std::string marker = std::string("usr/lib/") + entry->d_name + "/EXTERNALLY-MANAGED";
+  constexpr int kFirst = 9;  // older ones are older than the marker
+  constexpr int kLast = 29;
+  if (::access("/usr/bin/python3", F_OK) != 0) return {};
+  for (int minor = kFirst; minor <= kLast; ++minor) {
+    const std::string marker = "usr/lib/python3." + std::to_string(minor) + "/EXTERNALLY-MANAGED";
     if (::access(marker.c_str(), F_OK) == 0) WEIR_CHECK_OK(sys::bind_file("/dev/null", marker.c_str()));
   }
   return {};
@@ -91,7 +75,6 @@ Result<> make_user_folders(const User& user) {
 }
 
 Result<> make_devices() {
-  WEIR_CHECK_OK(make_folder("dev", 0755));
   for (const char* name : {"null", "zero", "full", "random", "urandom", "tty"}) {
     const std::string path = std::string("dev/") + name;
     WEIR_CHECK_OK(make_file(path, ""));
@@ -147,7 +130,6 @@ Result<> mask_folders() {
 
 // hidepid: a process sees what it may trace, which init is not: its memory is a copy of the supervisor's.
 Result<> mount_proc() {
-  WEIR_CHECK_OK(make_folder("proc", 0555));
   WEIR_TRY(const sys::OwnedFd proc, sys::new_filesystem("proc", {{"hidepid", "invisible"}}, kNoPrograms));
   WEIR_CHECK_OK(sys::attach_mount(proc, AT_FDCWD, "proc"));
   WEIR_CHECK_OK(mask_files());
@@ -158,30 +140,60 @@ Result<> mount_proc() {
   return sys::attach_mount(settings, AT_FDCWD, "proc/sys");
 }
 
+Result<> fill_from_host(const Spec& spec) {
+  WEIR_CHECK_OK(mount_programs());
+  WEIR_CHECK_OK(allow_pip());
+  WEIR_CHECK_OK(make_user_folders(spec.user));
+  WEIR_CHECK_OK(make_own_programs());
+  WEIR_CHECK_OK(make_etc(spec));
+  WEIR_CHECK_OK(make_folder("dev", 0755));
+  return make_folder("proc", 0555);
+}
+
+// /dev comes without what the image has there, and from the tmpfs whose size is the sandbox's.
+Result<> fill_from_image(const RootPlan& plan) {
+  WEIR_CHECK_OK(make_folder("dev", 0755));
+  WEIR_TRY(const sys::OwnedFd devices,
+           sys::clone_mount(AT_FDCWD, "dev", sys::Submounts::left_out, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+  WEIR_CHECK_OK(enter_image(plan.spec, plan.image));
+  return sys::attach_mount(devices, AT_FDCWD, "dev");
+}
+
+}  // namespace
+
+// "/" itself stays the host's root for this process until change_root(): a path that begins at the root does not look
+// for mounts on the root.
+Result<> begin_root(const Spec& spec) {
+  ::umask(0);
+  std::vector<sys::MountOption> options = tmpfs_bounds(spec.limits.disk_bytes);
+  options.insert(options.end(),
+                 {{"mode", "0755"}, {"uid", std::to_string(spec.user.uid)}, {"gid", std::to_string(spec.user.gid)}});
+  WEIR_TRY(const sys::OwnedFd root, sys::new_filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+  WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
+  if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the new root");
+  return {};
+}
+
+Result<> fill_root(const RootPlan& plan) {
+  WEIR_CHECK_OK(plan.spec.image ? fill_from_image(plan) : fill_from_host(plan.spec));
+  WEIR_CHECK_OK(make_devices());
+  WEIR_CHECK_OK(mount_proc());
+  WEIR_CHECK_OK(mount_shares(plan.shares, plan.spec));
+  return mount_tools(plan.tools);
+}
+
 // The host's root ends up on top of the new one at "/" and is let go of.
 Result<> change_root() {
   if (::syscall(SYS_pivot_root, ".", ".") != 0) return sys::errno_error("cannot change the root");
   if (::umount2(".", MNT_DETACH) != 0) return sys::errno_error("cannot let go of the host's root");
   if (::chdir("/") != 0) return sys::errno_error("cannot enter the new root");
+  // A mount more than expected, and the host would show behind "..", which looks for mounts on the root.
+  struct stat root{};
+  struct stat above{};
+  if (::stat("/", &root) != 0 || ::stat("/..", &above) != 0) return sys::errno_error("cannot look at the new root");
+  if (root.st_dev != above.st_dev || root.st_ino != above.st_ino)
+    return fail("the host's root is still in the sandbox");
   return {};
-}
-
-}  // namespace
-
-Result<> build_root(const RootPlan& plan) {
-  const User& user = plan.spec.user;
-  ::umask(0);
-  WEIR_CHECK_OK(enter_new_root(user));
-  WEIR_CHECK_OK(mount_programs());
-  WEIR_CHECK_OK(allow_pip());
-  WEIR_CHECK_OK(make_user_folders(user));
-  WEIR_CHECK_OK(make_own_programs());
-  WEIR_CHECK_OK(make_etc(plan.spec));
-  WEIR_CHECK_OK(make_devices());
-  WEIR_CHECK_OK(mount_proc());
-  WEIR_CHECK_OK(mount_shares(plan.shares, user));
-  WEIR_CHECK_OK(mount_tools(plan.tools));
-  return change_root();
 }
 
 }  // namespace weir::sandbox

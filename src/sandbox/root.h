@@ -1,7 +1,8 @@
 // The file system that a sandbox sees.
 //
 // A private tmpfs is the root: writable, gone with the sandbox. The host's /usr is in it read-only, /etc is made up of
-// what programs need, /dev and /proc are minimal and the sandbox's own, /sys is absent.
+// what programs need, /dev and /proc are minimal and the sandbox's own, /sys is absent. With an image (image_root.h) a
+// private layer over it takes the place of the first three.
 #pragma once
 
 #include <vector>
@@ -11,6 +12,7 @@
 #include "sandbox/share_mounts.h"
 #include "sandbox/spec.h"
 #include "sandbox/tools.h"
+#include "sys/owned_fd.h"
 
 namespace weir::sandbox {
 
@@ -19,10 +21,15 @@ struct RootPlan {
   Identity::Kind identity;
   const std::vector<PreparedShare>& shares;
   const std::vector<Tool>& tools;
+  const sys::OwnedFd& image;  // prepare_image()
 };
 
-// In init, single-threaded, with CAP_SYS_ADMIN over a mount namespace of its own in which "/" is still the host's.
-// Afterwards the host's root is attached nowhere in it.
-Result<> build_root(const RootPlan& plan);
+// All three with CAP_SYS_ADMIN over a mount namespace of its own in which "/" is still the host's, in this order:
+// Puts an empty tmpfs over "/" and makes it the current folder.
+Result<> begin_root(const Spec& spec);
+// Fills the current folder. As root inside: what is made belongs to it.
+Result<> fill_root(const RootPlan& plan);
+// Makes the current folder the root. Afterwards the host's is attached nowhere in the namespace.
+Result<> change_root();
 
 }  // namespace weir::sandbox

@@ -14,6 +14,7 @@
 #include <array>
 
 #include "control/init_messages.h"
+#include "sandbox/image_root.h"
 #include "sandbox/init.h"
 #include "sandbox/remedies.h"
 #include "sandbox/share_mounts.h"
@@ -27,11 +28,9 @@ namespace {
 // A start takes milliseconds; copying a large share (`:copy`) takes longer. After this something hangs.
 constexpr std::uint64_t kStartPatienceMs = 120'000;
 
-std::uint64_t namespaces_for(Network network) {
-  constexpr std::uint64_t kAlways =
-      CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  return network == Network::host ? kAlways : kAlways | CLONE_NEWNET;
-}
+// The network namespace, which takes longest to make, is made by init itself while others work.
+constexpr std::uint64_t kNamespaces =
+    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 
 // The command inherits 0, 1 and 2 and nothing else. Where one is closed, a descriptor of weir could take its number; a
 // folder there would be a way out of the root (openat(0, "..")).
@@ -51,38 +50,69 @@ Result<> check_standard_descriptors() {
   return {};
 }
 
-std::string text_of(const std::vector<std::string>& argv) {
-  return argv.front().empty() ? "''" : argv.front();
+std::string text_of(const Spec& spec) {
+  const std::string program = spec.argv.front().empty() ? "''" : spec.argv.front();
+  return spec.image ? program + " in image '" + spec.image->name + "'" : program;
 }
 
 }  // namespace
 
-Result<Sandbox> Sandbox::start(const Spec& spec) {
+Result<Sandbox> Sandbox::prepare(const Spec& spec) {
   WEIR_ASSERT(!spec.argv.empty());
   WEIR_CHECK_OK(check_standard_descriptors());
-  WEIR_TRY(Identity identity, Identity::claim(spec.user));
+  WEIR_TRY(Identity identity, Identity::claim(spec));
   WEIR_TRY(std::vector<Tool> tools, resolve_tools(spec.tools));
   WEIR_CHECK_OK(prepare_tools(tools, identity));
   Placeholders placeholders;
   WEIR_TRY(const std::vector<PreparedShare> shares, prepare_shares(spec, identity, placeholders));
+  sys::OwnedFd image;
+  if (spec.image) {
+    WEIR_TRY(image, prepare_image(*spec.image, identity));
+  }
   WEIR_TRY(auto channels, sys::Channel::pair());
   auto& [ours, theirs] = channels;
-  const InitPlan plan{.spec = spec, .identity = identity.kind(), .shares = shares, .tools = tools};
-  auto init = sys::ChildProcess::clone(namespaces_for(spec.network));
+  std::optional<Limiter> limiter;
+  if (spec.limits.any()) {
+    WEIR_TRY(Limiter prepared, Limiter::prepare(spec, identity.kind()));
+    limiter.emplace(std::move(prepared));
+  }
+  const InitPlan plan{.spec = spec,
+                      .identity = identity.kind(),
+                      .shares = shares,
+                      .tools = tools,
+                      .image = image,
+                      .limiter = limiter ? &*limiter : nullptr};
+  auto init = sys::ChildProcess::clone(kNamespaces, limiter ? limiter->cgroup_fd() : -1);
   if (!init) return std::unexpected(with_clone_remedy(std::move(init).error()));
   if (init->in_child()) run_init(plan, std::move(theirs));
   theirs = sys::Channel();
-  Sandbox sandbox(std::move(identity), std::move(placeholders), std::move(*init), std::move(ours));
+  Sandbox sandbox(std::move(identity), std::move(limiter), std::move(placeholders), std::move(*init), std::move(ours));
   WEIR_CHECK_OK(sandbox.begin());
-  WEIR_CHECK_OK(sandbox.wait_for_start(spec));
+  return sandbox;
+}
+
+Result<> Sandbox::execute(const Spec& spec) {
+  // Where init has failed, the reason is waiting to be read.
+  if (auto sent = send(control::Execute{}); !sent && sent.error().code() != EPIPE)
+    return std::unexpected(std::move(sent).error());
+  return wait_for_start(spec);
+}
+
+Result<Sandbox> Sandbox::start(const Spec& spec) {
+  WEIR_TRY(Sandbox sandbox, prepare(spec));
+  WEIR_CHECK_OK(sandbox.execute(spec));
   return sandbox;
 }
 
 Result<> Sandbox::begin() {
   if (auto applied = identity_.apply_to(init_.pid()); !applied)
     return std::unexpected(with_set_up_remedy(std::move(applied).error()));
+  return send(control::Begin{});
+}
+
+Result<> Sandbox::send(const control::ToInit& order) {
   std::array<std::uint8_t, control::kMaxMessage> buffer;
-  return control_.send(control::encode(control::ToInit(control::Begin{}), buffer));
+  return control_.send(control::encode(order, buffer));
 }
 
 Result<> Sandbox::wait_for_start(const Spec& spec) {
@@ -110,6 +140,8 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
     capture_.listener = std::move(received.passed);
   } else if (std::holds_alternative<control::TunMade>(*message)) {
     capture_.tun = std::move(received.passed);
+  } else if (std::holds_alternative<control::RootMade>(*message) && limiter_) {
+    limiter_->take_root(std::move(received.passed));
   } else if (std::holds_alternative<control::TerminalMade>(*message)) {
     terminal_ = std::move(received.passed);
   } else if (const auto* failed = std::get_if<control::Failed>(&*message)) {
@@ -117,9 +149,8 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
     return std::unexpected(with_set_up_remedy(std::move(error)));
   } else if (const auto* refused = std::get_if<control::NotExecuted>(&*message)) {
     const int code = static_cast<int>(refused->code);
-    not_executed_ =
-        NotExecuted{.exit_code = code == ENOENT ? 127 : 126,
-                    .error = Error("cannot execute " + text_of(spec.argv) + ": " + sys::errno_text(code), code)};
+    not_executed_ = NotExecuted{.exit_code = code == ENOENT ? 127 : 126,
+                                .error = Error("cannot execute " + text_of(spec) + ": " + sys::errno_text(code), code)};
     kill();
     return true;
   } else if (std::holds_alternative<control::Started>(*message)) {
@@ -134,6 +165,11 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
 
 std::unexpected<Error> Sandbox::died() {
   const int status = init_.wait().value_or(0);
+  for (const LimitHit& hit : limits_reached()) {
+    // Before the command started: what the set-up itself needs is more than was given.
+    if (hit.limit == LimitHit::Limit::memory)
+      return std::unexpected(Error("killed: the memory limit").with_remedy("raise --memory"));
+  }
   if (WIFSIGNALED(status)) {
     return fail(std::string("init of the sandbox was ended by SIG") + ::sigabbrev_np(WTERMSIG(status)));
   }
@@ -158,10 +194,8 @@ Result<std::optional<Sandbox::Exited>> Sandbox::on_control_readable() {
 
 void Sandbox::forward_signal(int signal) {
   if (!control_.valid() || signal < 1 || signal >= NSIG) return;
-  std::array<std::uint8_t, control::kMaxMessage> buffer;
-  const control::ToInit order = control::SendSignal{.number = static_cast<std::uint8_t>(signal)};
   // Fails when init is gone, which the control descriptor tells as well, or has hundreds of signals still to deliver.
-  static_cast<void>(control_.send(control::encode(order, buffer)));
+  static_cast<void>(send(control::SendSignal{.number = static_cast<std::uint8_t>(signal)}));
 }
 
 void Sandbox::forward_window_size() {
@@ -172,6 +206,14 @@ void Sandbox::forward_window_size() {
     ::ioctl(terminal_.get(), TIOCSWINSZ, &size);
     return;
   }
+}
+
+Result<bool> Sandbox::look_at_limits() {
+  return limiter_->look(init_.pid());
+}
+
+std::vector<LimitHit> Sandbox::limits_reached() {
+  return limiter_ ? limiter_->finish() : std::vector<LimitHit>();
 }
 
 void Sandbox::kill() {

@@ -3,9 +3,11 @@
 //   supervisor                            init (pid 1 inside, a clone with new namespaces)
 //   claim ids, take shares
 //   clone3 ------------------------------> waits
-//   write id maps, Begin ----------------> network, root, capabilities, system calls
+//   write id maps, Begin ----------------> network; meanwhile a child of its own fills the root
+//   prepare() returns                      root, capabilities, system calls
+//   execute(): Execute ------------------> the command
 //   take listener, TUN, terminal <-------- ListenerMade, TunMade, TerminalMade
-//   start() returns <--------------------- Started, once execve() has replaced the command's image
+//   execute() returns <------------------- Started, once execve() has replaced the command's image
 //   on_control_readable() <--------------- Exited
 //
 // Init dies with the supervisor's main thread (parent-death signal, and the channel's end), and everything inside dies
@@ -16,8 +18,10 @@
 #include <optional>
 
 #include "base/error.h"
+#include "control/init_messages.h"
 #include "sandbox/capture.h"
 #include "sandbox/identity.h"
+#include "sandbox/limiter.h"
 #include "sandbox/placeholders.h"
 #include "sandbox/spec.h"
 #include "sys/channel.h"
@@ -42,9 +46,14 @@ class Sandbox {
     Error error;
   };
 
-  // Starts the sandbox and its command. Needs no privilege; as root the sandbox gets ids of its own. Blocks until the
-  // network is captured and the command runs or was refused by execve() (see not_executed()), at most kStartPatience.
-  // Call from the main thread, in a process without other threads, and keep that thread alive.
+  // Begins a sandbox, which builds itself while the caller does something else; nothing of the command runs yet. Needs
+  // no privilege; as root the sandbox gets ids of its own. Call from the main thread, in a process without other
+  // threads, and keep that thread alive.
+  static Result<Sandbox> prepare(const Spec& spec);
+  // Lets the command run, once. Blocks until the network is captured and the command runs or was refused by execve()
+  // (see not_executed()), at most kStartPatience. After an error the sandbox is to be killed. `spec`: the same.
+  Result<> execute(const Spec& spec);
+  // Both, for who has nothing to do meanwhile.
   static Result<Sandbox> start(const Spec& spec);
 
   Sandbox(Sandbox&&) noexcept = default;
@@ -73,22 +82,35 @@ class Sandbox {
   // Gives the terminal the size that the caller's has now.
   void forward_window_size();
 
+  // Whether look_at_limits() is to be called every Limiter::kWatchMs.
+  bool has_watched_limits() const { return limiter_ && limiter_->looks(); }
+  // True: the memory limit is exceeded; the sandbox is to be killed.
+  Result<bool> look_at_limits();
+  // After kill(): which limits were reached.
+  std::vector<LimitHit> limits_reached();
+
+  // Begins to end everything inside; kill() is still to be called.
+  void begin_kill() { init_.begin_kill(); }
   // Ends everything inside and waits until it is gone. Idempotent; the destructor does it.
   void kill();
 
  private:
-  Sandbox(Identity identity, Placeholders placeholders, sys::ChildProcess init, sys::Channel control)
+  Sandbox(Identity identity, std::optional<Limiter> limiter, Placeholders placeholders, sys::ChildProcess init,
+          sys::Channel control)
       : identity_(std::move(identity)),
+        limiter_(std::move(limiter)),
         placeholders_(std::move(placeholders)),
         init_(std::move(init)),
         control_(std::move(control)) {}
   Result<> begin();
+  Result<> send(const control::ToInit& order);
   Result<> wait_for_start(const Spec& spec);
   Result<bool> take_start_message(const Spec& spec);
   std::unexpected<Error> died();
 
   // Destroyed last: the ids stay taken while anything inside may live.
   Identity identity_;
+  std::optional<Limiter> limiter_;
   Placeholders placeholders_;
   sys::ChildProcess init_;
   sys::Channel control_;

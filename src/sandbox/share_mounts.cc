@@ -109,26 +109,61 @@ Result<> copy(const sys::OwnedFd& source, const sys::OwnedFd& place, const User&
   return copied;
 }
 
-Result<> make_upper(const struct stat& lower) {
-  const std::string upper = std::string(kLayers) + "/upper";
+// Where files count (a limit of disk or of memory) a layer must not have a file system of its own.
+bool files_count(const Limits& limits) {
+  return limits.disk_bytes || limits.memory_bytes;
+}
+
+// The folder for the layers of one overlay.
+Result<std::string> make_layers(const Spec& spec, std::size_t number) {
+  if (!files_count(spec.limits)) {
+    WEIR_TRY(const sys::OwnedFd layers, sys::new_filesystem("tmpfs", {{"mode", "0700"}}, kShared));
+    WEIR_CHECK_OK(make_folder(kLayers, 0700));
+    WEIR_CHECK_OK(sys::attach_mount(layers, AT_FDCWD, kLayers));
+    return kLayers;
+  }
+  if (::access(kLayers, F_OK) != 0) WEIR_CHECK_OK(make_folder(kLayers, 0700));
+  std::string folder = std::string(kLayers) + "/" + std::to_string(number);
+  WEIR_CHECK_OK(make_folder(folder, 0700));
+  return folder;
+}
+
+// The overlay has its layers, and nobody else needs their names.
+Result<> leave_layers(const Spec& spec, const std::string& folder) {
+  const bool counted = files_count(spec.limits);
+  const std::string mount = counted ? folder + "/lower" : folder;
+  if (::umount2(mount.c_str(), MNT_DETACH) != 0 || (!counted && ::rmdir(kLayers) != 0))
+    return sys::errno_error("cannot hide the layers of an overlay");
+  return {};
+}
+
+// Layers that lie in the root are behind an empty folder that nobody inside can move away.
+Result<> hide_layers() {
+  if (::access(kLayers, F_OK) != 0) return {};
+  WEIR_TRY(const sys::OwnedFd empty,
+           sys::new_filesystem("tmpfs", {{"mode", "0555"}, {"size", "4k"}, {"nr_inodes", "2"}},
+                               kShared | MOUNT_ATTR_RDONLY));
+  return sys::attach_mount(empty, AT_FDCWD, kLayers);
+}
+
+Result<> make_upper(const struct stat& lower, const std::string& folder) {
+  const std::string upper = folder + "/upper";
   WEIR_CHECK_OK(make_folder(upper, lower.st_mode & 0777));
   const auto given = give_to(upper, lower.st_uid, lower.st_gid);
   // EINVAL: an owner that has no id in here; then the layer is the sandbox's user's, as everything else is.
   if (!given && given.error().code() != EINVAL) return given;
-  WEIR_CHECK_OK(make_folder(std::string(kLayers) + "/work", 0700));
-  return make_folder(std::string(kLayers) + "/lower", 0700);
+  WEIR_CHECK_OK(make_folder(folder + "/work", 0700));
+  return make_folder(folder + "/lower", 0700);
 }
 
 // The layers are named to the kernel relative to the current folder, so that no character of a host path needs escaping
 // there, and are gone from the sandbox's view afterwards.
-Result<> mount_overlay(const Share& share, const sys::OwnedFd& source, const sys::OwnedFd& place) {
+Result<> mount_overlay(const Share& share, const sys::OwnedFd& source, const sys::OwnedFd& place, const Spec& spec,
+                       std::size_t number) {
   WEIR_TRY(const struct stat lower, look_at(source, share.source));
   if (!S_ISDIR(lower.st_mode)) return fail("cannot share " + share.source + " as an overlay: it is not a folder");
-  WEIR_TRY(const sys::OwnedFd layers, sys::new_filesystem("tmpfs", {{"mode", "0700"}}, kShared));
-  WEIR_CHECK_OK(make_folder(kLayers, 0700));
-  WEIR_CHECK_OK(sys::attach_mount(layers, AT_FDCWD, kLayers));
-  const std::string folder = kLayers;
-  WEIR_CHECK_OK(make_upper(lower));
+  WEIR_TRY(const std::string folder, make_layers(spec, number));
+  WEIR_CHECK_OK(make_upper(lower, folder));
   WEIR_CHECK_OK(sys::attach_mount(source, AT_FDCWD, folder + "/lower"));
   // userxattr (5.11): what an overlay of an unprivileged mounter may store its marks in.
   auto overlay = sys::new_filesystem("overlay",
@@ -145,12 +180,10 @@ Result<> mount_overlay(const Share& share, const sys::OwnedFd& source, const sys
             .with_remedy("use :copy; an overlay needs kernel 5.11 and a file system that it can lie on"));
   }
   WEIR_CHECK_OK(sys::attach_mount(*overlay, place.get(), ""));
-  if (::umount2(kLayers, MNT_DETACH) != 0 || ::rmdir(kLayers) != 0)
-    return sys::errno_error("cannot hide the layers of an overlay");
-  return {};
+  return leave_layers(spec, folder);
 }
 
-Result<> mount_share(const PreparedShare& prepared, const User& user) {
+Result<> mount_share(const PreparedShare& prepared, const Spec& spec, std::size_t number) {
   const Share& share = prepared.share;
   sys::OwnedFd own;
   if (!prepared.mount.valid()) {
@@ -165,9 +198,9 @@ Result<> mount_share(const PreparedShare& prepared, const User& user) {
     case Share::Access::read_only:
       return mount_bind(share, source, place);
     case Share::Access::copy:
-      return copy(source, place, user);
+      return copy(source, place, spec.user);
     case Share::Access::overlay:
-      return mount_overlay(share, source, place);
+      return mount_overlay(share, source, place, spec, number);
   }
   return {};
 }
@@ -182,7 +215,7 @@ Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identi
     // The lower layer of an overlay is one file system, without what is mounted below.
     if (share.access != Share::Access::overlay) WEIR_CHECK_OK(refuse_machine_mounts(share.source));
     WEIR_CHECK_OK(protect_missing(entry.share, placeholders));
-    if (identity.kind() == Identity::Kind::own_id) continue;
+    if (identity.kind() != Identity::Kind::range) continue;
     WEIR_TRY(entry.mount, take(share));
     WEIR_TRY(const struct stat status, look_at(entry.mount, share.source));
     WEIR_CHECK_OK(map_owner(entry.mount, status.st_uid, status.st_gid, identity, share.source));
@@ -190,11 +223,12 @@ Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identi
   return prepared;
 }
 
-Result<> mount_shares(const std::vector<PreparedShare>& shares, const User& user) {
+Result<> mount_shares(const std::vector<PreparedShare>& shares, const Spec& spec) {
+  std::size_t number = 0;
   for (const PreparedShare& prepared : shares) {
-    WEIR_CHECK_OK(in_context(mount_share(prepared, user), "option -v: " + prepared.share.target));
+    WEIR_CHECK_OK(in_context(mount_share(prepared, spec, number++), "option -v: " + prepared.share.target));
   }
-  return {};
+  return hide_layers();
 }
 
 }  // namespace weir::sandbox

@@ -28,6 +28,6 @@ Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identi
                                                   Placeholders& placeholders);
 
 // In init, with the current folder at the new root and the host's root still "/".
-Result<> mount_shares(const std::vector<PreparedShare>& shares, const User& user);
+Result<> mount_shares(const std::vector<PreparedShare>& shares, const Spec& spec);
 
 }  // namespace weir::sandbox

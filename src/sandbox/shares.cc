@@ -69,11 +69,11 @@ class SocketSearch {
       const std::string_view entry_name = entry->d_name;
       if (entry_name == "." || entry_name == "..") continue;
       if (++searched_ > kMaxSocketSearch) return fail("too many files to search for sockets");
-      const std::string entry_path = path + "/" + entry->d_name;
+      std::string entry_path = path + "/" + entry->d_name;
       const unsigned char type = type_of(::dirfd(folder.get()), *entry);
       if (type == DT_SOCK) return entry_path;
       if (type != DT_DIR || depth == 0) continue;
-      WEIR_TRY(const std::string found, below(::dirfd(folder.get()), entry->d_name, entry_path, depth - 1));
+      WEIR_TRY(std::string found, below(::dirfd(folder.get()), entry->d_name, entry_path, depth - 1));
       if (!found.empty()) return found;
     }
     return std::string();

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "sandbox/capture.h"
+#include "sys/id_maps.h"
 
 namespace weir::sandbox {
 
@@ -35,6 +37,26 @@ struct User {
   std::string home = "/home/sandbox";
 };
 
+// A root file system of its own instead of the host's programs (--image). It is never written.
+struct ImageRoot {
+  std::string name;    // for messages
+  std::string folder;  // absolute host path, links resolved
+  // Started by root: the id on disk that is 0 inside; 65,536 follow.
+  std::uint32_t first_id = 0;
+  // Started by an ordinary user: the ids that own the files, from /etc/subuid. Empty: one user owns everything.
+  std::optional<sys::IdMaps> delegated;
+};
+
+// What everything inside may use together; unset: no limit of weir's own.
+struct Limits {
+  std::optional<std::uint64_t> memory_bytes = {};
+  std::optional<std::uint32_t> cpu_millis = {};  // thousandths of a processor
+  std::optional<std::uint32_t> processes = {};   // and threads
+  std::optional<std::uint64_t> disk_bytes = {};  // what is written outside of shares
+
+  bool any() const { return memory_bytes || cpu_millis || processes || disk_bytes; }
+};
+
 struct Spec {
   std::string id;  // unique on this machine, e.g. "w-3f9a1c27"
   std::string hostname = "weir";
@@ -44,8 +66,10 @@ struct Spec {
   User user;
   std::vector<Share> shares;
   std::vector<std::string> tools;  // absolute host paths (--tool): visible read-only, on PATH
+  std::optional<ImageRoot> image;
   Network network = Network::loopback;
   CaptureAddresses addresses;
+  Limits limits;
   bool terminal = false;  // -t: a terminal of its own
 };
 

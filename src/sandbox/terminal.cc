@@ -16,7 +16,8 @@
 namespace weir::sandbox {
 namespace {
 
-constexpr std::uint64_t kDrainMs = 1000;
+// A reader that takes nothing for so long is not waited for.
+constexpr int kDrainMs = 10'000;
 constexpr char kEndOfInput = 4;  // ^D, VEOF of a fresh terminal
 
 using Mode = TerminalKeeper::Mode;
@@ -112,6 +113,7 @@ Result<std::optional<TerminalKeeper>> TerminalKeeper::keep(int fd, Mode mode) {
 TerminalKeeper::TerminalKeeper(TerminalKeeper&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       modes_(other.modes_),
+      suspended_(other.suspended_),
       mode_(other.mode_),
       alive_(std::move(other.alive_)),
       guard_(std::move(other.guard_)) {}
@@ -121,6 +123,19 @@ TerminalKeeper::~TerminalKeeper() {
   // In this order: killed in between, this process still leaves the terminal as it was.
   restore(fd_, modes_, mode_, ::getpgrp());
   guard_.kill();
+}
+
+void TerminalKeeper::suspend() {
+  termios now{};
+  if (fd_ < 0 || ::tcgetattr(fd_, &now) != 0) return;
+  suspended_ = now;
+  restore(fd_, modes_, mode_, ::getpgrp());
+}
+
+void TerminalKeeper::resume() {
+  if (!suspended_ || !in_front(fd_, ::getpgrp())) return;
+  ::tcsetattr(fd_, TCSADRAIN, &*suspended_);
+  suspended_.reset();
 }
 
 ssize_t TerminalPump::Buffer::fill(int fd) {
@@ -182,12 +197,15 @@ void TerminalPump::on_in() {
   const ssize_t got = typed_.fill(in_.get());
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) {
-    typed_.bytes[0] = kEndOfInput;
     typed_.begin = 0;
-    typed_.end = 1;
+    typed_.end = within_line_ ? 2 : 1;
+    std::fill_n(typed_.bytes.begin(), typed_.end, kEndOfInput);
     if (in_watched_) reactor_.forget(in_.get());
     in_watched_ = false;
     in_open_ = false;
+  } else {
+    const char last = typed_.bytes[typed_.end - 1];
+    within_line_ = last != '\n' && last != '\r';
   }
   if (!typed_.empty_into(master_)) typed_.begin = typed_.end;
   update();
@@ -232,15 +250,12 @@ void TerminalPump::update() {
 }
 
 void TerminalPump::drain() {
-  const std::uint64_t deadline = sys::monotonic_ms() + kDrainMs;
   while (true) {
     if (!printed_.empty_into(out_.get())) return;
     if (printed_.empty() && printed_.fill(master_) <= 0) return;
     if (printed_.empty_into(out_.get()) && printed_.empty()) continue;
-    const std::uint64_t now = sys::monotonic_ms();
-    if (now >= deadline) return;
     pollfd waiting{.fd = out_.get(), .events = POLLOUT, .revents = 0};
-    if (::poll(&waiting, 1, static_cast<int>(deadline - now)) <= 0) return;
+    if (::poll(&waiting, 1, kDrainMs) <= 0) return;
   }
 }
 

@@ -31,12 +31,18 @@ class TerminalKeeper {
   TerminalKeeper& operator=(TerminalKeeper&&) = delete;
   ~TerminalKeeper();
 
+  // Before this process is stopped: the modes as they were. The ones the terminal has now return with resume(), as soon
+  // as the caller's job is in front again.
+  void suspend();
+  void resume();
+
  private:
   TerminalKeeper(int fd, const termios& modes, Mode mode, sys::OwnedFd alive, sys::ChildProcess guard)
       : fd_(fd), modes_(modes), mode_(mode), alive_(std::move(alive)), guard_(std::move(guard)) {}
 
   int fd_;  // -1: moved from
   termios modes_;
+  std::optional<termios> suspended_;  // what resume() brings back
   Mode mode_;
   sys::OwnedFd alive_;  // closes with this process, however it ends; the guard reads the other end
   sys::ChildProcess guard_;
@@ -47,13 +53,15 @@ class TerminalKeeper {
 // is a socket or the like and stops reading.
 class TerminalPump {
  public:
-  // `master`, `in` and `out` stay the caller's and must live as long as the pump. The end of `in` is typed as ^D once.
+  // `master`, `in` and `out` stay the caller's and must live as long as the pump. The end of `in` is typed as ^D, twice
+  // where it ends within a line: the first then only sends the line.
   static Result<std::unique_ptr<TerminalPump>> start(sys::Reactor& reactor, int master, int in, int out);
   ~TerminalPump();
   TerminalPump(const TerminalPump&) = delete;
   TerminalPump& operator=(const TerminalPump&) = delete;
 
-  // After the command has ended: writes what it printed last, for at most a second if the output is slow.
+  // After the command has ended: writes what it printed last, and gives up on an output that takes nothing for ten
+  // seconds.
   void drain();
 
  private:
@@ -90,6 +98,7 @@ class TerminalPump {
   sys::CallbackHandler on_master_;
   sys::CallbackHandler on_out_;
   bool in_open_ = true;
+  bool within_line_ = false;  // the last byte of `in` so far ended no line
   bool master_open_ = true;
   bool in_watched_ = false;
   bool out_watched_ = false;

@@ -113,7 +113,7 @@ Result<> prepare_tools(std::vector<Tool>& tools, const Identity& identity) {
   for (Tool& tool : tools) {
     if (is_there_anyway(tool)) continue;
     WEIR_CHECK_OK(in_context(refuse_machine_mounts(tool.source), "option --tool"));
-    if (identity.kind() == Identity::Kind::own_id) continue;
+    if (identity.kind() != Identity::Kind::range) continue;
     WEIR_TRY(tool.mount, take(tool));
     WEIR_TRY(const struct stat status, look_at(tool.mount, tool.source));
     WEIR_CHECK_OK(map_owner(tool.mount, status.st_uid, status.st_gid, identity, tool.source));

@@ -1,6 +1,7 @@
 #include "supervisor/audit_log.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -8,7 +9,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string_view>
 
+#include "supervisor/events_sweep.h"
 #include "sys/errno.h"
 
 namespace weir::supervisor {
@@ -43,18 +46,17 @@ Result<> make_folders(const std::string& path) {
   }
 }
 
-Result<sys::OwnedFd> open_file(const std::string& path) {
-  auto fd = sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600),
+// `more`: O_EXCL, or nothing.
+Result<sys::OwnedFd> open_file(const std::string& path, int more) {
+  auto fd = sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | more, 0600),
                             "cannot write events to " + path);
   if (fd) return fd;
   return std::unexpected(std::move(fd).error().with_remedy("name another file with --events FILE, or --events none"));
 }
 
-// Never waits: a reader that stops must stop new flows, not this process. A pipe or terminal that is ready takes a line
-// whole, because no line is longer than PIPE_BUF; a regular file always is.
-ssize_t write_now(int fd, const std::string& line) {
+ssize_t write_now(int fd, std::string_view lines) {
   pollfd writable{.fd = fd, .events = POLLOUT, .revents = 0};
-  if (::poll(&writable, 1, 0) == 1) return ::write(fd, line.data(), line.size());
+  if (::poll(&writable, 1, 0) == 1) return ::write(fd, lines.data(), lines.size());
   errno = EAGAIN;
   return -1;
 }
@@ -70,6 +72,12 @@ Result<std::string> default_events_folder() {
                              .with_remedy("name a file with --events FILE, or --events none"));
 }
 
+AuditLog::AuditLog(audit::Envelope envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind)
+    : envelope_(std::move(envelope)), fd_(std::move(fd)), path_(std::move(path)), kind_(kind) {
+  struct stat info{};
+  regular_ = fd_.valid() && ::fstat(fd_.get(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
 Result<AuditLog> AuditLog::open(const EventsSink& sink, audit::Envelope envelope) {
   switch (sink.kind) {
     case EventsSink::Kind::none:
@@ -80,7 +88,7 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, audit::Envelope envelope
       return AuditLog(std::move(envelope), std::move(fd), {}, sink.kind);
     }
     case EventsSink::Kind::file: {
-      WEIR_TRY(sys::OwnedFd fd, open_file(sink.path));
+      WEIR_TRY(sys::OwnedFd fd, open_file(sink.path, 0));
       return AuditLog(std::move(envelope), std::move(fd), sink.path, sink.kind);
     }
     case EventsSink::Kind::default_file:
@@ -91,7 +99,9 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, audit::Envelope envelope
     return std::unexpected(std::move(made).error().with_remedy("name a file with --events FILE, or --events none"));
   }
   std::string path = folder + "/" + envelope.sandbox + ".jsonl";
-  WEIR_TRY(sys::OwnedFd fd, open_file(path));
+  WEIR_TRY(sys::OwnedFd fd, open_file(path, O_EXCL));
+  mark_as_written(fd.get());
+  if (sweeps(envelope.sandbox)) sweep_events(folder, wall_clock().seconds);
   return AuditLog(std::move(envelope), std::move(fd), std::move(path), sink.kind);
 }
 
@@ -99,10 +109,7 @@ bool AuditLog::record(audit::Event event) {
   if (is_refusal(event.type)) count_refusal(event);
   const bool rolls_up = is_refusal(event.type) || event.type == audit::EventType::dns_answer;
   if (rolls_up && absorb(event)) return true;
-  if (write(event)) return true;
-  // Its repeats are no repeats of anything that was written.
-  if (rolls_up) repeats_.erase(audit::roll_up_key(event));
-  return false;
+  return take(event);
 }
 
 // True if the event is a repeat that will be written with the others of its second.
@@ -115,12 +122,12 @@ bool AuditLog::absorb(const audit::Event& event) {
     return true;
   }
   if (repeats_.size() >= kMaxRollUps) return false;
-  repeats_.emplace(key, Repeats{.event = event, .count = 0});
+  repeats_.emplace(key, Repeats{.event = event, .count = 0, .sequence = sequence_ + 1});
   reactor_->at(reactor_->now_ms() + kRollUpMs, [this, key] {
     auto node = repeats_.extract(key);
     if (node.empty() || node.mapped().count == 0) return;
     if (node.mapped().count > 1) node.mapped().event.count = node.mapped().count;
-    write(node.mapped().event);
+    take(node.mapped().event);
   });
   return false;
 }
@@ -129,43 +136,83 @@ void AuditLog::flush_roll_ups() {
   for (auto& [key, repeats] : repeats_) {
     if (repeats.count == 0) continue;
     if (repeats.count > 1) repeats.event.count = repeats.count;
-    write(repeats.event);
+    take(repeats.event);
   }
   repeats_.clear();
+  commit();
 }
 
-bool AuditLog::write(const audit::Event& event) {
+// Numbers the event and keeps its line for commit().
+bool AuditLog::take(const audit::Event& event) {
   if (!fd_.valid()) return true;  // --events none
-  // The number is used up only by a line that was written, so the sequence has no gap.
-  if (!append(audit::line_of(event, envelope_, sequence_ + 1, wall_clock()))) return false;
+  const std::string line = audit::line_of(event, envelope_, sequence_ + 1, wall_clock());
+  if (kind_ == EventsSink::Kind::default_file && written_ + lines_.size() + line.size() > kMaxDefaultFile) {
+    note_failure(EFBIG);
+    return last_written_ = false;
+  }
+  lines_ += line;
   ++sequence_;
   return true;
 }
 
-bool AuditLog::append(const std::string& line) {
-  const bool full = kind_ == EventsSink::Kind::default_file && written_ + line.size() > kMaxDefaultFile;
-  if (full) errno = EFBIG;
-  const ssize_t count = full ? -1 : write_now(fd_.get(), line);
-  last_written_ = count == static_cast<ssize_t>(line.size());
-  if (last_written_) {
-    written_ += line.size();
-  } else {
-    note_failure(count);
-  }
+bool AuditLog::commit() {
+  if (lines_.empty()) return true;
+  const std::size_t written = write_lines();
+  last_written_ = written == lines_.size();
+  if (!last_written_) note_failure(errno);
+  written_ += written;
+  // A number is used up only by a line that was written, so the sequence has no gap.
+  committed_sequence_ += static_cast<std::uint64_t>(std::ranges::count(lines_.substr(0, written), '\n'));
+  sequence_ = committed_sequence_;
+  lines_.clear();
+  // Their repeats would be repeats of nothing.
+  if (!last_written_) std::erase_if(repeats_, [this](const auto& entry) { return entry.second.sequence > sequence_; });
   return last_written_;
 }
 
-void AuditLog::note_failure(ssize_t written) {
-  const int cause = written < 0 ? errno : ENOSPC;
+// Bytes of whole lines that stand in the sink; if not all, errno says why.
+std::size_t AuditLog::write_lines() {
+  if (!regular_) return write_whole_lines();
+  const ssize_t count = ::write(fd_.get(), lines_.data(), lines_.size());
+  if (count == static_cast<ssize_t>(lines_.size())) return lines_.size();
+  const int cause = count < 0 ? errno : ENOSPC;
+  if (count > 0) cut_off(static_cast<std::size_t>(count));
+  errno = cause;
+  return 0;
+}
+
+// Never waits: a reader that stops must stop new flows, not this process. A pipe or terminal that is ready takes
+// PIPE_BUF bytes whole, and no line is longer.
+std::size_t AuditLog::write_whole_lines() {
+  std::size_t done = 0;
+  while (done < lines_.size()) {
+    const std::string_view rest = std::string_view(lines_).substr(done);
+    const std::size_t last = rest.size() <= PIPE_BUF ? rest.size() - 1 : rest.rfind('\n', PIPE_BUF - 1);
+    const std::string_view chunk = rest.substr(0, last == std::string_view::npos ? rest.find('\n') + 1 : last + 1);
+    const ssize_t count = write_now(fd_.get(), chunk);
+    if (count == static_cast<ssize_t>(chunk.size())) {
+      done += chunk.size();
+      continue;
+    }
+    if (count > 0) failure_ = "the last line of the events is incomplete";
+    if (count >= 0) errno = ENOSPC;
+    return done;
+  }
+  return done;
+}
+
+// Half a batch would record what did not happen.
+void AuditLog::cut_off(std::size_t written) {
+  struct stat now{};
+  const auto size = static_cast<off_t>(written);
+  const bool cut = ::fstat(fd_.get(), &now) == 0 && ::ftruncate(fd_.get(), now.st_size - size) == 0;
+  if (!cut) failure_ = "the last line of the events is incomplete";
+}
+
+void AuditLog::note_failure(int cause) {
   if (failure_.empty()) {
     failure_ = "cannot write events" + (path_.empty() ? "" : " to " + path_) + ": " + sys::errno_text(cause);
   }
-  if (written <= 0) return;
-  // Half a line would make the file unreadable; a pipe cannot take it back.
-  struct stat now{};
-  const bool cut =
-      ::fstat(fd_.get(), &now) == 0 && S_ISREG(now.st_mode) && ::ftruncate(fd_.get(), now.st_size - written) == 0;
-  if (!cut) failure_ += " (its last line is incomplete)";
 }
 
 void AuditLog::count_refusal(const audit::Event& event) {

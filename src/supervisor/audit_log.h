@@ -29,13 +29,16 @@ class AuditLog : public dial::Recorder {
   // Destinations told apart in the summary.
   static constexpr std::size_t kMaxSummary = 4096;
 
-  // Opens the sink; nothing is written yet. An unwritable sink is an error: the sandbox does not start.
+  // Opens the sink; nothing is written yet. An unwritable sink is an error: the sandbox does not start. A default file
+  // that exists already is the record of another sandbox: an error with the code EEXIST.
   static Result<AuditLog> open(const EventsSink& sink, audit::Envelope envelope);
 
   // Timers for roll-ups run here. Without it repeats are written one by one.
   void attach(sys::Reactor& reactor) { reactor_ = &reactor; }
 
   bool record(audit::Event event) override;
+  // One write for all lines. What could not be written whole is taken back where the sink allows it (a regular file).
+  bool commit() override;
 
   // Writes what still waits for repeats.
   void flush_roll_ups();
@@ -52,13 +55,15 @@ class AuditLog : public dial::Recorder {
   struct Repeats {
     audit::Event event;
     std::uint64_t count = 0;
+    std::uint64_t sequence = 0;  // of the line that they repeat
   };
 
-  AuditLog(audit::Envelope envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind)
-      : envelope_(std::move(envelope)), fd_(std::move(fd)), path_(std::move(path)), kind_(kind) {}
-  bool write(const audit::Event& event);
-  bool append(const std::string& line);
-  void note_failure(ssize_t written);
+  AuditLog(audit::Envelope envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind);
+  bool take(const audit::Event& event);
+  std::size_t write_lines();
+  std::size_t write_whole_lines();
+  void cut_off(std::size_t written);
+  void note_failure(int cause);
   bool absorb(const audit::Event& event);
   void count_refusal(const audit::Event& event);
 
@@ -67,8 +72,11 @@ class AuditLog : public dial::Recorder {
   std::string path_;
   EventsSink::Kind kind_;
   sys::Reactor* reactor_ = nullptr;
+  std::string lines_;  // recorded, not written yet
   std::uint64_t sequence_ = 0;
+  std::uint64_t committed_sequence_ = 0;  // of the last line that was written
   std::uint64_t written_ = 0;
+  bool regular_ = false;  // a regular file: always ready, and half a line can be cut off
   std::string failure_;
   bool last_written_ = true;
   std::map<std::string, Repeats> repeats_;

@@ -21,6 +21,11 @@ namespace {
 
 constexpr unsigned kNobody = 65534;
 
+// Memory of a gateway whose tables are all full: a buffer of 64 KiB each way for 8,192 flows, 32 MiB of unjudged bytes
+// four times, and the same again for what the resolver and the allocator keep. Beyond it an allocation fails, the
+// gateway dies, and the sandbox ends with its network.
+constexpr rlim_t kMaxGatewayData = (1024u + 128u + 128u) << 20;
+
 // Everything the child needs, made before the clone: the child allocates nothing.
 struct Plan {
   int control;
@@ -119,6 +124,11 @@ void drop_capability_bounds() {
   give_up("execveat");
 }
 
+void limit_memory() {
+  const rlimit limit{.rlim_cur = kMaxGatewayData, .rlim_max = kMaxGatewayData};
+  require(::setrlimit(RLIMIT_DATA, &limit) == 0, "setrlimit");
+}
+
 void raise_descriptor_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -143,6 +153,7 @@ Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, co
   WEIR_TRY(sys::ChildProcess child, in_context(sys::ChildProcess::clone(0), "cannot start the gateway"));
   if (child.in_child()) {
     raise_descriptor_limit();
+    limit_memory();
     become_gateway(plan);
   }
   return GatewayProcess(std::move(child), std::move(ours));

@@ -1,8 +1,6 @@
 #include "supervisor/network.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,13 +13,13 @@ namespace weir::supervisor {
 
 namespace {
 
-// A gateway that asks this much without reading the answers is broken: two answers for each flow it may have.
-constexpr std::size_t kMaxUnsent = 2 * dial::Admission::kMaxFlows;
-constexpr int kMessagesPerRound = 256;
+// In full packets. A gateway that asks this much without reading the answers is broken: two answers for each flow it
+// may have.
+constexpr std::size_t kMaxUnsent = 2 * dial::Admission::kMaxFlows / sys::Channel::kMaxPassed;
+constexpr int kPacketsPerRound = 16;
 // What a gateway may take to send what the guest left behind.
 constexpr std::uint64_t kLastWordsMs = 1500;
 
-// A dead peer is reported by its pidfd.
 bool is_gone(const Error& error) {
   return error.code() == EPIPE || error.code() == ECONNRESET;
 }
@@ -34,27 +32,6 @@ std::uint64_t flows_possible() {
   return std::min<std::uint64_t>((limit.rlim_max - kOthers) / 2, dial::Admission::kMaxFlows);
 }
 
-// The compiled policy as a sealed memory file: whoever maps it can rely on it never changing.
-Result<sys::OwnedFd> seal(Bytes image) {
-  WEIR_TRY(sys::OwnedFd fd, sys::checked_fd(::memfd_create("weir-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING),
-                                            "cannot make a memory file"));
-  for (Bytes rest = image; !rest.empty();) {
-    const ssize_t written = ::write(fd.get(), rest.data(), rest.size());
-    if (written < 0) return sys::errno_error("cannot write the compiled policy");
-    rest = rest.subspan(static_cast<std::size_t>(written));
-  }
-  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) {
-    return sys::errno_error("cannot seal the compiled policy");
-  }
-  return fd;
-}
-
-Result<Bytes> map(const sys::OwnedFd& file, std::size_t size) {
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
-  if (address == MAP_FAILED) return sys::errno_error("cannot map the compiled policy");
-  return Bytes(static_cast<const std::uint8_t*>(address), size);
-}
-
 std::vector<net::Cidr> own_subnets(const sandbox::CaptureAddresses& addresses) {
   return {net::Cidr::of(addresses.guest4, 16), net::Cidr::of(addresses.guest6, 48)};
 }
@@ -62,15 +39,16 @@ std::vector<net::Cidr> own_subnets(const sandbox::CaptureAddresses& addresses) {
 }  // namespace
 
 Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
-                 sys::OwnedFd image, OnFailure on_failure)
+                 std::shared_ptr<const sys::OwnedFd> image, sys::Mapping mapping, OnFailure on_failure)
     : reactor_(reactor),
       capture_(std::move(capture)),
       addresses_(addresses),
       image_file_(std::move(image)),
+      image_mapping_(std::move(mapping)),
       on_failure_(std::move(on_failure)),
       first_packet_handler_([this](std::uint32_t) { first_packet(); }),
       gateway_handler_([this](std::uint32_t events) {
-        if ((events & EPOLLOUT) != 0) on_gateway_writable();
+        // What can be written now is written at the end of the round.
         if ((events & ~std::uint32_t{EPOLLOUT}) != 0) on_gateway_readable();
       }),
       death_handler_([this](std::uint32_t) {
@@ -83,15 +61,15 @@ Network::~Network() {
 }
 
 Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox::Capture capture,
-                                                 const sandbox::CaptureAddresses& addresses, Bytes image,
+                                                 const sandbox::CaptureAddresses& addresses,
+                                                 std::shared_ptr<const sys::OwnedFd> image,
                                                  std::vector<net::Endpoint> resolvers, dial::Recorder& log,
                                                  OnFailure on_failure) {
-  WEIR_TRY(sys::OwnedFd file, seal(image));
-  WEIR_TRY(const Bytes mapped, map(file, image.size()));
-  WEIR_TRY(const policy::Image policy, policy::Image::open(mapped));
+  WEIR_TRY(sys::Mapping mapping, sys::Mapping::of(*image));
+  WEIR_TRY(const policy::Image policy, policy::Image::open(mapping.bytes()));
   WEIR_TRY(dial::LiveFacts facts, dial::LiveFacts::open(own_subnets(addresses)));
   std::unique_ptr<Network> network(
-      new Network(reactor, std::move(capture), addresses, std::move(file), std::move(on_failure)));
+      new Network(reactor, std::move(capture), addresses, std::move(image), std::move(mapping), std::move(on_failure)));
   Network& self = *network;
   self.admission_ = std::make_unique<dial::Admission>(
       reactor, policy, std::move(facts), log,
@@ -101,6 +79,11 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
                                 .flows_possible = flows_possible()},
       [&self](const control::ToGateway& message, sys::OwnedFd passed) { self.send(message, std::move(passed)); });
   WEIR_CHECK_OK(self.wait_for_first_packet());
+  // What a round asked for is recorded with one write, then dialled and answered with one packet.
+  reactor.after_each_round([&self] {
+    self.admission_->settle();
+    self.flush();
+  });
   return network;
 }
 
@@ -117,7 +100,7 @@ void Network::first_packet() {
 }
 
 Result<> Network::start_gateway() {
-  WEIR_TRY(GatewayProcess process, GatewayProcess::start(capture_, image_file_));
+  WEIR_TRY(GatewayProcess process, GatewayProcess::start(capture_, *image_file_));
   gateway_.emplace(std::move(process));
   WEIR_CHECK_OK(reactor_.watch(gateway_->channel().fd(), EPOLLIN, gateway_handler_));
   WEIR_CHECK_OK(reactor_.watch(gateway_->pidfd(), EPOLLIN, death_handler_));
@@ -136,28 +119,39 @@ Result<> Network::start_gateway() {
 
 void Network::send(const control::ToGateway& message, sys::OwnedFd passed) {
   if (!gateway_ || stopping_) return;
-  std::array<std::uint8_t, control::kMaxMessage> buffer;
-  const Bytes encoded = control::encode(message, buffer);
-  if (unsent_.empty()) {
-    const auto sent = gateway_->channel().send(encoded, passed.get());
-    if (sent || is_gone(sent.error())) return;
-    if (sent.error().code() != EAGAIN) return fail("cannot answer the gateway: " + sent.error().what());
-    reactor_.change(gateway_->channel().fd(), EPOLLIN | EPOLLOUT, gateway_handler_);
-  }
-  if (unsent_.size() >= kMaxUnsent) return fail("the gateway does not read its answers");
-  unsent_.push_back({.message = {encoded.begin(), encoded.end()}, .passed = std::move(passed)});
+  if (next_.messages.full() || next_.passed.size() == sys::Channel::kMaxPassed) end_packet();
+  next_.messages.add(message);
+  if (passed.valid()) next_.passed.push_back(std::move(passed));
 }
 
-void Network::on_gateway_writable() {
-  std::size_t done = 0;
-  while (done < unsent_.size()) {
-    const auto sent = gateway_->channel().send(unsent_[done].message, unsent_[done].passed.get());
-    if (!sent && sent.error().code() == EAGAIN) break;
+void Network::end_packet() {
+  if (next_.messages.empty()) return;
+  if (unsent_.size() >= kMaxUnsent) return fail("the gateway does not read its answers");
+  unsent_.push_back(std::exchange(next_, {}));
+}
+
+// A gateway that is behind is written to again when its channel is writable.
+void Network::flush() {
+  while (gateway_ && !stopping_) {
+    if (unsent_.empty()) end_packet();
+    if (unsent_.empty()) return;
+    const auto sent = send_packet(unsent_.front());
+    const bool behind = !sent && sent.error().code() == EAGAIN;
+    if (behind != gateway_is_behind_) {
+      gateway_is_behind_ = behind;
+      reactor_.change(gateway_->channel().fd(), behind ? EPOLLIN | EPOLLOUT : EPOLLIN, gateway_handler_);
+    }
+    if (behind) return;
+    // A dead peer is reported by its pidfd.
     if (!sent && !is_gone(sent.error())) return fail("cannot answer the gateway: " + sent.error().what());
-    ++done;
+    unsent_.pop_front();
   }
-  unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<std::ptrdiff_t>(done));
-  if (unsent_.empty()) reactor_.change(gateway_->channel().fd(), EPOLLIN, gateway_handler_);
+}
+
+Result<> Network::send_packet(const Packet& packet) {
+  std::array<int, sys::Channel::kMaxPassed> passed{};
+  for (std::size_t i = 0; i < packet.passed.size(); ++i) passed[i] = packet.passed[i].get();
+  return gateway_->channel().send(packet.messages.bytes(), std::span(passed).first(packet.passed.size()));
 }
 
 void Network::on_gateway_readable() {
@@ -166,14 +160,16 @@ void Network::on_gateway_readable() {
 
 // False when there is nothing more to come.
 bool Network::read_messages() {
-  std::array<std::uint8_t, control::kMaxMessage> buffer;
-  for (int i = 0; gateway_ && i < kMessagesPerRound; ++i) {
+  std::array<std::uint8_t, control::kMaxPacket> buffer;
+  for (int i = 0; gateway_ && i < kPacketsPerRound; ++i) {
     auto received = gateway_->channel().receive(buffer);
     if (!received || received->state == sys::Channel::Received::State::closed) return false;
     if (received->state == sys::Channel::Received::State::nothing) return true;
-    const auto message = control::decode<control::FromGateway>(received->message);
-    if (!message) return false;
-    admission_->handle(*message);
+    for (Bytes packet = received->message; !packet.empty();) {
+      const auto message = control::next_message<control::FromGateway>(packet);
+      if (!message) return false;
+      admission_->handle(*message);
+    }
   }
   return true;
 }
@@ -199,6 +195,7 @@ void Network::stop() {
 void Network::read_last_messages() {
   const std::uint64_t deadline = sys::monotonic_ms() + kLastWordsMs;
   while (read_messages()) {
+    admission_->settle();
     const std::uint64_t now = sys::monotonic_ms();
     if (now >= deadline) return;
     pollfd readable{.fd = gateway_->channel().fd(), .events = POLLIN, .revents = 0};

@@ -1,10 +1,13 @@
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 
 #include "base/failure_line.h"
 #include "base/json.h"
+#include "supervisor/limit_report.h"
 #include "supervisor/run_options.h"
+#include "supervisor/sandbox_id.h"
 #include "supervisor/session.h"
 
 namespace weir::supervisor {
@@ -37,6 +40,7 @@ audit::Event exit_event(const Session::Ending& ending) {
   event.type = audit::EventType::sandbox_exit;
   event.exit_code = ending.exit_code;
   if (ending.error) event.error = ending.error->what();
+  event.limits = ending.limits;
   return event;
 }
 
@@ -57,9 +61,16 @@ void summarise_text(const AuditLog& log) {
         " more: " + (log.path().empty() ? "record them with --events FILE" : "see " + log.path()));
 }
 
-void summarise_json(const AuditLog& log, int exit_code) {
+void summarise_limits(const Session::Ending& ending) {
+  for (const audit::LimitHit& hit : ending.limits) {
+    // Those that ended the command have been said as its end.
+    if (hit.limit == "pids" || hit.limit == "disk") say(text_of(hit));
+  }
+}
+
+void summarise_json(const AuditLog& log, const Session::Ending& ending) {
   JsonWriter json;
-  json.begin_object().field("exit_code", std::int64_t{exit_code});
+  json.begin_object().field("exit_code", std::int64_t{ending.exit_code});
   json.key("refused").begin_array();
   for (const RefusedDestination& entry : log.refused()) {
     json.begin_object();
@@ -68,21 +79,39 @@ void summarise_json(const AuditLog& log, int exit_code) {
         .field("times", entry.times);
     json.end_object();
   }
+  json.end_array().key("limits").begin_array();
+  for (const audit::LimitHit& hit : ending.limits) audit::write_limit(json, hit);
   json.end_array().end_object();
   std::fprintf(stderr, "%s\n", json.text().c_str());
 }
 
-void summarise(const AuditLog& log, const RunOptions& options, int exit_code) {
-  if (options.summary == SummaryFormat::json) return summarise_json(log, exit_code);
-  if (options.verbosity != Verbosity::quiet) summarise_text(log);
+void summarise(const AuditLog& log, const RunOptions& options, const Session::Ending& ending) {
+  if (options.summary == SummaryFormat::json) return summarise_json(log, ending);
+  if (options.verbosity == Verbosity::quiet) return;
+  summarise_limits(ending);
+  summarise_text(log);
+}
+
+// The record of another sandbox is never continued: an id that has one already is drawn again.
+Result<AuditLog> open_log(RunOptions& options) {
+  constexpr int kMaxDraws = 8;  // of 2^32 ids: a second one is rare enough
+  for (int draws = 1;; ++draws) {
+    auto log =
+        AuditLog::open(options.events, {.sandbox = options.spec.id, .policy = options.policy_hash, .generation = 1});
+    if (log || log.error().code() != EEXIST || draws == kMaxDraws) return log;
+    WEIR_TRY(std::string id, new_sandbox_id());
+    if (options.name == options.spec.id) options.name = id;
+    options.spec.id = std::move(id);
+  }
 }
 
 }  // namespace
 
 int run(RunOptions options) {
   auto reactor = sys::Reactor::create();
-  auto log =
-      AuditLog::open(options.events, {.sandbox = options.spec.id, .policy = options.policy_hash, .generation = 1});
+  // It builds itself while the record is opened, and its command runs when the record says so.
+  auto sandbox = sandbox::Sandbox::prepare(options.spec);
+  auto log = open_log(options);
   if (!reactor || !log) {
     say(reactor ? log.error() : reactor.error());
     return kExitOwnFailure;
@@ -90,17 +119,18 @@ int run(RunOptions options) {
   if (options.verbosity != Verbosity::quiet) {
     for (const std::string& notice : options.start_notices) say(notice);
   }
-  if (!log->record(start_event(options))) {
+  if (!log->record(start_event(options)) || !log->commit()) {
     say(Error(log->failure()).with_remedy("name another file with --events FILE, or --events none"));
     return kExitOwnFailure;
   }
   log->attach(*reactor);
-  Session session(options, *reactor, *log);
+  Session session(options, *reactor, *log, std::move(sandbox));
   const Session::Ending ending = session.run();
   log->record(exit_event(ending));
+  log->commit();
   if (ending.error) say(*ending.error);
   if (!log->failure().empty()) say(log->failure() + "; new connections were refused (audit)");
-  summarise(*log, options, ending.exit_code);
+  summarise(*log, options, ending);
   return ending.exit_code;
 }
 

@@ -3,12 +3,16 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "image/store.h"
 #include "net/ip_address.h"
+#include "sandbox/limits.h"
 #include "sandbox/spec.h"
+#include "sys/owned_fd.h"
 
 namespace weir::supervisor {
 
@@ -37,9 +41,15 @@ enum class SummaryFormat : std::uint8_t { text, json };
 struct RunOptions {
   sandbox::Spec spec;
 
+  // Keeps the files of spec.image in place until the run has ended; nullptr without one.
+  std::shared_ptr<const image::Lease> image;
+
   // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured: such a run has no
   // gateway.
   std::vector<std::uint8_t> policy_image;
+  // The same as a sealed memory file, instead: a policy that was compiled before goes from its file to the gateway
+  // without another copy.
+  std::shared_ptr<const sys::OwnedFd> policy_file;
   // For events: the hash of the image (of the mode's name where there is no image), and the mode as policy.md spells
   // it.
   std::string policy_hash;
@@ -48,6 +58,9 @@ struct RunOptions {
   std::string floor_hash;
   // dns.upstream of the policy, in order; empty: what the host's resolv.conf says.
   std::vector<net::Endpoint> dns_upstreams;
+
+  // --dry-run: what holds each of spec.limits here.
+  std::vector<sandbox::LimitLine> limit_lines;
 
   // Whole lines without a newline and without "weir: " in front, for stderr before the command starts: what was
   // insisted on, which soft floors were opened, which mode replaced the file's. Verbosity::quiet leaves them out.
@@ -58,6 +71,8 @@ struct RunOptions {
   EventsSink events;
   // From the first instruction of the command; nothing: no limit.
   std::optional<std::chrono::milliseconds> timeout;
+  // Between asking the command to end (the timeout, a signal to weir) and ending it.
+  std::chrono::milliseconds grace = std::chrono::seconds(2);
   Verbosity verbosity = Verbosity::normal;
   SummaryFormat summary = SummaryFormat::text;
 };

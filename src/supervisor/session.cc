@@ -4,18 +4,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/quantity.h"
 #include "dial/resolv_conf.h"
+#include "supervisor/limit_report.h"
+#include "sys/program_pages.h"
 
 namespace weir::supervisor {
 
 namespace {
 
-// Between asking the command to end and ending it.
-constexpr std::uint64_t kGraceMs = 2000;
+constexpr int kExitMemory = 128 + SIGKILL;
 
-std::string duration_text(std::chrono::milliseconds time) {
-  if (time.count() % 1000 == 0) return std::to_string(time.count() / 1000) + "s";
-  return std::to_string(time.count()) + "ms";
+// A command that still runs then is likely to run for long, and most of what the start needed is not needed again.
+constexpr std::uint64_t kSettledMs = 1000;
+
+std::string text_of_time(std::chrono::milliseconds time) {
+  return duration_text(static_cast<std::uint64_t>(time.count()));
 }
 
 // What the shell says of a process that ended so.
@@ -24,6 +28,15 @@ int exit_code_of(int status) {
 }
 
 }  // namespace
+
+Session::Session(RunOptions options, sys::Reactor& reactor, AuditLog& log, Result<sandbox::Sandbox> sandbox)
+    : options_(std::move(options)), reactor_(reactor), log_(log) {
+  if (sandbox) {
+    sandbox_.emplace(std::move(*sandbox));
+  } else {
+    start_error_ = std::move(sandbox).error();
+  }
+}
 
 Session::Ending Session::run() {
   if (auto started = start(); !started) end_with(std::move(started).error());
@@ -36,24 +49,34 @@ Session::Ending Session::run() {
 
 Result<> Session::start() {
   WEIR_CHECK_OK(keep_terminal());
-  WEIR_TRY(auto sandbox, sandbox::Sandbox::start(options_.spec));
-  sandbox_.emplace(std::move(sandbox));
+  if (start_error_) return std::unexpected(*start_error_);
+  WEIR_CHECK_OK(sandbox_->execute(options_.spec));
   if (const auto& refused = sandbox_->not_executed()) {
     end({.exit_code = refused->exit_code, .error = refused->error});
     return {};
   }
   // Until here a signal has its default effect: it ends this process, and with it everything that was begun.
-  WEIR_TRY(auto signals,
-           sys::SignalWatch::create(reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH},
-                                    [this](int signal) { on_signal(signal); }));
+  WEIR_TRY(auto signals, sys::SignalWatch::create(
+                             reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT},
+                             [this](int signal) { on_signal(signal); }));
   signals_.emplace(std::move(signals));
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(start_terminal());
   WEIR_CHECK_OK(watch_sandbox());
+  reactor_.at(sys::monotonic_ms() + kSettledMs, [] { sys::forget_program_pages(); });
   if (options_.timeout) {
     reactor_.at(sys::monotonic_ms() + static_cast<std::uint64_t>(options_.timeout->count()), [this] { on_timeout(); });
   }
+  if (sandbox_->has_watched_limits()) look_at_limits();
   return {};
+}
+
+Result<std::shared_ptr<const sys::OwnedFd>> Session::sealed_policy() const {
+  if (options_.policy_file) return options_.policy_file;
+  WEIR_TRY(sys::OwnedFd file, sys::make_memory_file("weir-policy"));
+  WEIR_CHECK_OK(sys::append(file, options_.policy_image));
+  WEIR_CHECK_OK(sys::seal(file));
+  return std::make_shared<const sys::OwnedFd>(std::move(file));
 }
 
 Result<> Session::start_network() {
@@ -63,7 +86,8 @@ Result<> Session::start_network() {
   const auto lost = [this](const std::string& why) {
     end_with(Error(why + "; the sandbox was ended with its network"));
   };
-  WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, options_.policy_image,
+  WEIR_TRY(auto image, sealed_policy());
+  WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, std::move(image),
                                      std::move(resolvers), log_, lost));
   return {};
 }
@@ -99,19 +123,69 @@ void Session::on_sandbox_readable() {
 void Session::on_signal(int signal) {
   if (!sandbox_) return;
   if (signal == SIGWINCH) return sandbox_->forward_window_size();
+  if (signal == SIGTSTP) return suspend();
+  if (signal == SIGCONT) return resume();
   sandbox_->forward_signal(signal);
   // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end.
   if (signal != SIGTERM && signal != SIGHUP) return;
   const Ending ended{.exit_code = 128 + signal, .error = {}};
-  reactor_.at(reactor_.now_ms() + kGraceMs, [this, ended] { end(ended); });
+  end_after_grace(ended);
+}
+
+// ^Z at the caller's terminal stops the job, and the command is part of it. SIGSTOP, because the kernel ignores SIGTSTP
+// for whoever has no shell above (the command leads a session of its own).
+void Session::suspend() {
+  sandbox_->forward_signal(SIGSTOP);
+  if (keeper_) keeper_->suspend();
+  sys::suspend_this_process();
+  resume();
+}
+
+void Session::resume() {
+  if (keeper_) keeper_->resume();
+  sandbox_->forward_window_size();
+  sandbox_->forward_signal(SIGCONT);
 }
 
 void Session::on_timeout() {
-  reason_ =
-      Ending{.exit_code = kExitTimeout,
-             .error = Error("the command was ended: it ran longer than --timeout " + duration_text(*options_.timeout))};
+  const std::string time = text_of_time(*options_.timeout);
+  reason_ = Ending{.exit_code = kExitTimeout,
+                   .error = Error("the command was ended: it ran longer than --timeout " + time),
+                   .limits = {{.limit = "timeout", .value = time}}};
   sandbox_->forward_signal(SIGTERM);
-  reactor_.at(reactor_.now_ms() + kGraceMs, [this] { end(*reason_); });
+  end_after_grace(*reason_);
+}
+
+void Session::end_after_grace(const Ending& ending) {
+  const auto grace = static_cast<std::uint64_t>(options_.grace.count());
+  reactor_.at(reactor_.now_ms() + grace, [this, ending] { end(ending); });
+}
+
+// A limit that cannot be watched any more does not hold: the sandbox ends.
+void Session::look_at_limits() {
+  const auto exceeded = sandbox_->look_at_limits();
+  if (!exceeded) return end_with(exceeded.error());
+  if (*exceeded) return end({.exit_code = kExitMemory, .error = {}});
+  reactor_.at(sys::monotonic_ms() + sandbox::Limiter::kWatchMs, [this] { look_at_limits(); });
+}
+
+// After the end of everything inside: the kernel's memory killer takes init as well, which by itself looks like a
+// failure of weir.
+void Session::conclude_limits() {
+  for (const sandbox::LimitHit& hit : sandbox_->limits_reached()) {
+    audit::LimitHit report = report_of(hit, options_.spec.limits);
+    if (hit.limit == sandbox::LimitHit::Limit::memory) {
+      ending_->exit_code = kExitMemory;
+      ending_->error = Error(text_of(report));
+    }
+    ending_->limits.push_back(std::move(report));
+  }
+  for (const audit::LimitHit& hit : ending_->limits) {
+    audit::Event event;
+    event.type = audit::EventType::limit;
+    event.limits = {hit};
+    log_.record(std::move(event));
+  }
 }
 
 void Session::end(Ending ending) {
@@ -119,13 +193,17 @@ void Session::end(Ending ending) {
   reactor_.stop();
 }
 
-// Command and init first, then the gateway: a gateway killed while sockets of the sandbox live pins its namespace.
+// Command and init first, then the gateway: a gateway killed while sockets of the sandbox live pins its namespace. A
+// network that never had one is let go of while the kernel ends init, which takes as long.
 void Session::tear_down() {
   if (sandbox_handler_ && sandbox_) reactor_.forget(sandbox_->control_fd());
+  if (sandbox_) sandbox_->begin_kill();
+  if (network_ && !network_->has_gateway()) network_.reset();
   if (sandbox_) sandbox_->kill();
   if (pump_) pump_->drain();
   pump_.reset();
   keeper_.reset();
+  if (sandbox_) conclude_limits();
   network_.reset();
   log_.flush_roll_ups();
   sandbox_.reset();

@@ -21,23 +21,30 @@ class Session {
   struct Ending {
     int exit_code = kExitOwnFailure;
     std::optional<Error> error;  // the command's own end needs none
+    std::vector<audit::LimitHit> limits = {};
   };
 
-  Session(RunOptions options, sys::Reactor& reactor, AuditLog& log)
-      : options_(std::move(options)), reactor_(reactor), log_(log) {}
+  // `sandbox`: prepared with the options' spec, or why it could not be: the session then ends with that.
+  Session(RunOptions options, sys::Reactor& reactor, AuditLog& log, Result<sandbox::Sandbox> sandbox);
 
   // Starts everything, runs the loop, tears everything down in the order of dataplane.md section 6.
   Ending run();
 
  private:
   Result<> start();
+  Result<std::shared_ptr<const sys::OwnedFd>> sealed_policy() const;
   Result<> start_network();
   Result<> keep_terminal();
   Result<> start_terminal();
   Result<> watch_sandbox();
   void on_sandbox_readable();
   void on_signal(int signal);
+  void suspend();
+  void resume();
   void on_timeout();
+  void end_after_grace(const Ending& ending);
+  void look_at_limits();
+  void conclude_limits();
   void end(Ending ending);
   void end_with(Error error) { end({.exit_code = kExitOwnFailure, .error = std::move(error)}); }
   void tear_down();
@@ -48,6 +55,7 @@ class Session {
   std::optional<sys::SignalWatch> signals_;
   std::optional<sandbox::TerminalKeeper> keeper_;
   std::optional<sandbox::Sandbox> sandbox_;
+  std::optional<Error> start_error_;
   std::unique_ptr<sandbox::TerminalPump> pump_;
   std::unique_ptr<Network> network_;
   std::optional<sys::CallbackHandler> sandbox_handler_;

@@ -1,6 +1,7 @@
 #include "sys/channel.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstring>
@@ -17,56 +18,78 @@ Result<std::pair<Channel, Channel>> Channel::pair() {
   return std::pair(Channel(OwnedFd(ends[0])), Channel(OwnedFd(ends[1])));
 }
 
-Result<> Channel::send(Bytes message, int passed) {
+Result<> Channel::send(Bytes message, std::span<const int> passed) {
+  WEIR_ASSERT(passed.size() <= kMaxPassed);
   iovec part{.iov_base = const_cast<std::uint8_t*>(message.data()), .iov_len = message.size()};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
-  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> control{};
-  if (passed >= 0) {
+  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(kMaxPassed * sizeof(int))> control;
+  if (!passed.empty()) {
     header.msg_control = control.data();
-    header.msg_controllen = control.size();
+    header.msg_controllen = CMSG_SPACE(passed.size_bytes());
     cmsghdr* rights = CMSG_FIRSTHDR(&header);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(rights), &passed, sizeof passed);
+    rights->cmsg_len = CMSG_LEN(passed.size_bytes());
+    std::memcpy(CMSG_DATA(rights), passed.data(), passed.size_bytes());
   }
   if (::sendmsg(fd_.get(), &header, MSG_NOSIGNAL) < 0) return errno_error("cannot send a message");
   return {};
 }
 
 Result<> Channel::send_plain(Bytes message) {
-  if (::send(fd_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) return errno_error("cannot send a message");
+  if (::write(fd_.get(), message.data(), message.size()) < 0) return errno_error("cannot send a message");
   return {};
 }
 
-Result<Channel::Received> Channel::receive(MutableBytes buffer) {
+namespace {
+
+// `control`: room for the descriptors that may come.
+Result<Channel::Received> receive_with(int fd, MutableBytes buffer, MutableBytes control,
+                                       std::vector<OwnedFd>& passed) {
+  using State = Channel::Received::State;
   iovec part{.iov_base = buffer.data(), .iov_len = buffer.size()};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
-  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> control{};
   header.msg_control = control.data();
   header.msg_controllen = control.size();
-  const ssize_t count = ::recvmsg(fd_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const ssize_t count = ::recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (count < 0) {
-    if (errno == EAGAIN || errno == EINTR) return Received{};
-    if (errno == ECONNRESET) return Received{.message = {}, .passed = {}, .state = Received::State::closed};
+    if (errno == EAGAIN || errno == EINTR) return Channel::Received{};
+    if (errno == ECONNRESET) return Channel::Received{.message = {}, .passed = {}, .state = State::closed};
     return errno_error("cannot receive a message");
   }
-  Received received;
-  // Take over the descriptor before anything can fail, so that none leaks.
+  // Take over the descriptors before anything can fail, so that none leaks.
   for (cmsghdr* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
     if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS) continue;
-    int passed = -1;
-    std::memcpy(&passed, CMSG_DATA(item), sizeof passed);
-    received.passed = OwnedFd(passed);
+    for (std::size_t offset = CMSG_LEN(0); offset + sizeof(int) <= item->cmsg_len; offset += sizeof(int)) {
+      int descriptor = -1;
+      std::memcpy(&descriptor, reinterpret_cast<const std::uint8_t*>(item) + offset, sizeof descriptor);
+      passed.emplace_back(descriptor);
+    }
   }
   if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
     return fail("a message was longer than the protocol allows", EMSGSIZE);
-  received.state = count == 0 ? Received::State::closed : Received::State::message;
-  received.message = buffer.first(static_cast<std::size_t>(count));
+  return Channel::Received{.message = buffer.first(static_cast<std::size_t>(count)),
+                           .passed = {},
+                           .state = count == 0 ? State::closed : State::message};
+}
+
+}  // namespace
+
+Result<Channel::Received> Channel::receive(MutableBytes buffer, std::vector<OwnedFd>& passed) {
+  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(kMaxPassed * sizeof(int))> control;
+  return receive_with(fd_.get(), buffer, control, passed);
+}
+
+Result<Channel::Received> Channel::receive(MutableBytes buffer) {
+  // The kernel fills the space up to its alignment: two descriptors fit where one is asked for.
+  alignas(cmsghdr) std::array<std::uint8_t, CMSG_LEN(sizeof(int))> control;
+  std::vector<OwnedFd> passed;
+  WEIR_TRY(Received received, receive_with(fd_.get(), buffer, control, passed));
+  if (!passed.empty()) received.passed = std::move(passed.front());
   return received;
 }
 

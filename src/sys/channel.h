@@ -1,10 +1,11 @@
-// A SOCK_SEQPACKET pair end: whole messages, each with at most one descriptor.
+// A SOCK_SEQPACKET pair end: whole messages, with descriptors.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -19,10 +20,17 @@ class Channel {
   // Both ends close-on-exec and non-blocking.
   static Result<std::pair<Channel, Channel>> pair();
 
-  // Sends one message. `passed` (-1: none) is duplicated into the peer. EAGAIN is an error with that code: the peer has
+  // Descriptors that one message may carry; the kernel's own limit is 253.
+  static constexpr std::size_t kMaxPassed = 64;
+
+  // Sends one message. What is in `passed` is duplicated into the peer. EAGAIN is an error with that code: the peer has
   // stopped reading.
-  Result<> send(Bytes message, int passed = -1);
-  // As send(), with plain send(2): for a process that may not call sendmsg.
+  Result<> send(Bytes message, std::span<const int> passed);
+  // `passed`: -1 for none.
+  Result<> send(Bytes message, int passed = -1) {
+    return send(message, std::span<const int>(&passed, passed < 0 ? 0u : 1u));
+  }
+  // As send(), with plain write(2): for a process that may not call sendmsg and ignores SIGPIPE.
   Result<> send_plain(Bytes message);
 
   struct Received {
@@ -30,8 +38,11 @@ class Channel {
     OwnedFd passed;
     enum class State : std::uint8_t { message, nothing, closed } state = State::nothing;
   };
-  // Never blocks. A message longer than the buffer is an error: nothing is cut off silently.
+  // Never blocks. A message longer than the buffer, or with more than one descriptor, is an error: nothing is cut off
+  // silently.
   Result<Received> receive(MutableBytes buffer);
+  // As receive(), for a message with up to kMaxPassed descriptors: they are appended to `passed`.
+  Result<Received> receive(MutableBytes buffer, std::vector<OwnedFd>& passed);
 
   int fd() const { return fd_.get(); }
   bool valid() const { return fd_.valid(); }

@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "sys/errno.h"
 
 namespace weir::sys {
@@ -19,22 +21,29 @@ ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
   return *this;
 }
 
-Result<ChildProcess> ChildProcess::clone(std::uint64_t flags) {
+Result<ChildProcess> ChildProcess::clone(std::uint64_t flags, int cgroup) {
   int pidfd = -1;
   clone_args arguments{};
   arguments.flags = flags | CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   arguments.exit_signal = SIGCHLD;
+  if (cgroup >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<std::uint64_t>(cgroup);
+  }
   const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
   if (pid < 0) return errno_error("cannot start a process in namespaces of its own");
   if (pid == 0) return ChildProcess();
   return ChildProcess(static_cast<pid_t>(pid), OwnedFd(pidfd));
 }
 
-void ChildProcess::kill() {
-  if (!pidfd_.valid()) return;
+void ChildProcess::begin_kill() {
   // Fails only when the process has ended already.
-  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+  if (pidfd_.valid()) ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+}
+
+void ChildProcess::kill() {
+  begin_kill();
   wait();
 }
 
@@ -49,6 +58,19 @@ std::optional<int> ChildProcess::wait() {
   if (waited != 0) return std::nullopt;
   if (info.si_code == CLD_EXITED) return W_EXITCODE(info.si_status, 0);
   return W_EXITCODE(0, info.si_status) | (info.si_code == CLD_DUMPED ? WCOREFLAG : 0);
+}
+
+Result<> close_all_but(std::vector<int> kept) {
+  std::ranges::sort(kept);
+  unsigned first = 0;
+  for (const int fd : kept) {
+    const auto number = static_cast<unsigned>(fd);
+    if (number < first) continue;
+    if (number > first && ::close_range(first, number - 1, 0) != 0) return errno_error("cannot close descriptors");
+    first = number + 1;
+  }
+  if (::close_range(first, ~0u, 0) != 0) return errno_error("cannot close descriptors");
+  return {};
 }
 
 }  // namespace weir::sys

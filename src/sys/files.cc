@@ -1,7 +1,9 @@
 #include "sys/files.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -10,14 +12,40 @@
 namespace weir::sys {
 namespace {
 
-constexpr std::size_t kChunk = 64 * 1024;
+// Most files read here are small, and every page that is zeroed for nothing costs a start half a microsecond; a large
+// file doubles the room with each read.
+constexpr std::size_t kFirstChunk = 4096;
 
-Result<std::string> read_to_end(const OwnedFd& fd, const std::string& path, std::size_t max_bytes) {
+// Why somebody else than root could have written it; empty when nobody could.
+std::string foreign_hand(const struct stat& status) {
+  if (status.st_uid != 0) return "not owned by root";
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "writable by others than root";
+  return "";
+}
+
+Result<> write_all(const OwnedFd& fd, const std::string& path, Bytes bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return errno_error("cannot write " + path);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+std::unexpected<Error> untrusted(const std::string& path, const std::string& why) {
+  return std::unexpected(
+      Error(path + ": " + why).with_remedy("sudo chown root:root " + path + " && sudo chmod go-w " + path));
+}
+
+}  // namespace
+
+Result<std::string> read_open_file(const OwnedFd& fd, const std::string& path, std::size_t max_bytes) {
   std::string text;
   for (;;) {
     const std::size_t before = text.size();
     // One byte more than allowed tells a file that is too large from one that just fits.
-    const std::size_t wanted = std::min(kChunk, max_bytes + 1 - before);
+    const std::size_t wanted = std::min(std::max(kFirstChunk, before), max_bytes + 1 - before);
     text.resize(before + wanted);
     const ssize_t got = ::read(fd.get(), text.data() + before, wanted);
     if (got < 0 && errno == EINTR) {
@@ -31,23 +59,20 @@ Result<std::string> read_to_end(const OwnedFd& fd, const std::string& path, std:
   }
 }
 
-// Why somebody else than root could have written it; empty when nobody could.
-std::string foreign_hand(const struct stat& status) {
-  if (status.st_uid != 0) return "not owned by root";
-  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "writable by others than root";
-  return "";
-}
-
-std::unexpected<Error> untrusted(const std::string& path, const std::string& why) {
-  return std::unexpected(
-      Error(path + ": " + why).with_remedy("sudo chown root:root " + path + " && sudo chmod go-w " + path));
-}
-
-}  // namespace
-
 Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {
   WEIR_TRY(const OwnedFd fd, checked_fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY), "cannot read " + path));
-  return read_to_end(fd, path, max_bytes);
+  return read_open_file(fd, path, max_bytes);
+}
+
+Result<> replace_file(const std::string& path, Bytes bytes) {
+  std::string temporary = path + ".XXXXXX";
+  WEIR_TRY(const OwnedFd fd, checked_fd(::mkostemp(temporary.data(), O_CLOEXEC), "cannot write " + path));
+  constexpr mode_t kReadable = 0644;
+  Result<> written = write_all(fd, path, bytes);
+  if (written && ::fchmod(fd.get(), kReadable) != 0) written = errno_error("cannot write " + path);
+  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) written = errno_error("cannot write " + path);
+  if (!written) ::unlink(temporary.c_str());
+  return written;
 }
 
 Result<std::optional<std::string>> read_operator_file(const std::string& path, std::size_t max_bytes) {
@@ -67,7 +92,7 @@ Result<std::optional<std::string>> read_operator_file(const std::string& path, s
   if (::fstat(fd.get(), &status) != 0) return errno_error("cannot look at " + path);
   if (!S_ISREG(status.st_mode)) return fail(path + ": not a regular file");
   if (const std::string why = foreign_hand(status); !why.empty()) return untrusted(path, why);
-  WEIR_TRY(std::string text, read_to_end(fd, path, max_bytes));
+  WEIR_TRY(std::string text, read_open_file(fd, path, max_bytes));
   return std::optional(std::move(text));
 }
 

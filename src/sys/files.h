@@ -1,17 +1,24 @@
-// Reading small files whole, with a bound.
+// Files whole: reading with a bound, replacing.
 #pragma once
 
 #include <cstddef>
 #include <optional>
 #include <string>
 
+#include "base/bytes.h"
 #include "base/error.h"
+#include "sys/owned_fd.h"
 
 namespace weir::sys {
 
 // The content of a file, a pipe or a terminal, up to its end. An error when it is a folder, cannot be read, or holds
 // more than `max_bytes`. Errors name the path.
 Result<std::string> read_file(const std::string& path, std::size_t max_bytes);
+
+// Puts a file in place whole or not at all, readable by everybody, in place of one that is there. Errors name the path.
+Result<> replace_file(const std::string& path, Bytes bytes);
+// The same of a file that is open already. `path` names it in errors.
+Result<std::string> read_open_file(const OwnedFd& fd, const std::string& path, std::size_t max_bytes);
 
 // The content of a file that only the operator can have written: a regular file (no link) of uid 0 that neither group
 // nor others may write, in a folder of which the same holds. Nothing when the file does not exist. Inside a user

@@ -10,7 +10,7 @@
 
 namespace weir::sys {
 
-Result<OwnedFd> new_filesystem(const char* type, std::initializer_list<MountOption> options, unsigned attributes) {
+Result<OwnedFd> new_filesystem(const char* type, const std::vector<MountOption>& options, unsigned attributes) {
   const std::string what = std::string("cannot make a ") + type + " file system";
   WEIR_TRY(const OwnedFd context, checked_fd(::fsopen(type, FSOPEN_CLOEXEC), what));
   for (const auto& [key, value] : options) {

@@ -4,9 +4,9 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "sys/owned_fd.h"
@@ -19,7 +19,7 @@ enum class Submounts : std::uint8_t { included, left_out };
 using MountOption = std::pair<const char*, std::string>;
 
 // A new file system that is attached nowhere yet. `attributes`: MOUNT_ATTR_*.
-Result<OwnedFd> new_filesystem(const char* type, std::initializer_list<MountOption> options, unsigned attributes);
+Result<OwnedFd> new_filesystem(const char* type, const std::vector<MountOption>& options, unsigned attributes);
 
 // A detached copy of the mount at `path` below `folder` (AT_FDCWD; an empty path is the folder itself), private: what
 // the host mounts or unmounts later is not followed.

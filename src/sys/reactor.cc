@@ -12,7 +12,7 @@ namespace weir::sys {
 namespace {
 
 // Enough to amortise the system call, small enough that a timer is not late.
-constexpr int kEventsPerRound = 64;
+constexpr int kEventsPerRound = 256;
 
 }  // namespace
 
@@ -80,9 +80,9 @@ void Reactor::fire_timers() {
 
 Result<> Reactor::run() {
   running_ = true;
+  now_ms_ = monotonic_ms();
   std::array<epoll_event, kEventsPerRound> events;
   while (running_) {
-    now_ms_ = monotonic_ms();
     const int count = ::epoll_wait(epoll_.get(), events.data(), kEventsPerRound, next_timeout());
     if (count < 0 && errno != EINTR) return errno_error("cannot wait for events");
     now_ms_ = monotonic_ms();
@@ -91,6 +91,7 @@ Result<> Reactor::run() {
       static_cast<EventHandler*>(event.data.ptr)->on_events(event.events);
     }
     fire_timers();
+    for (const auto& action : after_round_) action();
     retired_.clear();
   }
   return {};

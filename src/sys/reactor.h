@@ -59,6 +59,10 @@ class Reactor {
   TimerId at(std::uint64_t deadline_ms, std::function<void()> action);
   void cancel(TimerId timer);
 
+  // Runs `action` at the end of every round: what the round gave rise to goes out together. Not removable: `action`
+  // must be callable as long as run() is.
+  void after_each_round(std::function<void()> action) { after_round_.push_back(std::move(action)); }
+
   // Runs until stop(). The time of the current round is now_ms(), taken once per round.
   Result<> run();
   void stop() { running_ = false; }
@@ -76,6 +80,7 @@ class Reactor {
   std::map<std::pair<std::uint64_t, TimerId>, std::function<void()>> timers_;
   std::map<TimerId, std::uint64_t> deadlines_;
   std::vector<std::shared_ptr<void>> retired_;
+  std::vector<std::function<void()>> after_round_;
 };
 
 }  // namespace weir::sys

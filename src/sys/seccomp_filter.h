@@ -3,9 +3,8 @@
 // Rules for one system call are tried in the order they were added; the first that matches decides; what no rule names
 // gets the default. Calls of a foreign ABI (another audit architecture; x32 on x86_64) never reach the rules.
 //
-// The program finds the number by bisection: the kernel runs it once for every number there is when it is installed
-// (since 5.11, to learn which need no filter), and a list of a hundred comparisons made that the longest step of a
-// start.
+// The program finds the number by bisection, in ranges of numbers that are treated alike: the kernel runs it once for
+// every number there is when it is installed (since 5.11, to learn which need no filter), and compiles it each time.
 #pragma once
 
 #include <linux/filter.h>
@@ -13,6 +12,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <map>
+#include <span>
 #include <vector>
 
 #include "base/error.h"
@@ -50,10 +50,19 @@ class SeccompFilter {
 
  private:
   using Program = std::vector<sock_filter>;
-  using Rules = std::map<std::uint32_t, Program>;
-  Program search(Rules::const_iterator begin, Rules::const_iterator end) const;
+  // Of one number: one after the other, falling through at the end unless the last decides every call.
+  struct Rules {
+    Program program;
+    bool decided = false;
+  };
+  struct Range {
+    std::uint32_t first;
+    Program program;
+  };
+  std::vector<Range> ranges() const;
+  static Program search(std::span<const Range> ranges);
 
-  Rules rules_;  // for each number: its rules one after the other, falling through at the end
+  std::map<std::uint32_t, Rules> rules_;
   Action otherwise_;
   Action foreign_abi_;
 };

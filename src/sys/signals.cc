@@ -44,4 +44,14 @@ Result<SignalWatch> SignalWatch::create(Reactor& reactor, std::initializer_list<
   return SignalWatch(std::move(state));
 }
 
+void suspend_this_process() {
+  sigset_t stop;
+  sigset_t before;
+  ::sigemptyset(&stop);
+  ::sigaddset(&stop, SIGTSTP);
+  ::raise(SIGTSTP);
+  ::sigprocmask(SIG_UNBLOCK, &stop, &before);
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+}
+
 }  // namespace weir::sys

@@ -25,4 +25,8 @@ class SignalWatch {
   std::unique_ptr<State> state_;
 };
 
+// Stops this process as ^Z does, SIGTSTP blocked or not, and returns when it was continued. A process that no shell
+// would continue (an orphaned process group) is not stopped, and the call returns at once.
+void suspend_this_process();
+
 }  // namespace weir::sys

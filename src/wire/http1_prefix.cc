@@ -44,9 +44,7 @@ void Http1Prefix::take(std::uint8_t byte) {
 
 // No server has a method with a control character or a byte outside ASCII in it: binary protocols are recognised here.
 void Http1Prefix::take_method(std::uint8_t byte) {
-  if (byte == '\n') {
-    look_ = HttpLook::no;
-  } else if (is_space(byte)) {
+  if (is_space(byte) && byte != '\n') {
     part_ = Part::rest;
   } else if (byte < 0x20 || byte >= 0x7f) {
     look_ = HttpLook::no;

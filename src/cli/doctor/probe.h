@@ -15,9 +15,10 @@
 namespace weir::cli {
 
 enum class Need : std::uint8_t {
-  every_run,  // without it weir run starts nothing
-  gateway,    // without it only the modes none, inbound and host work
-  feature,    // without it one option does not work; the finding names it
+  every_run,    // without it weir run starts nothing
+  gateway,      // without it only the modes none, inbound and host work
+  feature,      // without it one option does not work; the finding names it
+  improvement,  // everything works without it, but slower or behind fewer walls
 };
 
 enum class Footing : std::uint8_t {
@@ -34,32 +35,41 @@ struct Probe {
   Result<std::string> (*run)();
 };
 
-// In the order of the report; the first one is the user namespace.
-std::span<const Probe> all_probes();
+// The controls of one file, in the order of the report. A new control is one entry in its table; a new file is one more
+// line here and in kGroups (controls.cc).
+std::span<const Probe> process_probes();
+std::span<const Probe> confinement_probes();
+std::span<const Probe> network_probes();
+std::span<const Probe> file_probes();
+std::span<const Probe> machine_probes();
+std::span<const Probe> limit_probes();
 
-// probes_process.cc
-Result<std::string> probe_user_namespace();
-Result<std::string> probe_pid_namespace();
-Result<std::string> probe_small_namespaces();
-Result<std::string> probe_private_root();
-Result<std::string> probe_no_new_privs();
-Result<std::string> probe_seccomp();
-Result<std::string> probe_memfd_seals();
-Result<std::string> probe_pidfd();
-// probes_files.cc
-Result<std::string> probe_overlay();
-Result<std::string> probe_idmapped_mount();
-// probes_network.cc
-Result<std::string> probe_loopback();
-Result<std::string> probe_tun();
-Result<std::string> probe_detour4();
-Result<std::string> probe_detour6();
-Result<std::string> probe_refusal();
-Result<std::string> probe_host_ipv6();
+struct ProbeGroup {
+  std::string_view title;
+  std::span<const Probe> probes;
+};
+
+// In the order of the report; the first probe of the first group is the user namespace.
+std::span<const ProbeGroup> all_probes();
 
 // Why a user namespace (or something in it) was refused, from the settings that are known to forbid it; the error
 // itself when none of them does.
 Error explain_refusal(Error error);
+
+// The result; an error gets this remedy unless it has one.
+template <class T>
+Result<T> with_remedy(Result<T> result, std::string_view remedy) {
+  if (result || !result.error().remedy().empty()) return result;
+  return std::unexpected(std::move(result).error().with_remedy(std::string(remedy)));
+}
+
+// For the child of a throw-away child: waits for SIGKILL, which also comes when the parent is gone.
+[[noreturn]] void wait_to_be_killed();
+
+// Settings that probes ask for by name.
+inline constexpr std::string_view kClockSource = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+inline constexpr std::string_view kYama = "/proc/sys/kernel/yama/ptrace_scope";
+inline constexpr std::string_view kTypingAllowed = "/proc/sys/dev/tty/legacy_tiocsti";
 
 // A kernel setting that bears on sandboxes, for the report.
 struct Setting {

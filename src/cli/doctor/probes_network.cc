@@ -1,12 +1,18 @@
+// Before the kernel headers: they leave out what glibc has defined already.
+#include <netinet/in.h>
+
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -24,11 +30,27 @@ namespace {
 constexpr int kPatienceMs = 2000;     // nothing here leaves the machine
 constexpr int kMaxOtherPackets = 32;  // what the kernel itself may send before our SYN
 constexpr std::uint16_t kPort = 80;
+constexpr const char* kTun = "/dev/net/tun";
 
 Result<> enter_network_namespace() {
   WEIR_CHECK_OK(sys::become_root_of_new_user_namespace());
   WEIR_CHECK_OK(sys::checked(::unshare(CLONE_NEWNET), "cannot make a network namespace"));
   return {};
+}
+
+// Steps of the set-up that fail because the kernel has not got something, or is told not to use it.
+Result<sandbox::Capture> with_capture_remedy(Result<sandbox::Capture> made) {
+  if (made) return made;
+  if (made.error().what().find("/proc/sys/net/ipv6") != std::string::npos) {
+    return with_remedy(std::move(made), "boot without ipv6.disable=1: the capture needs both families");
+  }
+  switch (made.error().code()) {
+    case EPROTONOSUPPORT:  // no such family of netlink
+    case EOPNOTSUPP:
+      return with_remedy(std::move(made), "sudo modprobe -a nf_tables nft_tproxy nft_reject_inet");
+    default:
+      return made;
+  }
 }
 
 // A client's half of a captured connection, and the capture it ran into.
@@ -68,7 +90,8 @@ Result<std::vector<std::uint8_t>> read_syn(const sys::OwnedFd& tun, const net::E
 // Connects from inside a fresh capture, up to the point where the gateway would ask for admission.
 Result<Attempt> attempt(const net::Endpoint& destination) {
   WEIR_CHECK_OK(enter_network_namespace());
-  WEIR_TRY(sandbox::Capture capture, sandbox::set_up_capture(sandbox::CaptureAddresses::defaults()));
+  WEIR_TRY(sandbox::Capture capture,
+           with_capture_remedy(sandbox::set_up_capture(sandbox::CaptureAddresses::defaults())));
   const auto address = sys::SocketAddress::of(destination);
   const int family = address.family();
   WEIR_TRY(sys::OwnedFd client, sys::checked_fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
@@ -141,8 +164,6 @@ net::Endpoint nobody6() {
   return {net::IpAddress::v6({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}), kPort};
 }
 
-}  // namespace
-
 Result<std::string> probe_loopback() {
   WEIR_CHECK_OK(enter_network_namespace());
   WEIR_CHECK_OK(sandbox::set_up_loopback());
@@ -151,11 +172,25 @@ Result<std::string> probe_loopback() {
 
 Result<std::string> probe_tun() {
   WEIR_CHECK_OK(enter_network_namespace());
-  auto fd = sys::checked_fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC), "cannot open /dev/net/tun");
-  if (fd) return "/dev/net/tun opens";
-  const bool forbidden = fd.error().code() == EACCES || fd.error().code() == EPERM;
-  return std::unexpected(
-      std::move(fd).error().with_remedy(forbidden ? "sudo chmod 0666 /dev/net/tun" : "sudo modprobe tun"));
+  auto fd = sys::checked_fd(::open(kTun, O_RDWR | O_CLOEXEC), "cannot open /dev/net/tun");
+  if (!fd) {
+    const bool forbidden = fd.error().code() == EACCES || fd.error().code() == EPERM;
+    return std::unexpected(
+        std::move(fd).error().with_remedy(forbidden ? "sudo chmod 0666 /dev/net/tun" : "sudo modprobe tun"));
+  }
+  ifreq request{};
+  request.ifr_flags = IFF_TUN | IFF_NO_PI;
+  WEIR_CHECK_OK(with_remedy(sys::checked(::ioctl(fd->get(), TUNSETIFF, &request), "cannot make a TUN device"),
+                            "sudo modprobe tun"));
+  return "/dev/net/tun opens, and makes a device";
+}
+
+Result<std::string> probe_tun_mode() {
+  struct stat status{};
+  WEIR_CHECK_OK(with_remedy(sys::checked(::stat(kTun, &status), "there is no /dev/net/tun"), "sudo modprobe tun"));
+  if ((status.st_mode & 0006) == 0006) return "ordinary users may open /dev/net/tun";
+  return std::unexpected(Error("filtered networks are for root only: others may not open /dev/net/tun")
+                             .with_remedy("sudo chmod 0666 /dev/net/tun"));
 }
 
 Result<std::string> probe_detour4() {
@@ -177,6 +212,22 @@ Result<std::string> probe_host_ipv6() {
   WEIR_TRY(const netlink::Machine machine, netlink::read_machine(socket));
   if (machine.ipv6_default_route) return "the host has an IPv6 default route";
   return "the host has no IPv6 default route: names resolve to IPv4 only";
+}
+
+constexpr std::array kProbes = {
+    Probe{"network namespace", Need::every_run, Footing::user_namespace, probe_loopback},
+    Probe{"TUN device", Need::gateway, Footing::user_namespace, probe_tun},
+    Probe{"capture IPv4", Need::gateway, Footing::user_namespace, probe_detour4},
+    Probe{"capture IPv6", Need::gateway, Footing::user_namespace, probe_detour6},
+    Probe{"truthful refusal", Need::gateway, Footing::user_namespace, probe_refusal},
+    Probe{"TUN for everybody", Need::improvement, Footing::plain, probe_tun_mode},
+    Probe{"IPv6 outside", Need::feature, Footing::plain, probe_host_ipv6},
+};
+
+}  // namespace
+
+std::span<const Probe> network_probes() {
+  return kProbes;
 }
 
 }  // namespace weir::cli

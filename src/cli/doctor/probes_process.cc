@@ -1,7 +1,5 @@
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -11,11 +9,14 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <cstddef>
 
 #include "cli/doctor/probe.h"
+#include "sandbox/identity.h"
+#include "sys/child_process.h"
 #include "sys/errno.h"
 #include "sys/throwaway_child.h"
 
@@ -45,23 +46,6 @@ Result<> enter_new_root() {
   return {};
 }
 
-// Answers getppid() with EPERM: harmless, and nothing else does that.
-Result<> forbid_getppid() {
-  std::array filter = {
-      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program{.len = filter.size(), .filter = filter.data()};
-  WEIR_CHECK_OK(sys::checked(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "cannot set no_new_privs"));
-  WEIR_CHECK_OK(sys::checked(static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program)),
-                             "cannot install a seccomp filter"));
-  return {};
-}
-
-}  // namespace
-
 Result<std::string> probe_user_namespace() {
   WEIR_CHECK_OK(sys::become_root_of_new_user_namespace());
   // Ubuntu's restriction lets the namespace be made and takes its capabilities away: only using one shows that.
@@ -87,13 +71,42 @@ Result<std::string> probe_pid_namespace() {
   });
 }
 
-Result<std::string> probe_small_namespaces() {
+// What a process of its own namespace is called by the kernel; the same text means the same namespace.
+std::string namespace_of(const char* kind) {
+  std::array<char, 64> text{};
+  const ssize_t size = ::readlink((std::string("/proc/self/ns/") + kind).c_str(), text.data(), text.size());
+  return {text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+}
+
+Result<std::string> own_namespace(int flag, const char* kind) {
   WEIR_CHECK_OK(sys::become_root_of_new_user_namespace());
-  WEIR_CHECK_OK(sys::checked(::unshare(CLONE_NEWNS), "cannot make a mount namespace"));
-  WEIR_CHECK_OK(sys::checked(::unshare(CLONE_NEWIPC), "cannot make an ipc namespace"));
-  WEIR_CHECK_OK(sys::checked(::unshare(CLONE_NEWUTS), "cannot make a uts namespace"));
-  WEIR_CHECK_OK(sys::checked(::unshare(CLONE_NEWCGROUP), "cannot make a cgroup namespace"));
-  return "mount, ipc, uts and cgroup namespaces";
+  const std::string before = namespace_of(kind);
+  WEIR_CHECK_OK(with_remedy(sys::checked(::unshare(flag), "cannot make one"),
+                            "a kernel with all kinds of namespaces, or a container that allows unshare"));
+  if (namespace_of(kind) == before) return fail("unshare did nothing");
+  return "one of its own was made and entered";
+}
+
+Result<std::string> probe_mount_namespace() {
+  return own_namespace(CLONE_NEWNS, "mnt");
+}
+Result<std::string> probe_ipc_namespace() {
+  return own_namespace(CLONE_NEWIPC, "ipc");
+}
+Result<std::string> probe_uts_namespace() {
+  return own_namespace(CLONE_NEWUTS, "uts");
+}
+Result<std::string> probe_cgroup_namespace() {
+  return own_namespace(CLONE_NEWCGROUP, "cgroup");
+}
+
+Result<std::string> probe_ids() {
+  WEIR_TRY(const sandbox::Identity identity, sandbox::Identity::claim(sandbox::Spec{}));
+  if (identity.kind() == sandbox::Identity::Kind::own_id) {
+    return "this user's own id stands behind the one id inside";
+  }
+  return "65536 ids from " + std::to_string(identity.host_uid() - sandbox::User{}.uid) +
+         " on, which nothing else has, for each sandbox of root";
 }
 
 Result<std::string> probe_private_root() {
@@ -107,18 +120,6 @@ Result<std::string> probe_private_root() {
   return "tmpfs root by pivot_root, /usr read-only by mount_setattr";
 }
 
-Result<std::string> probe_no_new_privs() {
-  WEIR_CHECK_OK(sys::checked(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "cannot set no_new_privs"));
-  if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) return fail("no_new_privs does not stay set");
-  return "prctl";
-}
-
-Result<std::string> probe_seccomp() {
-  WEIR_CHECK_OK(forbid_getppid());
-  if (::syscall(SYS_getppid) != -1 || errno != EPERM) return fail("a seccomp filter was installed and is not obeyed");
-  return "a filter was installed and obeyed";
-}
-
 Result<std::string> probe_memfd_seals() {
   WEIR_TRY(const sys::OwnedFd fd, sys::checked_fd(::memfd_create("weir-doctor", MFD_CLOEXEC | MFD_ALLOW_SEALING),
                                                   "cannot make a memory file"));
@@ -130,22 +131,73 @@ Result<std::string> probe_memfd_seals() {
 }
 
 Result<std::string> probe_pidfd() {
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    for (;;) ::pause();
+  WEIR_TRY(sys::ChildProcess child, sys::ChildProcess::clone(0));
+  if (child.in_child()) wait_to_be_killed();
+  if (::syscall(SYS_pidfd_send_signal, child.pidfd(), SIGKILL, nullptr, 0) != 0) {
+    const auto error = sys::errno_error("cannot end a process through its pidfd");
+    ::kill(child.pid(), SIGKILL);
+    return error;
   }
-  WEIR_CHECK_OK(sys::checked(pid, "cannot start a child"));
-  // By number: the wrappers of glibc 2.36 cannot be linked from C++.
-  const sys::OwnedFd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  const int opened = errno;
-  const bool killed = fd.valid() && ::syscall(SYS_pidfd_send_signal, fd.get(), SIGKILL, nullptr, 0) == 0;
-  if (!killed) ::kill(pid, SIGKILL);
-  siginfo_t ended{};
-  const int reaped = fd.valid() ? ::waitid(P_PIDFD, static_cast<id_t>(fd.get()), &ended, WEXITED)
-                                : ::waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED);
-  if (!fd.valid()) return sys::errno_error("cannot open a pidfd", opened);
-  if (!killed || reaped != 0) return fail("a process cannot be ended through its pidfd");
-  return "a process was ended and reaped through its pidfd";
+  const auto status = child.wait();
+  if (!status || !WIFSIGNALED(*status)) return fail("a process cannot be reaped through its pidfd");
+  return "a process was started (clone3), ended and reaped through its pidfd";
+}
+
+// Ends when its parent does, if the kernel keeps its word; until then it holds `life` open.
+[[noreturn]] void follow_parent_into_death(const sys::OwnedFd& life) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  const pid_t own = ::getpid();
+  if (::write(life.get(), &own, sizeof own) != sizeof own) ::_exit(1);
+  wait_to_be_killed();
+}
+
+Result<std::string> probe_parent_death() {
+  std::array<int, 2> ends{};
+  WEIR_CHECK_OK(sys::checked(::pipe2(ends.data(), O_CLOEXEC), "cannot make a pipe"));
+  const sys::OwnedFd watch(ends[0]);
+  sys::OwnedFd life(ends[1]);
+  const pid_t parent = ::fork();
+  if (parent == 0) {
+    if (::fork() == 0) follow_parent_into_death(life);
+    wait_to_be_killed();
+  }
+  WEIR_CHECK_OK(sys::checked(parent, "cannot start a child"));
+  life.reset();
+  pid_t orphan = 0;
+  const bool ready = ::read(watch.get(), &orphan, sizeof orphan) == sizeof orphan;
+  ::kill(parent, SIGKILL);
+  ::waitpid(parent, nullptr, 0);
+  if (!ready) return fail("a child of a child did not start");
+  // Nobody holds the other end any more when it is dead.
+  pollfd waiting{.fd = watch.get(), .events = 0, .revents = 0};
+  if (::poll(&waiting, 1, 2000) == 1) return "a process died when its parent was killed: nothing outlives weir";
+  ::kill(orphan, SIGKILL);
+  return fail("a process outlives its parent although it asked not to");
+}
+
+constexpr std::array kProbes = {
+    Probe{"user namespace", Need::every_run, Footing::plain, probe_user_namespace},
+    Probe{"ids", Need::every_run, Footing::plain, probe_ids},
+    Probe{"pid namespace", Need::every_run, Footing::user_namespace, probe_pid_namespace},
+    Probe{"mount namespace", Need::every_run, Footing::user_namespace, probe_mount_namespace},
+    Probe{"ipc namespace", Need::every_run, Footing::user_namespace, probe_ipc_namespace},
+    Probe{"uts namespace", Need::every_run, Footing::user_namespace, probe_uts_namespace},
+    Probe{"cgroup namespace", Need::every_run, Footing::user_namespace, probe_cgroup_namespace},
+    Probe{"private root", Need::every_run, Footing::user_namespace, probe_private_root},
+    Probe{"process handles", Need::every_run, Footing::plain, probe_pidfd},
+    Probe{"parent death", Need::every_run, Footing::plain, probe_parent_death},
+    Probe{"sealed memory", Need::gateway, Footing::plain, probe_memfd_seals},
+};
+
+}  // namespace
+
+void wait_to_be_killed() {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  for (;;) ::pause();
+}
+
+std::span<const Probe> process_probes() {
+  return kProbes;
 }
 
 }  // namespace weir::cli

@@ -16,6 +16,14 @@ constexpr std::array kSettings = {
     Setting{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
             "1 takes the capabilities out of user namespaces of ordinary users (Ubuntu)"},
     Setting{"/proc/sys/kernel/modules_disabled", "1 forbids loading nft_tproxy, nft_reject_inet and tun on demand"},
+    Setting{"/proc/sys/kernel/pid_max", "how many processes the machine can have, all sandboxes together"},
+    Setting{"/proc/sys/kernel/core_pattern", "where crashes go; | starts a program outside"},
+    Setting{"/proc/sys/fs/suid_dumpable", "2 lets root read dumps of processes that gave up privileges"},
+    Setting{"/proc/sys/fs/pipe-user-pages-soft", "pages of pipes per user, shared by all gateways; 0 is no limit"},
+    Setting{"/proc/sys/net/ipv4/ping_group_range", "groups that may ping without privilege; 1 0 is none"},
+    Setting{kYama, "1 and more keep a process from tracing its siblings"},
+    Setting{kTypingAllowed, "0 forbids typing into a terminal by ioctl"},
+    Setting{kClockSource, "tsc is quick, hpet and acpi_pm are not"},
 };
 
 struct Cause {

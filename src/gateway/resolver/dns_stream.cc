@@ -9,8 +9,12 @@
 
 namespace weir::gateway {
 
-DnsStream::DnsStream(sys::Reactor& reactor, Resolver& resolver, sys::OwnedFd guest)
-    : reactor_(reactor), resolver_(resolver), guest_(std::move(guest)), self_(std::make_shared<DnsStream*>(this)) {}
+DnsStream::DnsStream(sys::Reactor& reactor, Resolver& resolver, sys::OwnedFd guest, std::uint64_t idle_ms)
+    : reactor_(reactor),
+      resolver_(resolver),
+      guest_(std::move(guest)),
+      idle_ms_(idle_ms),
+      self_(std::make_shared<DnsStream*>(this)) {}
 
 DnsStream::~DnsStream() {
   reactor_.cancel(timer_);
@@ -62,6 +66,8 @@ void DnsStream::take_messages() {
 
 void DnsStream::send(Bytes message) {
   if (!guest_.valid()) return;
+  // The guest learns nothing before its question is on record.
+  if (!resolver_.flush_records()) return;
   --open_questions_;
   if (unsent_.size() + message.size() > kMaxUnsent) return finish();
   unsent_.push_back(static_cast<std::uint8_t>(message.size() >> 8));
@@ -83,7 +89,11 @@ void DnsStream::flush() {
 
 void DnsStream::restart_idle_timer() {
   reactor_.cancel(timer_);
-  timer_ = reactor_.at(reactor_.now_ms() + kIdleMs, [this] { finish(); });
+  timer_ = reactor_.at(reactor_.now_ms() + idle_ms_, [this] {
+    // While an answer is due it is not the guest who is idle; every lookup ends.
+    if (open_questions_ > 0) return restart_idle_timer();
+    finish();
+  });
 }
 
 void DnsStream::finish() {

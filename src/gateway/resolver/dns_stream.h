@@ -20,7 +20,7 @@ class DnsStream : public sys::EventHandler {
   static constexpr std::uint64_t kIdleMs = 10'000;       // RFC 7766 6.2.3
 
   // Non-blocking, lingering {1,0}.
-  DnsStream(sys::Reactor& reactor, Resolver& resolver, sys::OwnedFd guest);
+  DnsStream(sys::Reactor& reactor, Resolver& resolver, sys::OwnedFd guest, std::uint64_t idle_ms = kIdleMs);
   ~DnsStream() override;
 
   void start();
@@ -37,6 +37,7 @@ class DnsStream : public sys::EventHandler {
   sys::Reactor& reactor_;
   Resolver& resolver_;
   sys::OwnedFd guest_;
+  std::uint64_t idle_ms_;
   std::vector<std::uint8_t> received_;
   std::vector<std::uint8_t> unsent_;
   sys::Reactor::TimerId timer_ = 0;

@@ -37,6 +37,9 @@ class Resolver {
   // nothing to ask.
   void resolve(const net::DomainName& name, std::function<void()> on_done);
 
+  // Records go to the supervisor now instead of at the end of the round. False: it is gone.
+  bool flush_records() { return link_.flush(); }
+
   void on_answer(const control::LearnAnswer& answer);
   void on_answer(const control::ResolverAnswer& answer, sys::OwnedFd socket);
 

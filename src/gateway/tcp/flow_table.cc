@@ -133,6 +133,7 @@ void FlowTable::on_answer(const control::ConnectAnswer& answer, sys::OwnedFd ups
 
 void FlowTable::inject(const FourTuple& tuple, Attempt& attempt) {
   attempt.state = State::injected;
+  ++injected_;
   asking_.erase(attempt.flow);
   attempt.timer = reactor_.at(reactor_.now_ms() + kUnclaimedMs, [this, tuple] { give_up(tuple); });
   tun_.write(attempt.syn);
@@ -155,6 +156,7 @@ void FlowTable::forget(const FourTuple& tuple) {
   const auto found = attempts_.find(tuple);
   if (found == attempts_.end()) return;
   reactor_.cancel(found->second.timer);
+  if (found->second.state == State::injected) --injected_;
   asking_.erase(found->second.flow);
   attempts_.erase(found);
 }
@@ -170,18 +172,18 @@ void FlowTable::give_up(const FourTuple& tuple) {
 }
 
 void FlowTable::on_events(std::uint32_t) {
-  for (int i = 0; i < kAcceptsPerRound; ++i) {
-    sys::OwnedFd guest(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  // Not asked again once nothing can be waiting; what came uninvited makes the listener readable again.
+  for (int i = 0; i == 0 || (i < kAcceptsPerRound && injected_ > 0); ++i) {
+    sys::SocketAddress peer;
+    sys::OwnedFd guest(::accept4(listener_.get(), peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     // Out of descriptors the connection stays queued; the round ends and the next one tries again.
     if (!guest.valid()) return;
-    accepted(std::move(guest));
+    accepted(std::move(guest), peer);
   }
 }
 
-void FlowTable::accepted(sys::OwnedFd guest) {
-  sys::SocketAddress peer;
+void FlowTable::accepted(sys::OwnedFd guest, const sys::SocketAddress& peer) {
   sys::SocketAddress local;
-  if (::getpeername(guest.get(), peer.get(), &peer.size) != 0) return;  // reset already
   if (::getsockname(guest.get(), local.get(), &local.size) != 0) return;
   const auto from = peer.endpoint();
   const auto to = local.endpoint();
@@ -195,6 +197,7 @@ void FlowTable::accepted(sys::OwnedFd guest) {
     return;
   }
   reactor_.cancel(found->second.timer);
+  --injected_;
   auto node = attempts_.extract(found);
   claim(tuple, std::move(node.mapped()), std::move(guest));
 }

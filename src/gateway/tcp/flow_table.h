@@ -20,6 +20,7 @@
 #include "gateway/resolver/resolver.h"
 #include "gateway/tcp/relay.h"
 #include "gateway/tun.h"
+#include "sys/socket_address.h"
 #include "wire/packet.h"
 
 namespace weir::gateway {
@@ -85,7 +86,7 @@ class FlowTable : public sys::EventHandler {
   void stay_silent(const FourTuple& tuple, Attempt& attempt);
   void forget(const FourTuple& tuple);
   void give_up(const FourTuple& tuple);
-  void accepted(sys::OwnedFd guest);
+  void accepted(sys::OwnedFd guest, const sys::SocketAddress& peer);
   void claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest);
   void relay_ended(std::uint64_t flow, const Relay::End& end);
   std::uint64_t sweep_interval() const;
@@ -99,6 +100,7 @@ class FlowTable : public sys::EventHandler {
   std::uint64_t idle_timeout_ms_;
   RelayContext context_;
   std::unordered_map<FourTuple, Attempt, FourTupleHash> attempts_;
+  std::size_t injected_ = 0;                             // of the attempts: connections that accept() will return
   std::unordered_map<std::uint64_t, FourTuple> asking_;  // flow -> attempt
   std::unordered_map<std::uint64_t, Live> live_;
   std::unordered_map<FourTuple, std::uint64_t, FourTupleHash> claimed_;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -15,6 +16,8 @@ constexpr unsigned kBulkReads = 2;
 constexpr std::size_t kBudget = 4 * RelayContext::kBuffer;
 // A gate sees at most this much before it must have decided: 64 KiB of ClientHello or request head, and its records.
 constexpr std::size_t kMaxHeld = 96 * 1024;
+// The same budget for a held flow: a judgement reads a buffer at most.
+constexpr std::size_t kJudgementsPerRun = kBudget / RelayContext::kBuffer;
 
 bool would_block(int code) {
   return code == EAGAIN || code == EINTR;
@@ -29,9 +32,11 @@ void clear_linger(int fd) {
 }  // namespace
 
 void Relay::Leg::on_events(std::uint32_t events) {
-  constexpr std::uint32_t kReadable = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+  constexpr std::uint32_t kReadable = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
   constexpr std::uint32_t kWritable = EPOLLOUT | EPOLLHUP | EPOLLERR;
+  constexpr std::uint32_t kReadOn = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
   if ((events & kReadable) != 0) readable = true;
+  if ((events & kReadOn) != 0) thorough = true;
   if ((events & kWritable) != 0) writable = true;
   relay.run();
 }
@@ -46,12 +51,13 @@ Relay::Relay(RelayContext& context, sys::OwnedFd guest, sys::OwnedFd upstream, s
 
 Relay::~Relay() {
   context_.reactor.cancel(continuation_);
+  release_held(held_.size());
   return_pipe(up_);
   return_pipe(down_);
 }
 
 Result<> Relay::start() {
-  constexpr std::uint32_t kEverything = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  constexpr std::uint32_t kEverything = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   WEIR_CHECK_OK(context_.reactor.watch(guest_.fd.get(), kEverything, guest_));
   return context_.reactor.watch(upstream_.fd.get(), kEverything, upstream_);
 }
@@ -84,12 +90,16 @@ void Relay::run() {
     clear_linger(upstream_.fd.get());
     return finish(0);
   }
-  if ((up == Progress::budget_spent || down == Progress::budget_spent) && continuation_ == 0) {
-    continuation_ = context_.reactor.at(context_.reactor.now_ms(), [this] {
-      continuation_ = 0;
-      run();
-    });
-  }
+  if (up == Progress::budget_spent || down == Progress::budget_spent) continue_later();
+}
+
+// Runs again in the next round, after the other flows had their turn.
+void Relay::continue_later() {
+  if (continuation_ != 0) return;
+  continuation_ = context_.reactor.at(context_.reactor.now_ms(), [this] {
+    continuation_ = 0;
+    run();
+  });
 }
 
 // Moves until the source is empty, the sink is full, or the budget is spent.
@@ -119,7 +129,7 @@ bool Relay::flush(Direction& direction) {
   if (direction.pending.empty()) return true;
   if (!direction.sink.writable) return false;
   const Bytes rest = Bytes(direction.pending).subspan(direction.pending_offset);
-  const ssize_t sent = ::send(direction.sink.fd.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+  const ssize_t sent = ::write(direction.sink.fd.get(), rest.data(), rest.size());
   if (sent < 0) {
     if (!would_block(errno)) error_ = errno;
     direction.sink.writable = false;
@@ -141,14 +151,16 @@ bool Relay::move_by_copy(Direction& direction) {
     return true;
   }
   const auto count = static_cast<std::size_t>(received);
-  direction.full_reads = count == context_.buffer.size() ? direction.full_reads + 1 : 0;
+  const bool full = count == context_.buffer.size();
+  direction.full_reads = full ? direction.full_reads + 1 : 0;
+  if (!full && !direction.source.thorough) direction.source.readable = false;
   return deliver(direction, Bytes(context_.buffer).first(count));
 }
 
 bool Relay::deliver(Direction& direction, Bytes bytes) {
   std::size_t sent = 0;
   if (direction.sink.writable) {
-    const ssize_t count = ::send(direction.sink.fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t count = ::write(direction.sink.fd.get(), bytes.data(), bytes.size());
     if (count < 0 && !would_block(errno)) {
       error_ = errno;
       return false;
@@ -222,13 +234,19 @@ bool Relay::source_failed(Direction& direction) {
 void Relay::pass_end(Direction& direction) {
   return_pipe(direction);
   direction.sink_shut = true;
+  // The second end is told by the close that follows.
+  if (up_.sink_shut && down_.sink_shut) return;
   // Fails only when the sink is gone already, which its own direction reports.
   if (::shutdown(direction.sink.fd.get(), SHUT_WR) != 0 && errno != ENOTCONN && error_ == 0) error_ = errno;
 }
 
 // False when the relay is over. Afterwards either the gate is gone, or it waits for bytes, an answer or the sink.
 bool Relay::run_gate() {
-  while (gate_ != nullptr) {
+  for (std::size_t judged = 0; gate_ != nullptr; ++judged) {
+    if (judged == kJudgementsPerRun) {
+      continue_later();
+      return true;
+    }
     if (!flush(up_)) {
       if (error_ != 0) finish(error_);
       return error_ == 0;
@@ -252,8 +270,21 @@ bool Relay::receive_held() {
     return error_ == 0;
   }
   if (received == 0) up_.source_ended = true;
+  const auto count = static_cast<std::size_t>(received);
+  if (context_.held + count > RelayContext::kMaxHeld) {
+    finish(ENOBUFS);
+    return false;
+  }
+  context_.held += count;
   held_.insert(held_.end(), context_.buffer.begin(), context_.buffer.begin() + received);
   return true;
+}
+
+// What passed leaves the front; a flow that holds nothing keeps no buffer.
+void Relay::release_held(std::size_t count) {
+  context_.held -= count;
+  if (count == held_.size()) return std::vector<std::uint8_t>().swap(held_);
+  held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 // False when the relay is over.
@@ -272,7 +303,7 @@ bool Relay::apply(Gate::Step step) {
   const bool opened = step.decision == Gate::Decision::open;
   const std::size_t count = opened ? held_.size() : step.count;
   up_.pending.insert(up_.pending.end(), held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count));
-  held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count));
+  release_held(count);
   if (opened) gate_.reset();
   return true;
 }
@@ -282,7 +313,6 @@ void Relay::finish(int error) {
   ended_ = true;
   const End end{.bytes_up = up_.bytes, .bytes_down = down_.bytes, .error = error};
   // The supervisor's copy of the upstream socket may still be open, so closing alone would not end the watch.
-  context_.reactor.forget(guest_.fd.get());
   context_.reactor.forget(upstream_.fd.get());
   // What the linger option says now decides between FIN and RST.
   guest_.fd.reset();

@@ -1,12 +1,14 @@
 // Two connected kernel sockets and the bytes between them.
 //
 // Theory of operation. Each leg is watched edge-triggered for everything, once, so a running flow costs no epoll_ctl.
-// What an edge told is remembered (`readable`, `writable`) until a call says EAGAIN. A direction moves with recv/send
-// through one buffer that all flows share; what the receiver did not take is kept in the direction (`pending`, at most
-// one buffer) and nothing more is read until it is gone: back-pressure is the kernel's. A direction that fills the
-// buffer kBulkReads times in a row goes on with splice through a borrowed pipe and gives the pipe back when it pauses.
-// End of stream is passed on per direction (shutdown). The death of this process, and every abnormal end, must reach
-// both peers as a reset: SO_LINGER{1,0} stands on both legs from birth and is cleared only before an orderly close.
+// What an edge told is remembered (`readable`, `writable`) until a call says EAGAIN, or a read comes back short: what
+// arrives later is a new edge. (After the peer's end, and where urgent data cuts reads short, only EAGAIN counts.) A
+// direction moves with recv/send through one buffer that all flows share; what the receiver did not take is kept in the
+// direction (`pending`, at most one buffer) and nothing more is read until it is gone: back-pressure is the kernel's. A
+// direction that fills the buffer kBulkReads times in a row goes on with splice through a borrowed pipe and gives the
+// pipe back when it pauses. End of stream is passed on per direction (shutdown). The death of this process, and every
+// abnormal end, must reach both peers as a reset: SO_LINGER{1,0} stands on both legs from birth and is cleared only
+// before an orderly close.
 //
 // A held flow (Gate): bytes of the guest go to the gate first, which says how many may pass.
 #pragma once
@@ -51,9 +53,13 @@ class Gate {
 // What all relays of a gateway share.
 struct RelayContext {
   static constexpr std::size_t kBuffer = 64 * 1024;
+  // Unjudged bytes of all held flows together: 4 KiB for each of the most flows there may be. The gates' readers keep
+  // up to three times as much. A flow beyond it ends with ENOBUFS.
+  static constexpr std::size_t kMaxHeld = 32 << 20;
 
   sys::Reactor& reactor;
   PipePool pipes;
+  std::size_t held = 0;
   std::vector<std::uint8_t> buffer = std::vector<std::uint8_t>(kBuffer);
 };
 
@@ -90,8 +96,9 @@ class Relay {
 
     Relay& relay;
     sys::OwnedFd fd;
-    bool readable = true;  // assume so until a call says otherwise
+    bool readable = false;  // the watch begins with an edge for what is there already
     bool writable = true;
+    bool thorough = false;  // a short read does not mean that there is no more
   };
   struct Direction {
     Leg& source;
@@ -116,6 +123,8 @@ class Relay {
   bool deliver(Direction& direction, Bytes bytes);
   bool run_gate();
   bool receive_held();
+  void release_held(std::size_t count);
+  void continue_later();
   bool apply(Gate::Step step);
   void return_pipe(Direction& direction);
   bool source_failed(Direction& direction);

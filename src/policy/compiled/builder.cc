@@ -1,43 +1,62 @@
 #include <algorithm>
-#include <bit>
 #include <map>
 #include <string_view>
 
+#include "policy/compiled/digest.h"
 #include "policy/compiled/format.h"
 #include "policy/compiled/hash.h"
 #include "policy/compiled/layer_view.h"
+#include "policy/compiled/slot_table.h"
 #include "policy/compiled/source.h"
 
 namespace weir::policy {
 
 namespace {
 
-template <class Record>
-void append(std::vector<std::uint8_t>& bytes, const Record& record) {
-  const auto* const start = reinterpret_cast<const std::uint8_t*>(&record);
-  bytes.insert(bytes.end(), start, start + sizeof(Record));
-}
+// The end of an image that begins `start` bytes further up.
+class Sink {
+ public:
+  explicit Sink(std::size_t start = 0) : start_(start) {}
 
-// Fixed-size arrays go out in one piece; sections start at multiples of 8 for the eye that reads a dump.
-template <class Record>
-format::Section append_all(std::vector<std::uint8_t>& bytes, const std::vector<Record>& records) {
-  bytes.resize((bytes.size() + 7) / 8 * 8);
-  const format::Section section{.offset = static_cast<std::uint32_t>(bytes.size()),
-                                .count = static_cast<std::uint32_t>(records.size())};
-  const auto* const start = reinterpret_cast<const std::uint8_t*>(records.data());
-  bytes.insert(bytes.end(), start, start + records.size() * sizeof(Record));
-  return section;
-}
+  std::vector<std::uint8_t>& bytes() { return bytes_; }
+  std::uint32_t end() const { return static_cast<std::uint32_t>(start_ + bytes_.size()); }
+  // Sections start at multiples of 8: slots are read whole.
+  void align() { bytes_.resize(bytes_.size() + (8 - end() % 8) % 8); }
 
-struct Key {
-  std::vector<format::PostingRecord> postings;
+  template <class Record>
+  format::Section append_all(const std::vector<Record>& records) {
+    align();
+    const format::Section section{.offset = end(), .count = static_cast<std::uint32_t>(records.size())};
+    const auto* const first = reinterpret_cast<const std::uint8_t*>(records.data());
+    bytes_.insert(bytes_.end(), first, first + records.size() * sizeof(Record));
+    // Offsets are 32 bits wide; the bounds of policy files and lists keep an image far below that.
+    WEIR_ASSERT(start_ + bytes_.size() <= UINT32_MAX);
+    return section;
+  }
+  template <class Table>
+  format::SlotSection append_table(const Table& laid) {
+    return {.slots = append_all(laid.slots), .homes = laid.homes};
+  }
+
+ private:
+  std::size_t start_;
+  std::vector<std::uint8_t> bytes_;
+};
+
+// One use of a key, before keys are put together.
+struct Use {
+  std::uint64_t hash = 0;
+  std::uint32_t text_offset = 0;  // into the layer's text
+  std::uint32_t text_size = 0;
+  std::uint32_t sequence = 0;  // uses of one key stay in the order of the policy
   std::uint32_t allowed_below = format::kNone;
+  std::optional<format::PostingRecord> posting;
 };
 
 // One layer on its way to bytes.
 class LayerBuilder {
  public:
-  LayerBuilder(const LayerSource& source, std::string& text) : source_(source), text_(text) {}
+  explicit LayerBuilder(const LayerSource& source) : source_(source) {}
 
   void collect() {
     for (std::uint32_t i = 0; i < source_.entries.size(); ++i) {
@@ -49,31 +68,48 @@ class LayerBuilder {
                           .ech = static_cast<std::uint8_t>(entry.ech),
                           .unused = 0});
       text_ += entry.text;
+      if (entry.listed) add_list(i, *entry.listed);
       for (const Target& target : entry.targets) add(i, entry, target);
     }
+    std::ranges::sort(uses_, [this](const Use& a, const Use& b) {
+      if (a.hash != b.hash) return a.hash < b.hash;
+      if (const int order = text_of(a).compare(text_of(b)); order != 0) return order < 0;
+      return a.sequence < b.sequence;
+    });
   }
 
-  format::LayerRecord write(std::vector<std::uint8_t>& bytes);
+  format::LayerRecord write(Sink& sink);
 
  private:
   void add(std::uint32_t index, const Entry& entry, const Target& target);
   void add_name(std::uint32_t index, const Entry& entry, const Target& target);
   void add_cidr(std::uint32_t index, const Entry& entry, const Target& target);
-  void mark_ancestors(std::uint32_t index, const Target& target);
+  void add_list(std::uint32_t index, std::uint32_t names);
+  std::uint32_t place_name(const Entry& entry, const std::string& name);
+  void use(std::uint32_t offset, std::size_t size, std::optional<format::PostingRecord> posting,
+           std::uint32_t allowed_below = format::kNone);
+  void use_new(std::string_view key, const format::PostingRecord& posting);
+  std::string_view text_of(const Use& use) const {
+    return std::string_view(text_).substr(use.text_offset, use.text_size);
+  }
+  void mark_ancestors(std::uint32_t index, const Target& target, std::uint32_t offset);
+  void write_keys(Sink& sink, format::LayerRecord& record) const;
   format::PostingRecord posting(std::uint32_t index, const Target& target, std::uint8_t flags);
   std::uint32_t ranges_of(const std::vector<net::PortRange>& ports);
   void note_denied_ports(const Target& target);
   void merge_denied_ports();
 
   const LayerSource& source_;
-  std::string& text_;
+  std::string text_;
   std::vector<format::EntryRecord> entries_;
-  std::map<std::string, Key> keys_;  // ordered: equal sources give equal bytes
+  std::vector<Use> uses_;
+  std::vector<format::ListRecord> lists_;
   std::vector<format::RangeRecord> ranges_;
   std::map<std::vector<net::PortRange>, std::uint32_t> known_ranges_;
   std::vector<format::RangeRecord> denied_ports_;
   std::array<std::uint64_t, 3> lengths4_{};
   std::array<std::uint64_t, 3> lengths6_{};
+  std::uint32_t classes_ = 0;
   bool names_in_deny_or_rules_ = false;
   std::uint32_t address_allow_ = format::kNone;
 };
@@ -110,34 +146,65 @@ void LayerBuilder::add(std::uint32_t index, const Entry& entry, const Target& ta
       return add_cidr(index, entry, target);
     case Target::Kind::address_class: {
       const std::uint8_t flags = target.address_class == AddressClass::any ? 0 : format::kOpens;
-      keys_[{format::kTagClass, static_cast<char>(target.address_class)}].postings.push_back(
-          posting(index, target, flags));
-      return;
+      classes_ |= 1u << static_cast<unsigned>(target.address_class);
+      const std::array<char, 2> key = {format::kTagClass, static_cast<char>(target.address_class)};
+      return use_new(std::string_view(key.data(), key.size()), posting(index, target, flags));
     }
   }
+}
+
+void LayerBuilder::use(std::uint32_t offset, std::size_t size, std::optional<format::PostingRecord> posting,
+                       std::uint32_t allowed_below) {
+  Use use{.hash = 0,
+          .text_offset = offset,
+          .text_size = static_cast<std::uint32_t>(size),
+          .sequence = static_cast<std::uint32_t>(uses_.size()),
+          .allowed_below = allowed_below,
+          .posting = posting};
+  use.hash = hash_bytes(as_bytes(text_of(use)), source_.listed.key());
+  uses_.push_back(use);
+}
+
+void LayerBuilder::use_new(std::string_view key, const format::PostingRecord& posting) {
+  const auto offset = static_cast<std::uint32_t>(text_.size());
+  text_ += key;
+  use(offset, key.size(), posting);
+}
+
+// What the author wrote mostly contains the name, and the name its ancestors: the text is stored once for all.
+std::uint32_t LayerBuilder::place_name(const Entry& entry, const std::string& name) {
+  if (const std::size_t at = entry.text.find(name); at != std::string::npos) {
+    return entries_.back().text_offset + static_cast<std::uint32_t>(at);
+  }
+  const auto offset = static_cast<std::uint32_t>(text_.size());
+  text_ += name;
+  return offset;
 }
 
 void LayerBuilder::add_name(std::uint32_t index, const Entry& entry, const Target& target) {
   std::uint8_t flags = target.breadth == Breadth::broad ? format::kBroad : 0;
   if (target.scope != NameScope::below) flags |= format::kExact;
   if (target.scope != NameScope::exact) flags |= format::kBelow;
-  keys_[target.name].postings.push_back(posting(index, target, flags));
+  const std::uint32_t offset = place_name(entry, target.name);
+  use(offset, target.name.size(), posting(index, target, flags));
   if (entry.action == Action::deny) note_denied_ports(target);
-  if (entry.action == Action::allow) mark_ancestors(index, target);
+  if (entry.action == Action::allow) mark_ancestors(index, target, offset);
   if (entry.step != Step::allow) names_in_deny_or_rules_ = true;
 }
 
+// Its names hold for every port, so a name in the first flight always matters.
+void LayerBuilder::add_list(std::uint32_t index, std::uint32_t names) {
+  lists_.push_back({.entry = index, .names = names});
+  denied_ports_.push_back({0, 65535});
+  names_in_deny_or_rules_ = true;
+}
+
 // Names above an allowed one exist for the guest (NODATA, not NXDOMAIN). A `*.x` also makes x itself such a name.
-void LayerBuilder::mark_ancestors(std::uint32_t index, const Target& target) {
-  const auto mark = [&](const std::string& name) {
-    Key& key = keys_[name];
-    key.allowed_below = std::min(key.allowed_below, index);
-  };
-  if (target.scope != NameScope::exact) mark(target.name);
-  std::string_view name = target.name;
-  for (std::size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.')) {
-    name.remove_prefix(dot + 1);
-    mark(std::string(name));
+void LayerBuilder::mark_ancestors(std::uint32_t index, const Target& target, std::uint32_t offset) {
+  const std::string& name = target.name;
+  if (target.scope != NameScope::exact) use(offset, name.size(), std::nullopt, index);
+  for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
+    use(offset + static_cast<std::uint32_t>(dot + 1), name.size() - dot - 1, std::nullopt, index);
   }
 }
 
@@ -148,7 +215,7 @@ void LayerBuilder::add_cidr(std::uint32_t index, const Entry& entry, const Targe
   const bool port53 = std::ranges::find(target.ports, net::PortRange{53, 53}) != target.ports.end();
   if (cidr.is_single() && port53 && entry.action == Action::allow) flags |= format::kPort53;
   const auto key = cidr_key(cidr);
-  keys_[std::string(key.data(), key.size())].postings.push_back(posting(index, target, flags));
+  use_new(std::string_view(key.data(), key.size()), posting(index, target, flags));
   auto& lengths = cidr.is_v4() ? lengths4_ : lengths6_;
   lengths[cidr.length() / 64] |= std::uint64_t{1} << (cidr.length() % 64);
 }
@@ -166,38 +233,59 @@ void LayerBuilder::merge_denied_ports() {
   denied_ports_ = std::move(merged);
 }
 
-format::LayerRecord LayerBuilder::write(std::vector<std::uint8_t>& bytes) {
-  merge_denied_ports();
+void LayerBuilder::write_keys(Sink& sink, format::LayerRecord& record) const {
   std::vector<format::KeyRecord> keys;
   std::vector<format::PostingRecord> postings;
-  // At most half full: a probe for an absent name ends after a step or two.
-  std::vector<std::uint32_t> slots(keys_.empty() ? 0 : std::bit_ceil(keys_.size() * 2), 0);
-  for (const auto& [text, key] : keys_) {
-    auto at = hash_bytes(as_bytes(text)) & (slots.size() - 1);
-    while (slots[at] != 0) at = (at + 1) & (slots.size() - 1);
-    slots[at] = static_cast<std::uint32_t>(keys.size() + 1);
-    keys.push_back({.text_offset = static_cast<std::uint32_t>(text_.size()),
-                    .text_size = static_cast<std::uint32_t>(text.size()),
-                    .first_posting = static_cast<std::uint32_t>(postings.size()),
-                    .posting_count = static_cast<std::uint32_t>(key.postings.size()),
-                    .allowed_below = key.allowed_below});
-    text_ += text;
-    postings.insert(postings.end(), key.postings.begin(), key.postings.end());
+  std::vector<std::uint64_t> slots;
+  const Use* before = nullptr;
+  for (const Use& use : uses_) {
+    if (before == nullptr || before->hash != use.hash || text_of(*before) != text_of(use)) {
+      keys.push_back({.text_offset = use.text_offset,
+                      .first_posting = static_cast<std::uint32_t>(postings.size()),
+                      .posting_count = 0,
+                      .text_size = static_cast<std::uint8_t>(use.text_size),
+                      .allowed_below = format::kNone});
+      slots.push_back(KeySlots::slot_of(use.hash, keys.size()));
+    }
+    format::KeyRecord& key = keys.back();
+    key.allowed_below = std::min(key.allowed_below, use.allowed_below);
+    if (use.posting) {
+      postings.push_back(*use.posting);
+      key.posting_count = (key.posting_count + 1u) & 0xff'ffffu;
+    }
+    before = &use;
   }
-  return {.layer = static_cast<std::uint8_t>(source_.layer),
-          .mode = static_cast<std::uint8_t>(source_.mode),
-          .name_required = source_.name_need == NameNeed::required ? std::uint8_t{1} : std::uint8_t{0},
-          .names_in_deny_or_rules = names_in_deny_or_rules_ ? std::uint8_t{1} : std::uint8_t{0},
-          .entries = append_all(bytes, entries_),
-          .keys = append_all(bytes, keys),
-          .slots = append_all(bytes, slots),
-          .postings = append_all(bytes, postings),
-          .ranges = append_all(bytes, ranges_),
-          .name_deny_ports = append_all(bytes, denied_ports_),
-          .types = append_all(bytes, source_.dns_types),
-          .address_allow = address_allow_,
-          .lengths4 = lengths4_,
-          .lengths6 = lengths6_};
+  record.keys = sink.append_all(keys);
+  record.postings = sink.append_all(postings);
+  record.key_slots = sink.append_table(KeySlots::lay_out(slots));
+}
+
+format::LayerRecord LayerBuilder::write(Sink& sink) {
+  merge_denied_ports();
+  sink.align();
+  const std::size_t first = sink.bytes().size();
+  format::LayerRecord record{};
+  record.layer = static_cast<std::uint8_t>(source_.layer);
+  record.mode = static_cast<std::uint8_t>(source_.mode);
+  record.name_required = source_.name_need == NameNeed::required ? std::uint8_t{1} : std::uint8_t{0};
+  record.names_in_deny_or_rules = names_in_deny_or_rules_ ? std::uint8_t{1} : std::uint8_t{0};
+  record.blob.offset = sink.end();
+  record.entries = sink.append_all(entries_);
+  write_keys(sink, record);
+  record.ranges = sink.append_all(ranges_);
+  record.name_deny_ports = sink.append_all(denied_ports_);
+  record.types = sink.append_all(source_.dns_types);
+  record.lists = sink.append_all(lists_);
+  record.listed = sink.append_table(ListedSlots::lay_out(source_.listed.sorted_slots()));
+  record.text = sink.append_all(std::vector<char>(text_.begin(), text_.end()));
+  record.blob.count = sink.end() - record.blob.offset;
+  record.address_allow = address_allow_;
+  record.classes = classes_;
+  record.lengths4 = lengths4_;
+  record.lengths6 = lengths6_;
+  record.hash_key = source_.listed.key();
+  record.checksum = checksum(Bytes(sink.bytes()).subspan(first));
+  return record;
 }
 
 std::vector<format::AddressRecord> address_records(const std::vector<net::IpAddress>& addresses) {
@@ -206,9 +294,7 @@ std::vector<format::AddressRecord> address_records(const std::vector<net::IpAddr
   return records;
 }
 
-void append_lists(const ImageSource& source, std::vector<std::uint8_t>& bytes, format::Header& header) {
-  std::vector<format::CidrRecord> prefixes;
-  for (const net::Cidr& cidr : source.nat64_prefixes) prefixes.push_back({cidr.base().bytes(), cidr.length()});
+void append_upstreams(const ImageSource& source, Sink& sink, format::Header& header) {
   std::vector<format::UpstreamRecord> upstreams;
   for (const DnsUpstream& each : source.dns_upstreams) {
     upstreams.push_back({.address = each.endpoint.address.bytes(),
@@ -224,39 +310,77 @@ void append_lists(const ImageSource& source, std::vector<std::uint8_t>& bytes, f
                          .protocol = static_cast<std::uint8_t>(each.protocol),
                          .unused = {}});
   }
-  header.nat64_prefixes = append_all(bytes, prefixes);
-  header.self_addresses = append_all(bytes, address_records(source.self_addresses));
-  header.lifted = append_all(bytes, address_records(source.lifted));
-  header.upstreams = append_all(bytes, upstreams);
-  header.publishes = append_all(bytes, publishes);
+  header.lifted = sink.append_all(address_records(source.lifted));
+  header.upstreams = sink.append_all(upstreams);
+  header.publishes = sink.append_all(publishes);
 }
 
-void seal(std::vector<std::uint8_t>& bytes, format::Header header) {
-  header.total_size = static_cast<std::uint32_t>(bytes.size());
-  std::memcpy(bytes.data(), &header, sizeof(header));
-  std::uint64_t hash = hash_bytes(Bytes(bytes).subspan(format::kHashedFrom));
-  for (std::size_t i = header.hash.size(); i-- > 0; hash >>= 4) header.hash[i] = "0123456789abcdef"[hash & 0xf];
+// What the operator says about the machine.
+void append_machine(const ImageSource& source, Sink& sink, format::Header& header) {
+  std::vector<format::CidrRecord> prefixes;
+  for (const net::Cidr& cidr : source.nat64_prefixes) prefixes.push_back({cidr.base().bytes(), cidr.length()});
+  header.nat64_prefixes = sink.append_all(prefixes);
+  header.self_addresses = sink.append_all(address_records(source.self_addresses));
+}
+
+void put(std::vector<std::uint8_t>& bytes, const format::Header& header) {
+  bytes.resize(std::max(bytes.size(), sizeof(header)));
   std::memcpy(bytes.data(), &header, sizeof(header));
 }
 
 }  // namespace
 
 std::vector<std::uint8_t> build_image(const ImageSource& source) {
-  std::vector<std::uint8_t> bytes(sizeof(format::Header));
-  std::string text;
+  Sink sink;
+  sink.bytes().resize(sizeof(format::Header));
   format::Header header{};
   header.magic = format::kMagic;
   header.limits = source.limits.values;
+  header.written_limits = source.written_limits;
   std::vector<format::LayerRecord> layers;
   for (const LayerSource& layer : source.layers) {
-    LayerBuilder builder(layer, text);
+    LayerBuilder builder(layer);
     builder.collect();
-    layers.push_back(builder.write(bytes));
+    layers.push_back(builder.write(sink));
   }
-  header.layers = append_all(bytes, layers);
-  append_lists(source, bytes, header);
-  header.text = append_all(bytes, std::vector<char>(text.begin(), text.end()));
-  seal(bytes, header);
+  header.layers = sink.append_all(layers);
+  append_machine(source, sink, header);
+  append_upstreams(source, sink, header);
+  header.total_size = sink.end();
+  header.hash = digest_of(
+      header, [&](std::size_t offset, std::size_t size) { return Bytes(sink.bytes()).subspan(offset, size); });
+  put(sink.bytes(), header);
+  return std::move(sink.bytes());
+}
+
+ImagePatch graft_floor(const Image& session, const ImageSource& floor) {
+  format::Header header;
+  std::memcpy(&header, session.bytes().data(), sizeof(header));
+  Sink sink(session.bytes().size());
+  LayerBuilder builder(floor.layers.front());
+  builder.collect();
+  const format::LayerRecord around = builder.write(sink);
+  const RecordSpan<format::LayerRecord> inner(session.bytes(), header.layers);
+  header.layers = sink.append_all(std::vector<format::LayerRecord>{around, inner[0]});
+  append_machine(floor, sink, header);
+  header.total_size = sink.end();
+  const std::size_t grafted = session.bytes().size();
+  header.hash = digest_of(header, [&](std::size_t offset, std::size_t size) {
+    return offset < grafted ? session.bytes().subspan(offset, size)
+                            : Bytes(sink.bytes()).subspan(offset - grafted, size);
+  });
+  ImagePatch patch;
+  put(patch.head, header);
+  patch.tail = std::move(sink.bytes());
+  return patch;
+}
+
+std::vector<std::uint8_t> patched(Bytes image, const ImagePatch& patch) {
+  std::vector<std::uint8_t> bytes;
+  bytes.reserve(image.size() + patch.tail.size());
+  bytes.assign(image.begin(), image.end());
+  bytes.insert(bytes.end(), patch.tail.begin(), patch.tail.end());
+  std::ranges::copy(patch.head, bytes.begin());
   return bytes;
 }
 

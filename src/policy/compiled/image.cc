@@ -1,9 +1,9 @@
 #include "policy/compiled/image.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
+#include "policy/compiled/digest.h"
 #include "policy/compiled/layer_view.h"
 
 namespace weir::policy {
@@ -12,6 +12,7 @@ struct Image::Decoded {
   std::array<char, format::kHashDigits> hash;
   std::vector<LayerView> layers;
   Limits limits;
+  std::uint32_t written_limits = 0;
   std::vector<DnsUpstream> upstreams;
   std::vector<Publish> publishes;
   std::vector<net::IpAddress> self_addresses;
@@ -20,6 +21,8 @@ struct Image::Decoded {
 };
 
 namespace {
+
+constexpr const char* kCompileAgain = "compile it again: weir policy compile --policy FILE -o IMAGE";
 
 template <class Record>
 bool fits(Bytes image, format::Section section) {
@@ -31,54 +34,25 @@ bool sections_fit(Bytes image, const format::Header& header) {
   return fits<format::LayerRecord>(image, header.layers) && fits<format::CidrRecord>(image, header.nat64_prefixes) &&
          fits<format::AddressRecord>(image, header.self_addresses) &&
          fits<format::AddressRecord>(image, header.lifted) && fits<format::UpstreamRecord>(image, header.upstreams) &&
-         fits<format::PublishRecord>(image, header.publishes) && fits<char>(image, header.text);
+         fits<format::PublishRecord>(image, header.publishes);
 }
 
 bool sections_fit(Bytes image, const format::LayerRecord& layer) {
-  return fits<format::EntryRecord>(image, layer.entries) && fits<format::KeyRecord>(image, layer.keys) &&
-         fits<std::uint32_t>(image, layer.slots) && fits<format::PostingRecord>(image, layer.postings) &&
+  return fits<char>(image, layer.blob) && fits<char>(image, layer.text) &&
+         fits<format::EntryRecord>(image, layer.entries) && fits<format::KeyRecord>(image, layer.keys) &&
+         fits<std::uint64_t>(image, layer.key_slots.slots) && fits<std::uint64_t>(image, layer.listed.slots) &&
+         fits<format::ListRecord>(image, layer.lists) && fits<format::PostingRecord>(image, layer.postings) &&
          fits<format::RangeRecord>(image, layer.ranges) && fits<format::RangeRecord>(image, layer.name_deny_ports) &&
          fits<std::uint16_t>(image, layer.types);
 }
 
-// [first, first + count) within [0, size)
-bool within(std::uint64_t first, std::uint64_t count, std::uint64_t size) {
-  return first + count <= size;
-}
-
-bool entries_valid(Bytes image, const format::LayerRecord& layer, std::uint32_t text_size) {
-  const RecordSpan<format::EntryRecord> entries(image, layer.entries);
-  for (std::uint32_t i = 0; i < entries.size(); ++i) {
-    const format::EntryRecord entry = entries[i];
-    if (!within(entry.text_offset, entry.text_size, text_size)) return false;
-    if (entry.action > 1 || entry.ech > 1 || entry.step < 1 || entry.step > 3) return false;
+bool lists_valid(Bytes image, const format::LayerRecord& layer) {
+  const RecordSpan<format::ListRecord> lists(image, layer.lists);
+  if (lists.size() > format::kMaxLists) return false;
+  for (std::uint32_t i = 0; i < lists.size(); ++i) {
+    if (lists[i].entry >= layer.entries.count) return false;
   }
-  return true;
-}
-
-bool keys_valid(Bytes image, const format::LayerRecord& layer, std::uint32_t text_size) {
-  const RecordSpan<format::KeyRecord> keys(image, layer.keys);
-  for (std::uint32_t i = 0; i < keys.size(); ++i) {
-    const format::KeyRecord key = keys[i];
-    if (!within(key.text_offset, key.text_size, text_size)) return false;
-    if (!within(key.first_posting, key.posting_count, layer.postings.count)) return false;
-  }
-  const RecordSpan<std::uint32_t> slots(image, layer.slots);
-  if (slots.size() != 0 && !std::has_single_bit(slots.size())) return false;
-  for (std::uint32_t i = 0; i < slots.size(); ++i) {
-    if (slots[i] > keys.size()) return false;
-  }
-  return true;
-}
-
-bool postings_valid(Bytes image, const format::LayerRecord& layer) {
-  const RecordSpan<format::PostingRecord> postings(image, layer.postings);
-  for (std::uint32_t i = 0; i < postings.size(); ++i) {
-    const format::PostingRecord posting = postings[i];
-    if (posting.entry >= layer.entries.count) return false;
-    if (!within(posting.first_range, posting.range_count, layer.ranges.count)) return false;
-  }
-  return true;
+  return layer.key_slots.homes <= layer.key_slots.slots.count && layer.listed.homes <= layer.listed.slots.count;
 }
 
 // A length that no prefix has would shift beyond the address; host mode has no policy to look at.
@@ -105,16 +79,13 @@ bool order_valid(const std::vector<LayerView>& layers) {
 
 Result<std::vector<LayerView>> open_layers(Bytes image, const format::Header& header) {
   if (header.layers.count > format::kMaxLayers) return fail("the policy image has too many layers");
-  const std::string_view text = as_text(image.subspan(header.text.offset, header.text.count));
   const RecordSpan<format::LayerRecord> records(image, header.layers);
   std::vector<LayerView> layers;
   for (std::uint32_t i = 0; i < records.size(); ++i) {
     const format::LayerRecord record = records[i];
-    const bool valid = scalars_valid(record) && sections_fit(image, record) &&
-                       entries_valid(image, record, header.text.count) &&
-                       keys_valid(image, record, header.text.count) && postings_valid(image, record);
+    const bool valid = scalars_valid(record) && sections_fit(image, record) && lists_valid(image, record);
     if (!valid) return fail("the policy image is damaged (layer " + std::to_string(i) + ")");
-    layers.emplace_back(image, record, text);
+    layers.emplace_back(image, record);
   }
   if (!order_valid(layers)) return fail("the policy image is damaged (order of layers)");
   return layers;
@@ -179,11 +150,15 @@ Result<std::shared_ptr<const Image::Decoded>> Image::decode(Bytes bytes) {
   format::Header header;
   if (bytes.size() < sizeof(header)) return fail("the policy image is too short");
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (header.magic != format::kMagic) return fail("this is no policy image, or one of another version of weir");
+  if (header.magic != format::kMagic) {
+    if (!as_text(bytes).starts_with(kFamily)) return fail("this is no compiled policy");
+    return std::unexpected(Error("this policy was compiled by another version of weir").with_remedy(kCompileAgain));
+  }
   if (header.total_size != bytes.size() || !sections_fit(bytes, header)) return fail("the policy image is cut off");
   auto decoded = std::make_shared<Decoded>();
   decoded->hash = header.hash;
   decoded->limits.values = header.limits;
+  decoded->written_limits = header.written_limits;
   WEIR_TRY(decoded->layers, open_layers(bytes, header));
   WEIR_TRY(decoded->nat64_prefixes, open_prefixes(bytes, header.nat64_prefixes));
   WEIR_TRY(decoded->upstreams, open_upstreams(bytes, header.upstreams));
@@ -198,6 +173,23 @@ Result<Image> Image::open(Bytes bytes) {
   return Image(bytes, std::move(decoded));
 }
 
+Result<> Image::check_sums() const {
+  const auto damaged = [] {
+    return std::unexpected(
+        Error("this compiled policy is not what weir wrote: its checksum is wrong").with_remedy(kCompileAgain));
+  };
+  format::Header header;
+  std::memcpy(&header, bytes_.data(), sizeof(header));
+  const RecordSpan<format::LayerRecord> records(bytes_, header.layers);
+  for (std::uint32_t i = 0; i < records.size(); ++i) {
+    const format::LayerRecord record = records[i];
+    if (checksum(bytes_.subspan(record.blob.offset, record.blob.count)) != record.checksum) return damaged();
+  }
+  const auto bytes_at = [this](std::size_t offset, std::size_t size) { return bytes_.subspan(offset, size); };
+  if (digest_of(header, bytes_at) != header.hash) return damaged();
+  return {};
+}
+
 Mode Image::mode() const {
   return decoded_->layers.back().mode();
 }
@@ -207,6 +199,9 @@ std::string_view Image::hash() const {
 std::string_view Image::entry_text(RuleRef rule) const {
   const LayerView* const found = layer(rule.layer);
   return found == nullptr ? std::string_view() : found->entry_text(rule.index);
+}
+std::uint32_t Image::written_limits() const {
+  return decoded_->written_limits;
 }
 const Limits& Image::limits() const {
   return decoded_->limits;

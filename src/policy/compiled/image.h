@@ -1,8 +1,9 @@
 // A compiled policy: one flat, position-independent block of bytes that is mapped read-only and never changes.
 //
-// policy/text compiles it; supervisor and gateway open the same bytes (a sealed memory file). open() validates every
-// offset and count, so a view over an image is safe to use even if the bytes are hostile. Layout: format.h. Names are
-// found by one hash probe per label, CIDRs by one probe per prefix length in use, however many entries there are.
+// policy/text compiles it; supervisor and gateway open the same bytes (a sealed memory file). open() validates where
+// everything lies, and every look-up checks what it follows, so a view over an image is safe to use even if the bytes
+// are hostile, and opening a million names touches none of them. Layout: format.h. Names are found by one hash probe
+// per label, CIDRs by one probe per prefix length in use, however many entries there are.
 #pragma once
 
 #include <array>
@@ -83,6 +84,10 @@ class Image {
  public:
   // `bytes` must outlive the view and stay unchanged.
   static Result<Image> open(Bytes bytes);
+  // How images of every version begin; no text does.
+  static constexpr std::string_view kFamily = "weirpol";
+  // For bytes that were on disk: are they still what was compiled? open() finds what is dangerous, this what is wrong.
+  Result<> check_sums() const;
 
   Bytes bytes() const { return bytes_; }
   // The mode of the innermost layer (run if there is one, else session).
@@ -94,6 +99,7 @@ class Image {
   std::string_view entry_text(RuleRef rule) const;
 
   const Limits& limits() const;
+  std::uint32_t written_limits() const;  // bit i: a policy sets limit i, it is not the default of the mode
   std::span<const DnsUpstream> dns_upstreams() const;
   std::span<const Publish> publishes() const;
 

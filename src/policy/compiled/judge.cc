@@ -21,7 +21,7 @@ struct FirstMatches {
   std::uint32_t allow = kNone;
   bool allow_by_name = false;
   bool allow_by_class = false;
-  std::uint32_t exact_name_allow = kNone;  // not by a wildcard
+  std::uint32_t host_service_allow = kNone;  // by that name, not by a wildcard
   // Of address targets alone: is the address opened on its own?
   std::uint32_t address_deny = kNone;
   std::uint32_t opening = kNone;
@@ -98,15 +98,19 @@ class Matcher {
     layer_.for_name(candidate.name->text(), [this](const Posting& posting) {
       if (holds(posting)) note(posting, By::name, false);
     });
-    layer_.for_exact_name(candidate.name->text(), [this](const Posting& posting) {
-      if (posting.action != Action::allow || !holds(posting)) return;
-      matches_.exact_name_allow = std::min(matches_.exact_name_allow, posting.entry);
-    });
+    if (candidate.name->text() == kHostService) match_host_service();
     for (const net::DomainName& alias : candidate.aliases) {
       layer_.for_name(alias.text(), [this](const Posting& posting) {
         if (posting.action == Action::deny && holds(posting)) note(posting, By::name, false);
       });
     }
+  }
+
+  void match_host_service() {
+    layer_.for_exact_name(kHostService, [this](const Posting& posting) {
+      if (posting.action != Action::allow || !holds(posting)) return;
+      matches_.host_service_allow = std::min(matches_.host_service_allow, posting.entry);
+    });
   }
 
   const LayerView& layer_;
@@ -170,7 +174,7 @@ Outcome judge_layer(const LayerView& layer, const HostFacts& facts, const Place&
     return refused(layer, default_reason(layer.mode(), place), RuleRef::kNoEntry, kProgressDefault);
   }
   const bool soft = !place.standing.is_public() && layer.mode() != Mode::open;
-  const bool by_alias = matches.exact_name_allow < matches.deny && is_host_service(question, place);
+  const bool by_alias = matches.host_service_allow < matches.deny && is_host_service(question, place);
   if (soft && !matches.opened() && !by_alias) {
     const Reason reason = matches.allow_by_name ? Reason::rebind : Reason::floor;
     return refused(layer, reason, matched ? matches.allow : RuleRef::kNoEntry, kProgressFloor);

@@ -1,19 +1,19 @@
 #include "policy/compiled/layer_view.h"
 
-#include "policy/compiled/hash.h"
-
 namespace weir::policy {
 
-LayerView::LayerView(Bytes image, const format::LayerRecord& record, std::string_view text)
+LayerView::LayerView(Bytes image, const format::LayerRecord& record)
     : record_(record),
-      text_(text),
+      text_(as_text(image.subspan(record.text.offset, record.text.count))),
       entries_(image, record.entries),
       keys_(image, record.keys),
-      slots_(image, record.slots),
       postings_(image, record.postings),
       ranges_(image, record.ranges),
       name_deny_ports_(image, record.name_deny_ports),
-      types_(image, record.types) {}
+      types_(image, record.types),
+      lists_(image, record.lists),
+      key_slots_(image, record.key_slots),
+      listed_(image, record.listed) {}
 
 bool LayerView::name_deny_at(net::Port port) const {
   for (std::uint32_t i = 0; i < name_deny_ports_.size(); ++i) {
@@ -30,10 +30,16 @@ bool LayerView::lists_type(std::uint16_t type) const {
   return false;
 }
 
+std::vector<std::uint16_t> LayerView::listed_types() const {
+  std::vector<std::uint16_t> types;
+  for (std::uint32_t i = 0; i < types_.size(); ++i) types.push_back(types_[i]);
+  return types;
+}
+
 std::string_view LayerView::entry_text(std::uint32_t entry) const {
   if (entry >= entries_.size()) return {};
   const format::EntryRecord record = entries_[entry];
-  return text_.substr(record.text_offset, record.text_size);
+  return text_at(record.text_offset, record.text_size);
 }
 
 bool LayerView::holds(const Posting& posting, net::Protocol protocol, net::Port port) const {
@@ -52,31 +58,64 @@ net::PortRange LayerView::range(const Posting& posting, std::uint16_t index) con
 }
 
 std::uint32_t LayerView::allowed_below(std::string_view name) const {
-  const std::uint32_t found = find_key(name);
+  const std::uint32_t found = find_key(suffix(name));
   return found == format::kNone ? format::kNone : keys_[found].allowed_below;
 }
 
-std::uint32_t LayerView::find_key(std::string_view key) const {
-  if (slots_.size() == 0) return format::kNone;
-  const std::uint32_t mask = slots_.size() - 1;
-  auto at = static_cast<std::uint32_t>(hash_bytes(as_bytes(key))) & mask;
-  for (std::uint32_t probes = 0; probes <= mask; ++probes, at = (at + 1) & mask) {
-    const std::uint32_t slot = slots_[at];
-    if (slot == 0) return format::kNone;
-    const format::KeyRecord record = keys_[slot - 1];
-    if (text_.substr(record.text_offset, record.text_size) == key) return slot - 1;
-  }
-  return format::kNone;
+Step LayerView::entry_step(std::uint32_t entry) const {
+  const std::uint8_t step = entries_[entry].step;
+  const bool known = step >= static_cast<std::uint8_t>(Step::deny) && step <= static_cast<std::uint8_t>(Step::allow);
+  return known ? static_cast<Step>(step) : Step::deny;
 }
 
-Posting LayerView::posting(std::uint32_t index) const {
+std::optional<std::uint32_t> LayerView::listed_names(std::uint32_t entry) const {
+  for (std::uint32_t i = 0; i < lists_.size(); ++i) {
+    if (lists_[i].entry == entry) return lists_[i].names;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string_view> LayerView::listed_as(std::string_view name, std::uint32_t entry) const {
+  const Suffixes suffixes(*this, name);
+  for (std::size_t i = 0; i < suffixes.size(); ++i) {
+    bool found = false;
+    const auto note = [&](const Posting& posting) { found = found || posting.entry == entry; };
+    for_listed(suffixes[i].hash, i == 0 ? format::kListedExact : format::kListedBelow, note);
+    if (found) return suffixes[i].text;
+  }
+  return std::nullopt;
+}
+
+std::uint32_t LayerView::find_key(const Suffix& key) const {
+  std::uint32_t found = format::kNone;
+  key_slots_.for_each(key.hash, [&](std::uint64_t payload) {
+    const auto index = static_cast<std::uint32_t>(payload - 1);
+    if (key_text(keys_[index]) == key.text) found = index;
+  });
+  return found;
+}
+
+Posting LayerView::listed_posting(std::uint64_t payload) const {
+  const format::ListRecord list = lists_[static_cast<std::uint32_t>(payload >> format::kListShift)];
+  return {.entry = list.entry,
+          .action = Action::deny,
+          .protocols = ProtocolSet::all(),
+          .flags = static_cast<std::uint8_t>(payload & (format::kListedExact | format::kListedBelow)),
+          .first_range = 0,
+          .range_count = 0};
+}
+
+std::optional<Posting> LayerView::posting(std::uint32_t index) const {
   const format::PostingRecord record = postings_[index];
-  return {.entry = record.entry,
-          .action = entry_action(record.entry),
-          .protocols = ProtocolSet::of_bits(record.protocols),
-          .flags = record.flags,
-          .first_range = record.first_range,
-          .range_count = record.range_count};
+  const bool there = index < postings_.size() && record.entry < entries_.size() &&
+                     record.range_count <= ranges_.size() && record.first_range <= ranges_.size() - record.range_count;
+  if (!there) return std::nullopt;
+  return Posting{.entry = record.entry,
+                 .action = entry_action(record.entry),
+                 .protocols = ProtocolSet::of_bits(record.protocols),
+                 .flags = record.flags,
+                 .first_range = record.first_range,
+                 .range_count = record.range_count};
 }
 
 }  // namespace weir::policy

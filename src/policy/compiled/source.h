@@ -75,6 +75,37 @@ struct Entry {
   std::string text;   // as the author wrote it
   std::string place;  // where: "agents.toml:3:9", "--allow"; for messages, not in the image
   std::vector<Target> targets;
+  // Set for an imported list, which has no targets: how many names it denies. They are in LayerSource::listed.
+  std::optional<std::uint32_t> listed = std::nullopt;
+};
+
+// The names of imported lists, as hashes: never exact, so good for denying only.
+class ListedNames {
+ public:
+  // More than any list in use; 170 MiB in the image.
+  static constexpr std::size_t kMaxNames = 16u << 20;
+  static constexpr std::size_t kMaxLists = 255;
+
+  // `key`: of all hashes of the layer. Fixed by the lists' own text, so that equal lists make equal images, and whoever
+  // writes one of several lists does not know it.
+  explicit ListedNames(std::uint64_t key = 0) : key_(key) {}
+
+  std::uint64_t key() const { return key_; }
+  // Into the list that is being collected.
+  void add(std::string_view name, NameScope scope);
+  // Ends that list. Returns how many different names it has.
+  std::uint32_t close_list();
+  std::size_t size() const { return slots_.size(); }
+
+  // For the builder and for what reads an image back. Sorted; the payload is that of format.h.
+  std::vector<std::uint64_t> sorted_slots() const;
+  void restore(std::vector<std::uint64_t> slots, std::size_t lists);
+
+ private:
+  std::uint64_t key_;
+  std::size_t lists_ = 0;
+  std::size_t list_start_ = 0;
+  std::vector<std::uint64_t> slots_;
 };
 
 struct LayerSource {
@@ -84,6 +115,8 @@ struct LayerSource {
   std::vector<std::uint16_t> dns_types;
   // In order of evaluation: all of Step::deny, then Step::rules in their order, then Step::allow.
   std::vector<Entry> entries;
+  // List i is the i-th of the entries that are lists.
+  ListedNames listed;
 };
 
 struct ImageSource {
@@ -95,9 +128,23 @@ struct ImageSource {
   std::vector<DnsUpstream> dns_upstreams;
   std::vector<Publish> publishes;
   Limits limits;
+  std::uint32_t written_limits = 0;  // bit i: a policy sets limit i
 };
 
 // The bytes that Image::open() accepts. Equal sources give equal bytes.
 std::vector<std::uint8_t> build_image(const ImageSource& source);
+
+// An image as a change to another one: `head` replaces its first bytes, `tail` follows its last one.
+struct ImagePatch {
+  std::vector<std::uint8_t> head;
+  std::vector<std::uint8_t> tail;
+};
+// Puts the operator's floor around an image of a session alone, without touching its megabytes. `floor`: one layer, and
+// the prefixes and addresses of the machine.
+ImagePatch graft_floor(const Image& session, const ImageSource& floor);
+std::vector<std::uint8_t> patched(Bytes image, const ImagePatch& patch);
+
+// The inverse of build_image(). Entry::place is `place` everywhere; targets of one entry come in any order.
+ImageSource read_back(const Image& image, const std::string& place);
 
 }  // namespace weir::policy

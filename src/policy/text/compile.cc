@@ -5,6 +5,8 @@
 
 #include "base/spelling.h"
 #include "policy/compiled/hash.h"
+#include "policy/text/compiled_file.h"
+#include "policy/text/layer_lists.h"
 #include "policy/text/target.h"
 #include "policy/text/widen.h"
 
@@ -48,11 +50,31 @@ std::string hex(std::uint64_t value) {
   return text;
 }
 
+// What a soft-floor target lets the sandbox reach is said at start.
+void note_opened(const Entry& entry, Compiled& out) {
+  if (entry.action != Action::allow) return;
+  for (const Target& target : entry.targets) {
+    std::string_view range;
+    if (target.kind == Target::Kind::address_class) {
+      const bool nothing_new =
+          target.address_class == AddressClass::publicly || target.address_class == AddressClass::any;
+      if (!nothing_new) range = name_of(target.address_class);
+    } else if (target.kind == Target::Kind::cidr) {
+      const auto soft = soft_range_around(target.cidr);
+      if (soft) range = name_of(*soft);
+    } else if (target.name == "host.weir.internal") {
+      range = "the services of this machine";
+    }
+    if (range.empty()) continue;
+    out.notices.push_back("'" + entry.text + "' opens " + std::string(range) + ", which is closed otherwise");
+  }
+}
+
 // One layer while it is put together from its file and its flags.
 class LayerCompiler {
  public:
-  LayerCompiler(Layer layer, const PolicyText& text, const PolicyFlags& flags, Compiled& out)
-      : layer_(layer), text_(text), flags_(flags), out_(out) {
+  LayerCompiler(Layer layer, const PolicyText& text, const PolicyFlags& flags, const CompileInput& input, Compiled& out)
+      : layer_(layer), text_(text), flags_(flags), input_(input), out_(out) {
     source_.layer = layer;
   }
 
@@ -65,14 +87,27 @@ class LayerCompiler {
   Result<> add_written(const WrittenTarget& written, Action action, Step step, Ech ech);
   Result<> add_flags(const std::vector<std::string>& lists, Action action);
   Result<> add(std::string_view text, const Entry& like, const std::string& place);
-  void note_opened(const Entry& entry);
+  void keep(Entry entry);
+  void keep_compiled(Step step);
+  Result<> add_lists();
 
-  bool has_allow() const { return !flags_.allow.empty() || (text_.allow && !text_.allow->empty()); }
-  bool has_deny() const { return !flags_.deny.empty() || !text_.deny.empty(); }
+  bool has_compiled(Step step) const {
+    return text_.compiled &&
+           std::ranges::find(text_.compiled->entries, step, &Entry::step) != text_.compiled->entries.end();
+  }
+  bool has_allow() const {
+    return !flags_.allow.empty() || (text_.allow && !text_.allow->empty()) || has_compiled(Step::allow);
+  }
+  bool has_rules() const { return !text_.rules.empty() || has_compiled(Step::rules); }
+  bool has_deny() const {
+    return !flags_.deny.empty() || !text_.deny.empty() || !flags_.deny_lists.empty() || !text_.deny_lists.empty() ||
+           has_compiled(Step::deny);
+  }
 
   Layer layer_;
   const PolicyText& text_;
   const PolicyFlags& flags_;
+  const CompileInput& input_;
   Compiled& out_;
   Insisted insisted_;
   LayerSource source_;
@@ -94,7 +129,7 @@ Result<> LayerCompiler::choose_mode() {
     source_.mode = text_.allow ? Mode::allowlist : Mode::open;
   } else if (has_allow() || text_.allow) {
     source_.mode = Mode::allowlist;
-  } else if (has_deny() || !text_.rules.empty()) {
+  } else if (has_deny() || has_rules()) {
     const std::string_view what = has_deny() ? "deny" : "rules";
     return std::unexpected(
         Error(std::string(what) + " without a mode: everything is denied already")
@@ -116,7 +151,7 @@ Result<> LayerCompiler::check_mode() const {
   switch (source_.mode) {
     case Mode::none:
     case Mode::inbound:
-      if (has_allow() || !text_.rules.empty()) {
+      if (has_allow() || has_rules()) {
         return std::unexpected(Error("mode " + mode + " has no way out, so nothing can be allowed in it")
                                    .with_remedy("write -n allowlist, or leave -n out"));
       }
@@ -133,7 +168,7 @@ Result<> LayerCompiler::check_mode() const {
       return {};
     case Mode::host:
       if (layer_ == Layer::floor) return fail("mode host makes no sense in the operator's floor");
-      if (has_allow() || has_deny() || !text_.rules.empty()) {
+      if (has_allow() || has_deny() || has_rules()) {
         return std::unexpected(Error("mode host has no gateway, so nothing can be allowed or denied in it")
                                    .with_remedy("write -n open to keep the gateway"));
       }
@@ -146,26 +181,6 @@ Result<> LayerCompiler::check_mode() const {
   return {};
 }
 
-// What a soft-floor target lets the sandbox reach is said at start.
-void LayerCompiler::note_opened(const Entry& entry) {
-  if (layer_ == Layer::floor || entry.action != Action::allow || source_.mode == Mode::open) return;
-  for (const Target& target : entry.targets) {
-    std::string_view range;
-    if (target.kind == Target::Kind::address_class) {
-      const bool nothing_new =
-          target.address_class == AddressClass::publicly || target.address_class == AddressClass::any;
-      if (!nothing_new) range = name_of(target.address_class);
-    } else if (target.kind == Target::Kind::cidr) {
-      const auto soft = soft_range_around(target.cidr);
-      if (soft) range = name_of(*soft);
-    } else if (target.name == "host.weir.internal") {
-      range = "the services of this machine";
-    }
-    if (range.empty()) continue;
-    out_.notices.push_back("'" + entry.text + "' opens " + std::string(range) + ", which is closed otherwise");
-  }
-}
-
 Result<> LayerCompiler::add(std::string_view text, const Entry& like, const std::string& place) {
   const auto broad = layer_ == Layer::floor ? BroadTargets::accepted : BroadTargets::insisted;
   auto parsed = parse_target(text, {.action = like.action, .insisted_broad = insisted_.broad, .broad = broad});
@@ -174,15 +189,36 @@ Result<> LayerCompiler::add(std::string_view text, const Entry& like, const std:
   entry.text = std::move(parsed->text);
   entry.place = place;
   entry.targets = std::move(parsed->targets);
+  keep(std::move(entry));
+  return {};
+}
+
+void LayerCompiler::keep(Entry entry) {
   for (Target& target : entry.targets) {
     const bool any = target.kind == Target::Kind::address_class && target.address_class == AddressClass::any;
     if (any && entry.action == Action::allow && source_.mode == Mode::allowlist) {
       target.address_class = AddressClass::publicly;
     }
   }
-  note_opened(entry);
+  if (layer_ != Layer::floor && source_.mode != Mode::open) note_opened(entry, out_);
   source_.entries.push_back(std::move(entry));
-  return {};
+}
+
+void LayerCompiler::keep_compiled(Step step) {
+  if (!text_.compiled) return;
+  for (const Entry& entry : text_.compiled->entries) {
+    if (entry.step == step) keep(entry);
+  }
+}
+
+Result<> LayerCompiler::add_lists() {
+  WEIR_TRY(const std::vector<ListText> lists, read_lists(text_, flags_.deny_lists, input_.read_list));
+  if (source_.listed.size() == 0) source_.listed = ListedNames(key_of(lists));
+  for (const ListText& list : lists) {
+    WEIR_TRY(Entry entry, add_list(list, input_.invalid_lines, source_.listed, out_.notices));
+    keep(std::move(entry));
+  }
+  return check_list_count(source_.entries);
 }
 
 Result<> LayerCompiler::add_written(const WrittenTarget& written, Action action, Step step, Ech ech) {
@@ -210,15 +246,20 @@ Result<LayerSource> LayerCompiler::run(const Insisted& insisted) {
   WEIR_CHECK_OK(check_mode());
   source_.name_need = text_.name_need;
   source_.dns_types = text_.dns_types;
+  if (text_.compiled) source_.listed = text_.compiled->listed;
+  keep_compiled(Step::deny);
   for (const WrittenTarget& each : text_.deny) {
     WEIR_CHECK_OK(add_written(each, Action::deny, Step::deny, Ech::refused));
   }
   WEIR_CHECK_OK(add_flags(flags_.deny, Action::deny));
+  WEIR_CHECK_OK(add_lists());
+  keep_compiled(Step::rules);
   for (const WrittenRule& rule : text_.rules) {
     for (const WrittenTarget& each : rule.to) {
       WEIR_CHECK_OK(add_written(each, rule.action, Step::rules, rule.ech));
     }
   }
+  keep_compiled(Step::allow);
   if (text_.allow) {
     for (const WrittenTarget& each : *text_.allow) {
       WEIR_CHECK_OK(add_written(each, Action::allow, Step::allow, Ech::refused));
@@ -244,6 +285,10 @@ class PolicyCompiler {
   Result<> add_layer(Layer layer, const PolicyFlags& flags);
   void keep_tables(const PolicyText& text, Mode mode);
   void note_insisted(const Insisted& insisted);
+  void note_mode();
+  void keep_upstreams();
+  Result<PolicyText> read_layer(const PolicyFlags& flags, Insisted& insisted);
+  Result<> run_as_compiled();
   Result<> finish();
 
   const CompileInput& input_;
@@ -254,7 +299,7 @@ Result<> PolicyCompiler::add_floor() {
   if (!input_.floor) return {};
   WEIR_TRY(const PolicyText text, read_text(input_.floor, FileKind::floor));
   const PolicyFlags no_flags;  // the compiler keeps a reference
-  LayerCompiler compiler(Layer::floor, text, no_flags, out_);
+  LayerCompiler compiler(Layer::floor, text, no_flags, input_, out_);
   WEIR_TRY(LayerSource source, compiler.run({}));
   out_.source.layers.push_back(std::move(source));
   out_.source.self_addresses = text.self_addresses;
@@ -267,7 +312,9 @@ Result<> PolicyCompiler::add_floor() {
 void PolicyCompiler::keep_tables(const PolicyText& text, Mode mode) {
   Limits limits = Limits::defaults_of(mode);
   for (std::size_t i = 0; i < kLimitCount; ++i) {
-    if (text.limits[i]) limits.values[i] = *text.limits[i];
+    if (!text.limits[i]) continue;
+    limits.values[i] = *text.limits[i];
+    out_.source.written_limits |= 1u << i;
   }
   out_.source.limits.narrow(limits);
   if (!text.dns_upstreams.empty()) out_.source.dns_upstreams = text.dns_upstreams;
@@ -284,9 +331,9 @@ void PolicyCompiler::note_insisted(const Insisted& insisted) {
 }
 
 Result<> PolicyCompiler::add_layer(Layer layer, const PolicyFlags& flags) {
-  WEIR_TRY(const PolicyText text, read_text(flags.file, FileKind::policy));
-  WEIR_TRY(const Insisted insisted, parse_insist(flags.insist));
-  LayerCompiler compiler(layer, text, flags, out_);
+  WEIR_TRY(Insisted insisted, parse_insist(flags.insist));
+  WEIR_TRY(const PolicyText text, read_layer(flags, insisted));
+  LayerCompiler compiler(layer, text, flags, input_, out_);
   WEIR_TRY(LayerSource source, compiler.run(insisted));
   keep_tables(text, source.mode);
   note_insisted(insisted);
@@ -300,13 +347,55 @@ Result<> PolicyCompiler::add_layer(Layer layer, const PolicyFlags& flags) {
   return {};
 }
 
-Result<> PolicyCompiler::finish() {
+// A layer's file, whatever it is. What a compiled one insisted on holds still.
+Result<PolicyText> PolicyCompiler::read_layer(const PolicyFlags& flags, Insisted& insisted) {
+  if (!flags.compiled) return read_text(flags.file, FileKind::policy);
+  WEIR_TRY(const Image image, open_compiled(*flags.compiled));
+  PolicyText text = text_of_compiled(image, flags.compiled->name);
+  for (const Entry& entry : text.compiled->entries) add_broad(entry, insisted.broad);
+  std::ranges::copy(image.lifted(), std::back_inserter(insisted.floor));
+  return text;
+}
+
+// A compiled policy with nothing but the operator's floor around it stays as it is: its names are not looked at.
+Result<> PolicyCompiler::run_as_compiled() {
+  WEIR_TRY(const Image image, open_compiled(*input_.session.compiled));
+  Insisted insisted{.broad = {}, .floor = {image.lifted().begin(), image.lifted().end()}};
+  out_.mode = image.mode();
+  for (const Entry& entry : noteworthy_entries(image)) {
+    add_broad(entry, insisted.broad);
+    if (out_.mode != Mode::open) note_opened(entry, out_);
+  }
+  note_insisted(insisted);
+  note_mode();
+  out_.source.limits = image.limits();
+  out_.source.dns_upstreams.assign(image.dns_upstreams().begin(), image.dns_upstreams().end());
+  out_.source.publishes.assign(image.publishes().begin(), image.publishes().end());
+  keep_upstreams();
+  out_.patch.emplace();
+  out_.hash = image.hash();
+  if (out_.source.layers.empty()) return {};
+  out_.patch = graft_floor(image, out_.source);
+  out_.hash = hash_of(*out_.patch);
+  out_.source.layers.clear();
+  return {};
+}
+
+void PolicyCompiler::note_mode() {
   if (out_.mode == Mode::open) {
     out_.notices.emplace_back("mode open: private networks and the services of this machine can be reached");
   }
+}
+
+void PolicyCompiler::keep_upstreams() {
   for (const DnsUpstream& each : out_.source.dns_upstreams) {
     if (each.transport == DnsUpstream::Transport::plain) out_.upstreams.push_back(each.endpoint);
   }
+}
+
+Result<> PolicyCompiler::finish() {
+  note_mode();
+  keep_upstreams();
   if (out_.mode == Mode::host) {
     out_.hash = hex(hash_bytes(as_bytes(name_of(out_.mode))));
     return {};
@@ -319,6 +408,12 @@ Result<> PolicyCompiler::finish() {
 
 Result<Compiled> PolicyCompiler::run() {
   WEIR_CHECK_OK(add_floor());
+  const bool as_compiled = input_.session.compiled && input_.session.adds_nothing() && !input_.run &&
+                           input_.purpose == CompileInput::Purpose::running;
+  if (as_compiled) {
+    WEIR_CHECK_OK(run_as_compiled());
+    return std::move(out_);
+  }
   WEIR_CHECK_OK(add_layer(Layer::session, input_.session));
   if (input_.run) WEIR_CHECK_OK(add_layer(Layer::run, *input_.run));
   WEIR_CHECK_OK(finish());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,28 +20,52 @@ struct TextFile {
   std::string text;
 };
 
+// A policy that was compiled before (`weir policy compile`). The bytes must outlive the compilation and never change.
+struct CompiledFile {
+  std::string name;  // for messages
+  Bytes bytes;
+};
+
+// Reads a file that a policy names. This room has no files: the caller lends it one.
+using FileReader = std::function<Result<std::string>(const std::string& path)>;
+
+// Lines of lists that deny nothing.
+enum class InvalidLines : std::uint8_t { refused, skipped };
+
 // One layer as a user gives it. Each element of `allow` and `deny` may be a comma-separated list.
 struct PolicyFlags {
-  std::optional<TextFile> file;  // --policy
-  std::string mode;              // -n; "" if not given
+  std::optional<TextFile> file;          // --policy
+  std::optional<CompiledFile> compiled;  // --policy; instead of `file`
+  std::string mode;                      // -n; "" if not given
   std::vector<std::string> allow;
   std::vector<std::string> deny;
-  std::vector<std::string> insist;  // "broad=*.com", "floor=169.254.169.254"
+  std::vector<std::string> deny_lists;  // "ads.txt", "rpz:malware.zone"
+  std::vector<std::string> insist;      // "broad=*.com", "floor=169.254.169.254"
 
-  // Nothing given at all: mode `none`.
-  bool empty() const { return !file && mode.empty() && allow.empty() && deny.empty() && insist.empty(); }
+  // Nothing given besides a file.
+  bool adds_nothing() const {
+    return mode.empty() && allow.empty() && deny.empty() && deny_lists.empty() && insist.empty();
+  }
 };
 
 struct CompileInput {
   std::optional<TextFile> floor;  // contents of /etc/weir/floor.toml, if the machine has one
   PolicyFlags session;
   std::optional<PolicyFlags> run;
+  FileReader read_list;  // may be empty where no list is named
+  InvalidLines invalid_lines = InvalidLines::refused;
+  // What the result is for. A run needs no `source`, and a compiled policy of a million names then costs no copy.
+  enum class Purpose : std::uint8_t { reading, running };
+  Purpose purpose = Purpose::reading;
 };
 
 struct Compiled {
   Mode mode = Mode::none;  // of the innermost layer
   // For Image::open(). Empty exactly in mode `host`. `none` and `inbound` have one too, though no gateway reads it.
   std::vector<std::uint8_t> image;
+  // Instead of `image`, for Purpose::running: the compiled policy that was given, so changed. `source` then has no
+  // layers.
+  std::optional<ImagePatch> patch;
   std::string hash;                      // of the image; of the mode's name where there is none
   std::string floor_hash;                // of the floor file's text; "" if there is none
   std::vector<net::Endpoint> upstreams;  // plain dns.upstream, in order; empty: the host's own

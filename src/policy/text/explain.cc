@@ -133,6 +133,9 @@ class Explainer {
       note_other_ports();
       note_addresses_alone();
       out_.notes.push_back("to allow: --allow '" + wanted() + "'");
+    } else if (reason == Reason::denied_by_rule && note_list()) {
+      out_.notes.push_back(
+          "to allow: take the name out of that list, and compile the policy again where it is compiled");
     } else if (reason == Reason::denied_by_rule) {
       out_.notes.push_back("to allow: take '" + out_.rule + "' out of the " + std::string(name_of(out_.layer)) +
                            " layer's denials, or put an allowing rule before it");
@@ -149,6 +152,20 @@ class Explainer {
     if (out_.layer == Layer::floor && reason != Reason::floor) {
       out_.notes.emplace_back("the operator of this machine decides that, in its floor file");
     }
+  }
+
+  // A list is one entry with a million names: which of them was it?
+  bool note_list() {
+    const LayerView* const layer = image_.layer(rule_.layer);
+    if (layer == nullptr || !layer->listed_names(rule_.index)) return false;
+    const net::DomainName* const asked = request_.flight && request_.flight->name ? &*request_.flight->name
+                                         : request_.name                          ? &*request_.name
+                                                                                  : nullptr;
+    if (asked == nullptr) return true;
+    if (const auto listed = layer->listed_as(asked->text(), rule_.index)) {
+      out_.notes.push_back("the list has " + std::string(listed->empty() ? "*" : *listed));
+    }
+    return true;
   }
 
   void note_floor() {

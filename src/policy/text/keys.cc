@@ -20,6 +20,10 @@ constexpr auto kKeys = std::to_array<KeySpec>({
      "address, by a CIDR wholly inside one private range, or by their class."},
     {KeyId::deny, "", "deny", targets, KeyPlace::both, "[\"*.tracking.example\"]",
      "What may not be reached, whatever else says so. A name without a protocol is denied for every protocol."},
+    {KeyId::deny_lists, "", "deny_lists", lists, KeyPlace::policy, "[\"ads.txt\", \"rpz:malware.zone\"]",
+     "Files of names to deny besides `deny`, by the hundred thousand; see below. Paths are relative to the policy "
+     "file. A "
+     "line that is no denial is an error, unless `--skip-invalid`."},
     {KeyId::require_name, "", "require_name", boolean, KeyPlace::both, "true",
      "Refuse every connection to an address that no name led to."},
     {KeyId::rules, "", "rules", tables, KeyPlace::both, "",
@@ -90,6 +94,8 @@ std::string_view describe(KeyType type) {
       return "true or false";
     case targets:
       return "a list of targets (text)";
+    case lists:
+      return "a list of files, `FILE` or `FORMAT:FILE`";
     case action:
       return "\"allow\" or \"deny\"";
     case table:

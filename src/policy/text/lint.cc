@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_set>
 
 #include "policy/text/broad.h"
 #include "policy/text/sets.h"
@@ -64,8 +65,10 @@ class Linter {
 
   std::vector<LintFinding> run() {
     check_shadows();
+    note_apexes();
     for (const Entry& entry : layer_.entries) {
       check_set(entry);
+      if (entry.listed) check_unbound(entry, "names, not their");
       for (const Target& target : entry.targets) {
         if (target.kind == Target::Kind::name) check_name(entry, target);
         if (target.kind == Target::Kind::cidr) check_cidr(entry, target);
@@ -79,11 +82,14 @@ class Linter {
     findings_.push_back({.place = entry.place, .code = std::move(code), .message = std::move(message)});
   }
 
-  template <class Holds>
-  bool some_target(Holds holds) const {
-    return std::ranges::any_of(layer_.entries, [&](const Entry& entry) {
-      return std::ranges::any_of(entry.targets, [&](const Target& target) { return holds(entry, target); });
-    });
+  // The names that entries mention themselves, by what the entry does.
+  void note_apexes() {
+    for (const Entry& entry : layer_.entries) {
+      for (const Target& target : entry.targets) {
+        if (target.kind != Target::Kind::name || target.scope == NameScope::below) continue;
+        apexes_[static_cast<std::size_t>(entry.action)].insert(target.name);
+      }
+    }
   }
 
   const Entry* shadow_of(std::size_t index) const {
@@ -127,7 +133,7 @@ class Linter {
   void check_name(const Entry& entry, const Target& target) {
     const bool from_set = entry.text.starts_with('@');
     if (target.scope == NameScope::below && !target.name.empty() && !from_set) check_apex(entry, target);
-    if (entry.action == Action::deny) return check_unbound(entry, target);
+    if (entry.action == Action::deny) return check_unbound(entry, "name, not its");
     if (target.breadth == Breadth::broad) {
       find(entry, "broad", "'" + entry.text + "' reaches names of many owners");
     } else if (target.scope != NameScope::exact &&
@@ -141,24 +147,20 @@ class Linter {
   }
 
   void check_apex(const Entry& entry, const Target& target) {
-    const bool apex_named = some_target([&](const Entry& other, const Target& each) {
-      return other.action == entry.action && each.kind == Target::Kind::name && each.scope != NameScope::below &&
-             each.name == target.name;
-    });
+    const bool apex_named = apexes_[static_cast<std::size_t>(entry.action)].contains(target.name);
     if (apex_named) return;
     find(entry, "apex",
          "'" + entry.text + "' does not include " + target.name + " itself; '." + target.name + "' would");
   }
 
   // Without a name in the stream only addresses can be denied.
-  void check_unbound(const Entry& entry, const Target& target) {
+  void check_unbound(const Entry& entry, const std::string& what) {
     const bool by_default =
         layer_.mode == Mode::open || layer_.mode == Mode::publicly || layer_.mode == Mode::semitrusted;
     if (!by_default || layer_.name_need == NameNeed::required) return;
-    const std::string name = target.name.empty() ? "*" : target.name;
     find(entry, "unbound-deny",
-         "'" + entry.text +
-             "' denies the name, not its addresses: a connection to one of them that carries no readable "
+         "'" + entry.text + "' denies the " + what +
+             " addresses: a connection to one of them that carries no readable "
              "name passes in mode " +
              std::string(name_of(layer_.mode)) + "; require_name = true closes that");
   }
@@ -176,6 +178,7 @@ class Linter {
   }
 
   void check_overlap(const Entry& entry, const Target& target) {
+    if (layer_.entries.size() > kMaxCompared) return;
     for (const Entry& other : layer_.entries) {
       if (other.action != Action::allow) continue;
       for (const Target& each : other.targets) {
@@ -189,6 +192,7 @@ class Linter {
   }
 
   const LayerSource& layer_;
+  std::array<std::unordered_set<std::string_view>, 2> apexes_;
   std::vector<LintFinding> findings_;
 };
 

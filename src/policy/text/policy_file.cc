@@ -36,6 +36,7 @@ struct TomlSurprise {};
 #include "base/quantity.h"
 #include "base/spelling.h"
 #include "policy/text/keys.h"
+#include "policy/text/name_list.h"
 #include "policy/text/nesting.h"
 #include "policy/text/target.h"
 #include "policy/text/values.h"
@@ -80,6 +81,7 @@ class FileParser {
 
   Result<> take_version(const KeySpec& key, const toml::node& node);
   Result<> take_mode(const KeySpec& key, const toml::node& node);
+  Result<> take_lists(const KeySpec& key, const toml::node& node);
   Result<> take_rules(const KeySpec& key, const toml::node& node);
   Result<> take_action(const KeySpec& key, const toml::node& node);
   Result<> take_limit(const KeySpec& key, const toml::node& node);
@@ -161,6 +163,14 @@ Result<std::vector<WrittenTarget>> FileParser::targets(const KeySpec& key, const
   };
   WEIR_CHECK_OK(each_text(key, node, take));
   return written;
+}
+
+Result<> FileParser::take_lists(const KeySpec& key, const toml::node& node) {
+  return each_text(key, node, [&](const std::string& text, Position at) -> Result<> {
+    WEIR_CHECK_OK(placed(parse_list_spec(text), at));
+    policy_.deny_lists.push_back({.text = text, .at = at});
+    return {};
+  });
 }
 
 Result<> FileParser::take_action(const KeySpec& key, const toml::node& node) {
@@ -250,6 +260,8 @@ Result<> FileParser::take(const KeySpec& key, const toml::node& node) {
       WEIR_TRY(policy_.deny, targets(key, node));
       return {};
     }
+    case KeyId::deny_lists:
+      return take_lists(key, node);
     case KeyId::require_name:
       return take_bool(policy_.name_need, NameNeed::required, NameNeed::optional);
     case KeyId::rules:

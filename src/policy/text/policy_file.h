@@ -38,7 +38,10 @@ struct PolicyText {
   // Absent and empty are different: an empty allow list says "nothing", an absent one says nothing.
   std::optional<std::vector<WrittenTarget>> allow;
   std::vector<WrittenTarget> deny;
+  std::vector<WrittenTarget> deny_lists;
   std::vector<WrittenRule> rules;
+  // Set where the policy was compiled before: its entries, instead of written ones.
+  std::optional<LayerSource> compiled;
   NameNeed name_need = NameNeed::optional;
 
   std::vector<DnsUpstream> dns_upstreams;

@@ -44,6 +44,7 @@ std::string value_schema(const KeySpec& key) {
     case KeyType::boolean:
       return R"({"type":"boolean"})";
     case KeyType::targets:
+    case KeyType::lists:
     case KeyType::addresses:
     case KeyType::prefixes:
     case KeyType::name_servers:
@@ -212,9 +213,41 @@ A name without a protocol is allowed for TCP and denied for everything. Wildcard
 
 )";
 
-constexpr std::string_view kCases = R"(
+constexpr std::string_view kPresets = R"(
 `CLOUD_METADATA_DENY` is the preset of all known metadata endpoints, for policies in mode `open`.
+)";
 
+constexpr std::string_view kLists = R"(
+## Lists
+
+`deny_lists` and `--deny-list` name files of names that are denied for every protocol and port. All lists of a policy together
+may have 256 MiB, 16 million names and 255 files. In events and in `weir policy explain` the rule is `list FILE`.
+
+| format | a line | what it denies |
+| --- | --- | --- |
+| `names` | `example.com`, `*.example.com`, `.example.com` | as in targets: the name, what is below it, both; `#` comments |
+| `hosts` | `0.0.0.0 example.com other.example` | these names only; the address is `0.0.0.0`, `127.0.0.1`, `::` or `::1` |
+| `adguard` | <code>&#124;&#124;example.com^</code> | the name and everything below it; `!` comments; lines of `names` and `hosts` too |
+| `rpz` | `example.com CNAME .`, `*.example.com CNAME .` | the name; what is below it. `CNAME *.` and `rpz-drop.` deny as well |
+
+The format is seen from the first line that is neither empty nor a `#` comment, or written in front: `rpz:malware.zone`.
+Upper case, one trailing dot, Unicode names, CRLF, a byte order mark and repeated names are fine. `localhost`, `broadcasthost`
+and the `ip6-` names that every hosts file has are skipped. Of a zone `$ORIGIN`, `$TTL`, SOA and its NS records are read.
+
+Every other line is invalid, because leaving it out silently would deny less than the list says: exceptions (`@@`,
+`rpz-passthru.`), modifiers other than `$important`, regular expressions, cosmetic rules, addresses, records that rewrite answers.
+Then nothing starts, and the error has the numbers of the first ten such lines; `--skip-invalid` leaves them out and says at start
+how many. A list that names nothing is an error too: a download that failed must not mean that all is well.
+
+## Compiled policies
+
+`weir policy compile --policy FILE -o IMAGE` does all that once. The image holds the policy and its lists, no floor: the operator's
+floor of the machine is put around it at every start, and an image that brings a floor of its own is refused. `--policy IMAGE` takes
+it wherever a policy file goes, and flags add to it as they do to a file. An image that was changed, cut off or made by another
+version of weir is refused: compile it again. Who may write the image decides what the policy is, as with a policy file.
+)";
+
+constexpr std::string_view kCases = R"(
 ## Cases
 
 `weir policy test FILE CASES` reads one case per line: `allow` or `refuse`, a target, then optionally `as NAME` (a name that
@@ -237,7 +270,8 @@ std::string policy_schema_json() {
 
 std::string policy_reference_markdown() {
   return std::string(kIntroduction) + keys_table(KeyPlace::policy) + std::string(kFloorHeading) +
-         keys_table(KeyPlace::floor) + std::string(kTargets) + sets_table() + std::string(kCases);
+         keys_table(KeyPlace::floor) + std::string(kTargets) + sets_table() + std::string(kPresets) +
+         std::string(kLists) + std::string(kCases);
 }
 
 }  // namespace weir::policy

@@ -45,6 +45,7 @@ std::string default_text(Mode mode) {
 }
 
 std::string unfolded(const Entry& entry) {
+  if (entry.listed) return ": " + std::to_string(*entry.listed) + (*entry.listed == 1 ? " name" : " names");
   std::string text;
   for (const Target& target : entry.targets) text += (text.empty() ? "" : " ") + canonical_text(target);
   return text == entry.text ? "" : "  = " + text;
@@ -86,6 +87,7 @@ std::string entry_json(const Entry& entry) {
       .add("text", entry.text)
       .add_raw("targets", targets.text());
   if (entry.ech == Ech::accepted) object.add_raw("ech", "true");
+  if (entry.listed) object.add("names", std::uint64_t{*entry.listed});
   return object.text();
 }
 

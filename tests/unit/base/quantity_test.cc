@@ -49,6 +49,13 @@ TEST(Duration, TextParsesBack) {
   for (std::uint64_t value : {0ULL, 1ULL, 999ULL, 1'000ULL, 90'000ULL, 3'600'000ULL, 93'784'005ULL}) {
     EXPECT_EQ(parse_duration_ms(duration_text(value)).value(), value) << duration_text(value);
   }
+  EXPECT_EQ(size_text(512ull << 20), "512M");
+  EXPECT_EQ(size_text(1ull << 50), "1024T");
+  EXPECT_EQ(size_text(1536), "1536");
+  EXPECT_EQ(size_text(0), "0");
+  for (const std::uint64_t bytes : {1ull, 1024ull, 1000ull, 3ull << 30}) {
+    EXPECT_EQ(parse_size_bytes(size_text(bytes)).value(), bytes);
+  }
   EXPECT_EQ(duration_text(90'000), "1m30s");
 }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "cli/command.h"
@@ -23,10 +24,12 @@ TEST(Doctor, HasOneLinePerControlAndPerSetting) {
   std::istringstream lines(outcome->out);
   std::string line;
   bool missing = false;
-  for (const Probe& probe : all_probes()) {
-    ASSERT_TRUE(std::getline(lines, line));
-    EXPECT_THAT(line, HasSubstr(std::string(probe.control)));
-    missing = missing || line.starts_with("MISSING");
+  for (const ProbeGroup& group : all_probes()) {
+    for (const Probe& probe : group.probes) {
+      ASSERT_TRUE(std::getline(lines, line));
+      EXPECT_THAT(line, HasSubstr(" " + std::string(probe.control) + " "));
+      missing = missing || line.starts_with("MISSING");
+    }
   }
   for (const Setting& setting : all_settings()) {
     ASSERT_TRUE(std::getline(lines, line));
@@ -36,11 +39,24 @@ TEST(Doctor, HasOneLinePerControlAndPerSetting) {
   EXPECT_EQ(outcome->exit_code, missing ? 1 : 0);
 }
 
+TEST(Doctor, NoTwoControlsHaveOneName) {
+  std::set<std::string_view> names;
+  for (const ProbeGroup& group : all_probes()) {
+    for (const Probe& probe : group.probes) {
+      EXPECT_TRUE(names.insert(probe.control).second) << probe.control;
+      // The column of the report.
+      EXPECT_LE(probe.control.size(), 20u) << probe.control;
+    }
+  }
+}
+
 TEST(Doctor, SpeaksJson) {
   const auto outcome = doctor_command(doctor_line("json"));
   ASSERT_TRUE(outcome);
-  EXPECT_THAT(outcome->out, HasSubstr("\"controls\":[{\"control\":\"user namespace\",\"needed_for\":\"every run\""));
-  EXPECT_THAT(outcome->out, HasSubstr(outcome->exit_code == 0 ? "{\"ok\":true," : "{\"ok\":false,"));
+  EXPECT_THAT(
+      outcome->out,
+      HasSubstr("\"controls\":[{\"control\":\"user namespace\",\"group\":\"processes\",\"needed_for\":\"every run\""));
+  EXPECT_THAT(outcome->out, HasSubstr(outcome->exit_code == 0 ? "{\"v\":1,\"ok\":true," : "{\"v\":1,\"ok\":false,"));
   EXPECT_FALSE(doctor_command(doctor_line("yaml")));
 }
 
@@ -56,8 +72,8 @@ TEST(Doctor, NamesTheSettingThatForbidsUserNamespaces) {
   EXPECT_THAT(*report, HasSubstr("1MISSING  user namespace"));
   EXPECT_THAT(*report, HasSubstr("/proc/sys/user/max_user_namespaces is 0"));
   EXPECT_THAT(*report, HasSubstr("fix: sudo sysctl -w user.max_user_namespaces=65536"));
-  EXPECT_THAT(*report, HasSubstr("MISSING  pid namespace      not tried: needs a user namespace"));
-  EXPECT_THAT(*report, HasSubstr("ok       seccomp"));
+  EXPECT_THAT(*report, HasSubstr("MISSING  pid namespace        not tried: needs a user namespace"));
+  EXPECT_THAT(*report, HasSubstr("ok       gateway seccomp"));
 }
 
 TEST(Doctor, AKnownRemedyIsKept) {

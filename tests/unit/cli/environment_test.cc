@@ -21,7 +21,7 @@ std::string value_of(const Variables& variables, const std::string& name) {
 Variables environment(const Variables& caller, const std::vector<VariableRequest>& requests,
                       std::vector<std::string>* notices = nullptr) {
   std::vector<std::string> ignored;
-  auto result = guest_environment(Caller{.environment = caller, .folder = "/"}, sandbox::User{}, requests,
+  auto result = guest_environment(Caller{.environment = caller, .folder = "/"}, sandbox::User{}, {}, requests,
                                   notices != nullptr ? *notices : ignored);
   EXPECT_TRUE(result) << result.error().what();
   return std::move(*result);
@@ -93,12 +93,31 @@ TEST(Environment, RefusesWhatExecWouldRefuse) {
   std::vector<std::string> notices;
   const Caller caller;
   const std::string largest(kMaxVariableBytes - 2, 'x');
-  EXPECT_TRUE(guest_environment(caller, {}, {{"A", largest}}, notices));
-  EXPECT_THAT(guest_environment(caller, {}, {{"A", largest + "x"}}, notices).error().what(),
+  EXPECT_TRUE(guest_environment(caller, {}, {}, {{"A", largest}}, notices));
+  EXPECT_THAT(guest_environment(caller, {}, {}, {{"A", largest + "x"}}, notices).error().what(),
               HasSubstr("environment variable A"));
   std::vector<VariableRequest> many;
   for (int i = 0; i < 9; ++i) many.push_back({"A" + std::to_string(i), std::string(kMaxVariableBytes - 3, 'x')});
-  EXPECT_THAT(guest_environment(caller, {}, many, notices).error().what(), HasSubstr("the environment is larger"));
+  EXPECT_THAT(guest_environment(caller, {}, {}, many, notices).error().what(), HasSubstr("the environment is larger"));
+}
+
+TEST(GuestEnvironment, AnImageComesBeforeWhatWasAsked) {
+  std::vector<std::string> notices;
+  const auto variables = guest_environment(Caller{.environment = {}, .folder = "/"}, {},
+                                           {"PATH=/image", "A=image", "B=image", "WEIR=0", "no variable"},
+                                           {{"A", "asked"}}, notices);
+  ASSERT_TRUE(variables);
+  const auto value = [&](std::string_view name) {
+    for (const auto& [known, text] : *variables) {
+      if (known == name) return text;
+    }
+    return std::string("(none)");
+  };
+  EXPECT_EQ(value("PATH"), "/image");
+  EXPECT_EQ(value("A"), "asked");
+  EXPECT_EQ(value("B"), "image");
+  EXPECT_EQ(value("WEIR"), "1");
+  EXPECT_EQ(notices.size(), 1u);
 }
 
 }  // namespace

@@ -32,6 +32,11 @@ TEST(InitMessages, SurviveTheRoundTrip) {
   const auto signal = decode<ToInit>(bytes_of(ToInit(SendSignal{.number = 15})));
   ASSERT_TRUE(signal && std::holds_alternative<SendSignal>(*signal));
   EXPECT_EQ(std::get<SendSignal>(*signal).number, 15);
+  for (const ToInit& message : {ToInit(Begin{}), ToInit(Execute{})}) {
+    const auto decoded = decode<ToInit>(bytes_of(message));
+    ASSERT_TRUE(decoded);
+    EXPECT_EQ(decoded->index(), message.index());
+  }
   for (const FromInit& message :
        {FromInit(ListenerMade{}), FromInit(TunMade{}), FromInit(TerminalMade{}), FromInit(Started{})}) {
     const auto decoded = decode<FromInit>(bytes_of(message));

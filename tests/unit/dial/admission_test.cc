@@ -40,6 +40,7 @@ class MemoryRecorder : public Recorder {
     events.push_back(std::move(event));
     return true;
   }
+  bool commit() override { return !full; }
   bool healthy() const override { return !full; }
   bool full = false;
   std::vector<audit::Event> events;
@@ -70,6 +71,7 @@ class AdmissionTest : public testing::Test {
   ConnectOutcome connect(std::uint64_t flow, const char* to, net::Port port) {
     answers_.clear();
     admission_->handle(control::Connect{.flow = flow, .destination = {address(to), port}});
+    admission_->settle();
     if (answers_.empty()) return kAdmitted;  // under way
     const ConnectOutcome outcome = std::get<control::ConnectAnswer>(answers_.back()).outcome;
     return outcome == ConnectOutcome::failed ? kAdmitted : outcome;  // dialled, and there is no way there
@@ -132,6 +134,8 @@ TEST_F(AdmissionTest, AnAdmittedDialPassesAConnectedSocketAndIsRecordedFirst) {
   admission_->handle(control::Connect{.flow = 1, .destination = {address("127.0.0.1"), port}});
   ASSERT_EQ(recorder_.events.size(), 1u);
   EXPECT_EQ(recorder_.events.front().type, audit::EventType::flow_open);
+  EXPECT_TRUE(answers_.empty()) << "nothing is dialled before the record is written";
+  admission_->settle();
   while (answers_.empty()) {
     reactor_.at(sys::monotonic_ms() + 5, [this] { reactor_.stop(); });
     ASSERT_TRUE(reactor_.run().has_value());
@@ -156,6 +160,19 @@ TEST_F(AdmissionTest, WhatCannotBeRecordedIsNotDialled) {
   EXPECT_EQ(connect(2, "127.0.0.1", port), kAdmitted);
 }
 
+TEST_F(AdmissionTest, WhatIsNotWrittenAtTheEndOfARoundIsNotDialled) {
+  const auto [server, port] = listener();
+  start({"127.0.0.1:" + std::to_string(port)});
+  for (const std::uint64_t flow : {1u, 2u})
+    admission_->handle(control::Connect{.flow = flow, .destination = {address("127.0.0.1"), port}});
+  recorder_.full = true;
+  admission_->settle();
+  ASSERT_EQ(answers_.size(), 2u);
+  for (const auto& answer : answers_)
+    EXPECT_EQ(std::get<control::ConnectAnswer>(answer).outcome, ConnectOutcome::refused);
+  EXPECT_TRUE(passed_.empty());
+}
+
 TEST_F(AdmissionTest, WhatCannotBeRecordedIsNotAskedNorAnswered) {
   start({"a.example:443"});
   recorder_.full = true;
@@ -172,6 +189,7 @@ TEST_F(AdmissionTest, AFlowThatWasGivenUpGetsNoSocket) {
   start({"127.0.0.1:" + std::to_string(port)});
   admission_->handle(control::Connect{.flow = 1, .destination = {address("127.0.0.1"), port}});
   admission_->handle(control::FlowClosed{.flow = 1});
+  admission_->settle();
   answers_.clear();
   reactor_.at(sys::monotonic_ms() + 50, [this] { reactor_.stop(); });
   ASSERT_TRUE(reactor_.run().has_value());

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -77,6 +78,10 @@ class RelayTest : public testing::Test {
     reactor_.at(sys::monotonic_ms(), check);
     ASSERT_TRUE(reactor_.run().has_value());
     ASSERT_TRUE(done()) << "the relay did not get there within five seconds";
+  }
+
+  static void write_to(const sys::OwnedFd& fd, const std::string& text) {
+    ASSERT_EQ(::send(fd.get(), text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
   }
 
   static std::string read_available(int fd) {
@@ -212,6 +217,63 @@ TEST_F(RelayTest, AGateThatStaysPassesMoreThanTheSinkTakesAtOnce) {
   });
   char byte = 0;
   run_until([&] { return ::recv(server_.get(), &byte, 1, MSG_DONTWAIT) == 0; });
+}
+
+// Passes a byte at a time for ever, and counts how often it was asked.
+class BytewiseGate : public Gate {
+ public:
+  explicit BytewiseGate(unsigned& judged) : judged_(judged) {}
+  Step judge(Bytes held) override {
+    ++judged_;
+    return held.empty() ? Step{.decision = Decision::need_more} : Step{.decision = Decision::pass, .count = 1};
+  }
+  Step judge_end(Bytes held) override { return held.empty() ? Step{.decision = Decision::open} : judge(held); }
+  void on_answer(const control::FlightAnswer&) override {}
+
+ private:
+  unsigned& judged_;
+};
+
+TEST_F(RelayTest, AHeldFlowLeavesTheOthersTheirTurn) {
+  unsigned judged = 0;
+  unsigned most_in_a_round = 0;
+  unsigned before = 0;
+  reactor_.after_each_round([&] {
+    most_in_a_round = std::max(most_in_a_round, judged - before);
+    before = judged;
+  });
+  write_to(guest_, std::string(1000, 'x'));
+  start(std::make_unique<BytewiseGate>(judged));
+  std::string seen;
+  run_until([&] {
+    seen += read_available(server_.get());
+    return seen.size() == 1000;
+  });
+  EXPECT_GE(judged, 1000u);
+  EXPECT_LE(most_in_a_round, 16u);
+}
+
+TEST_F(RelayTest, WhatStandsBehindUrgentDataArrives) {
+  start();
+  write_to(guest_, "before");
+  ASSERT_EQ(::send(guest_.get(), "!", 1, MSG_OOB), 1);
+  write_to(guest_, "behind");
+  std::string seen;
+  run_until([&] {
+    seen += read_available(server_.get());
+    return seen.find("behind") != std::string::npos;
+  });
+  EXPECT_TRUE(seen.starts_with("before"));
+}
+
+TEST_F(RelayTest, UnjudgedBytesOfAllFlowsTogetherAreBounded) {
+  context_.held = RelayContext::kMaxHeld - 3;
+  start(std::make_unique<ScriptedGate>("hello there"));
+  write_to(guest_, "hello");
+  run_until([&] { return ended_; });
+  EXPECT_EQ(end_.error, ENOBUFS);
+  relay_.reset();
+  EXPECT_EQ(context_.held, RelayContext::kMaxHeld - 3);
 }
 
 TEST_F(RelayTest, ARefusedFlightResetsBothAndSendsNothing) {

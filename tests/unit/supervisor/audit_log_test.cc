@@ -6,6 +6,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -58,7 +60,7 @@ class AuditLogTest : public testing::Test {
 
 TEST_F(AuditLogTest, NumbersEventsWithoutGaps) {
   AuditLog log = open();
-  for (net::Port port = 1; port <= 3; ++port) EXPECT_TRUE(log.record(refusal("a.example", port)));
+  for (net::Port port = 1; port <= 3; ++port) EXPECT_TRUE(log.record(refusal("a.example", port)) && log.commit());
   const auto all = lines();
   ASSERT_EQ(all.size(), 3u);
   for (std::size_t i = 0; i < all.size(); ++i)
@@ -69,8 +71,8 @@ TEST_F(AuditLogTest, RepeatsOfASecondBecomeOneEventWithACountAndNoDestinationIsL
   sys::Reactor reactor = *sys::Reactor::create();
   AuditLog log = open();
   log.attach(reactor);
-  for (int i = 0; i < 5; ++i) EXPECT_TRUE(log.record(refusal("a.example", 443)));
-  EXPECT_TRUE(log.record(refusal("b.example", 443)));
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(log.record(refusal("a.example", 443)) && log.commit());
+  EXPECT_TRUE(log.record(refusal("b.example", 443)) && log.commit());
   EXPECT_EQ(lines().size(), 2u);  // the first of each at once
   log.flush_roll_ups();
   const auto all = lines();
@@ -85,7 +87,7 @@ TEST_F(AuditLogTest, RepeatsOfASecondBecomeOneEventWithACountAndNoDestinationIsL
 
 TEST_F(AuditLogTest, AFullFileFailsLeavesNoHalfLineAndUsesNoNumber) {
   AuditLog log = open();
-  ASSERT_TRUE(log.record(refusal("a.example", 443)));
+  ASSERT_TRUE(log.record(refusal("a.example", 443)) && log.commit());
   const std::size_t before = lines().front().size() + 1;
   rlimit old{};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
@@ -94,13 +96,53 @@ TEST_F(AuditLogTest, AFullFileFailsLeavesNoHalfLineAndUsesNoNumber) {
   rlimit tight = old;
   tight.rlim_cur = before + 40;
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tight), 0);
-  EXPECT_FALSE(log.record(refusal("b.example", 443)));
+  EXPECT_FALSE(log.record(refusal("b.example", 443)) && log.commit());
   EXPECT_FALSE(log.healthy());
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
   EXPECT_EQ(lines().size(), 1u);
-  EXPECT_TRUE(log.record(refusal("c.example", 443)));
+  EXPECT_TRUE(log.record(refusal("c.example", 443)) && log.commit());
   ASSERT_EQ(lines().size(), 2u);
   EXPECT_NE(lines()[1].find("\"seq\":2,"), std::string::npos) << lines()[1];
+}
+
+TEST_F(AuditLogTest, ABatchIsWrittenWholeOrNotAtAll) {
+  AuditLog log = open();
+  ASSERT_TRUE(log.record(refusal("a.example", 443)) && log.commit());
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit tight = old;
+  tight.rlim_cur = 2 * (lines().front().size() + 1) + 40;  // the second line fits, the third does not
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tight), 0);
+  EXPECT_TRUE(log.record(refusal("b.example", 443)));
+  EXPECT_TRUE(log.record(refusal("c.example", 443)));
+  EXPECT_EQ(lines().size(), 1u) << "lines wait for commit()";
+  EXPECT_FALSE(log.commit());
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+  EXPECT_EQ(lines().size(), 1u);
+  EXPECT_TRUE(log.record(refusal("d.example", 443)) && log.commit());
+  ASSERT_EQ(lines().size(), 2u);
+  EXPECT_NE(lines()[1].find("\"seq\":2,"), std::string::npos) << lines()[1];
+}
+
+TEST_F(AuditLogTest, ABatchLongerThanAPipeTakesAtOnceArrivesInWholeLines) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  const sys::OwnedFd reader(ends[0]);
+  {
+    const sys::OwnedFd writer(ends[1]);
+    auto log = AuditLog::open({.kind = EventsSink::Kind::file, .path = "/dev/fd/" + std::to_string(ends[1])},
+                              {.sandbox = "w", .policy = "", .generation = 1});
+    ASSERT_TRUE(log.has_value()) << log.error().what();
+    for (net::Port port = 1; port <= 100; ++port) EXPECT_TRUE(log->record(refusal("a.example", port)));
+    EXPECT_TRUE(log->commit());
+  }
+  std::string all;
+  std::array<char, 4096> buffer;
+  for (ssize_t count = 0; (count = ::read(reader.get(), buffer.data(), buffer.size())) > 0;)
+    all.append(buffer.data(), static_cast<std::size_t>(count));
+  EXPECT_EQ(std::ranges::count(all, '\n'), 100);
+  EXPECT_NE(all.find("\"seq\":100,"), std::string::npos);
 }
 
 TEST_F(AuditLogTest, ARepeatOfWhatWasNeverWrittenIsNoRepeat) {
@@ -109,8 +151,8 @@ TEST_F(AuditLogTest, ARepeatOfWhatWasNeverWrittenIsNoRepeat) {
                             {.sandbox = "w", .policy = "", .generation = 1});
   ASSERT_TRUE(log.has_value()) << log.error().what();
   log->attach(reactor);
-  EXPECT_FALSE(log->record(refusal("a.example", 443)));
-  EXPECT_FALSE(log->record(refusal("a.example", 443)));
+  EXPECT_FALSE(log->record(refusal("a.example", 443)) && log->commit());
+  EXPECT_FALSE(log->record(refusal("a.example", 443)) && log->commit());
   EXPECT_FALSE(log->healthy());
 }
 

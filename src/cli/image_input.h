@@ -1,0 +1,38 @@
+// Which image a command line means, and what `weir run` takes from it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "image/store.h"
+#include "sandbox/shares.h"
+#include "sandbox/spec.h"
+
+namespace weir::cli {
+
+// The caller's store of images.
+Result<image::Store> image_store(const Caller& caller);
+
+// An existing file or folder, absolute and without links. Errors name `text` as it was written.
+Result<std::string> image_source(const std::string& text, const Caller& caller);
+
+// What --image names: a name in the store, or, with a slash in it or when there is no such name, a path.
+struct ImageChoice {
+  std::string text;  // as written
+  enum class Kind : std::uint8_t { stored, folder, archive } kind = Kind::stored;
+  std::string source;                   // of a folder or an archive
+  std::shared_ptr<image::Lease> lease;  // of a stored image; of an archive once it is unpacked
+  std::optional<image::Description> description() const;
+};
+Result<ImageChoice> choose_image(const std::string& text, const Caller& caller, const sandbox::Sharer& sharer);
+
+// Archives are unpacked here, for this run. From now on the choice has a lease unless it is a folder.
+Result<> unpack_for_run(ImageChoice& choice, const Caller& caller);
+
+// The image as the sandbox takes it. After unpack_for_run().
+Result<sandbox::ImageRoot> image_root(const ImageChoice& choice);
+
+}  // namespace weir::cli

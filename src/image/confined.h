@@ -1,0 +1,24 @@
+// Hostile archives are read by a process that can do nothing but make files in one folder.
+//
+// It has namespaces of its own (no network device, no other process), that folder for its root, no capability but the
+// four that give files to their owners (and those over its own ids only), a list of allowed system calls without
+// open(2) by name alone, socket, exec or ptrace, limits on memory and file sizes, and dies with its parent.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+#include "image/description.h"
+#include "image/ids.h"
+#include "image/unpack.h"
+
+namespace weir::image {
+
+// `source`: absolute path of a regular file or of a folder that is an OCI layout. `target`: absolute path of an empty
+// folder of the caller's. Links in both are resolved already.
+Result<Description> unpack_confined(const std::string& source, const std::string& target, const Ids& ids);
+
+// Empties a folder that unpack_confined() filled; such files may be nobody's to remove from outside.
+Result<> empty_confined(const std::string& target, const Ids& ids);
+
+}  // namespace weir::image

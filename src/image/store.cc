@@ -1,0 +1,281 @@
+#include "image/store.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "image/confined.h"
+#include "sys/errno.h"
+#include "sys/files.h"
+
+namespace weir::image {
+namespace {
+
+constexpr std::size_t kMaxName = 63;
+constexpr const char* kNew = ".new-";
+constexpr const char* kOld = ".old-";
+constexpr const char* kRun = ".run-";
+
+struct CloseFolder {
+  void operator()(DIR* folder) const { ::closedir(folder); }
+};
+
+std::unexpected<Error> no_such_image(const std::string& name) {
+  return std::unexpected(Error("there is no image '" + name + "'", ENOENT)
+                             .with_remedy("weir image ls lists them; weir image import FILE " + name + " makes one"));
+}
+
+Result<> make_folders(const std::string& folder) {
+  for (std::size_t slash = folder.find('/', 1);; slash = folder.find('/', slash + 1)) {
+    const std::string part = folder.substr(0, slash);
+    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return sys::errno_error("cannot make " + part);
+    if (slash == std::string::npos) return {};
+  }
+}
+
+Result<std::string> random_id() {
+  std::array<std::uint8_t, 8> bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return sys::errno_error("cannot make a random id");
+  std::string id;
+  for (const std::uint8_t byte : bytes) {
+    id += "0123456789abcdef"[byte >> 4];
+    id += "0123456789abcdef"[byte & 15];
+  }
+  return id;
+}
+
+std::string now_text() {
+  const time_t now = ::time(nullptr);
+  tm utc{};
+  ::gmtime_r(&now, &utc);
+  std::array<char, 32> text{};
+  return std::string(text.data(), ::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc));
+}
+
+Result<sys::OwnedFd> open_folder(const std::string& path) {
+  return sys::checked_fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), "cannot open " + path);
+}
+
+Result<std::vector<std::string>> names_in(const std::string& folder) {
+  const std::unique_ptr<DIR, CloseFolder> entries(::opendir(folder.c_str()));
+  if (entries == nullptr) return sys::errno_error("cannot list " + folder);
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(entries.get())) names.emplace_back(entry->d_name);
+  std::ranges::sort(names);
+  return names;
+}
+
+Result<Description> description_in(const std::string& folder) {
+  WEIR_TRY(const std::string text, sys::read_file(folder + "/description", kMaxDescription));
+  return in_context(decode_description(text), folder);
+}
+
+Result<> write_description(const std::string& folder, const Description& description) {
+  const std::string path = folder + "/description";
+  WEIR_TRY(const sys::OwnedFd fd,
+           sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), "cannot make " + path));
+  const std::string text = encode(description);
+  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return sys::errno_error("cannot write " + path);
+  // Files before the name: a machine that stops shows the whole image or none.
+  if (::syncfs(fd.get()) != 0) return sys::errno_error("cannot write the image");
+  return {};
+}
+
+}  // namespace
+
+// A folder that is being filled. Its lock is held.
+struct Store::Begun {
+  std::string folder;
+  sys::OwnedFd lock;
+};
+
+Lease::Lease(std::string folder, Description description, Ids ids, sys::OwnedFd lock)
+    : root_(folder + "/rootfs"), description_(std::move(description)), ids_(std::move(ids)), lock_(std::move(lock)) {}
+
+Lease::~Lease() {
+  if (temporary_.empty() || !lock_.valid()) return;
+  if (!empty_confined(root_, ids_)) return;
+  ::rmdir(root_.c_str());
+  ::rmdir(temporary_.c_str());
+}
+
+Result<Store> Store::open(const std::string& folder) {
+  WEIR_CHECK_OK(make_folders(folder));
+  struct stat status{};
+  if (::stat(folder.c_str(), &status) != 0) return sys::errno_error("cannot look at " + folder);
+  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
+    return std::unexpected(Error(folder + " is open to others than its owner, so the images in it could be anybody's")
+                               .with_remedy("chmod 700 " + folder + ", after a look at who owns it"));
+  }
+  WEIR_TRY(Ids ids, ids_of_caller());
+  return Store(folder, std::move(ids));
+}
+
+// Whoever makes or takes names holds this for the moment.
+Result<sys::OwnedFd> Store::lock_store() const {
+  const std::string path = folder_ + "/.lock";
+  WEIR_TRY(sys::OwnedFd lock, sys::checked_fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600),
+                                              "cannot open " + path));
+  while (::flock(lock.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return sys::errno_error("cannot lock " + path);
+  }
+  return lock;
+}
+
+// Removes a folder that nobody else uses: the caller holds its lock.
+Result<> Store::discard(const std::string& folder) const {
+  const std::string root = folder + "/rootfs";
+  if (::access(root.c_str(), F_OK) == 0)
+    WEIR_CHECK_OK(in_context(empty_confined(root, ids_), "cannot remove " + folder));
+  for (const std::string& path : {root, folder}) {
+    ::unlink((folder + "/description").c_str());
+    if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return sys::errno_error("cannot remove " + path);
+  }
+  return {};
+}
+
+// With the lock of the store: leftovers of processes that were killed.
+Result<> Store::sweep() const {
+  WEIR_TRY(const std::vector<std::string> names, names_in(folder_));
+  for (const std::string& name : names) {
+    if (!name.starts_with(kNew) && !name.starts_with(kOld) && !name.starts_with(kRun)) continue;
+    const std::string folder = folder_ + "/" + name;
+    const auto lock = open_folder(folder);
+    if (!lock || ::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) continue;
+    WEIR_CHECK_OK(discard(folder));
+  }
+  return {};
+}
+
+Result<Store::Begun> Store::begin(const char* prefix) {
+  WEIR_TRY(const sys::OwnedFd store, lock_store());
+  WEIR_CHECK_OK(sweep());
+  WEIR_TRY(const std::string id, random_id());
+  Begun begun{.folder = folder_ + "/" + prefix + id, .lock = {}};
+  if (::mkdir(begun.folder.c_str(), 0700) != 0) return sys::errno_error("cannot make " + begun.folder);
+  WEIR_TRY(begun.lock, open_folder(begun.folder));
+  if (::flock(begun.lock.get(), LOCK_EX | LOCK_NB) != 0) return sys::errno_error("cannot lock " + begun.folder);
+  const std::string root = begun.folder + "/rootfs";
+  if (::mkdir(root.c_str(), 0755) != 0) return sys::errno_error("cannot make " + root);
+  return begun;
+}
+
+Result<Description> Store::unpack_into(const Begun& begun, const std::string& source, const std::string& name) {
+  auto made = unpack_confined(source, begun.folder + "/rootfs", ids_);
+  if (!made) {
+    // What cannot be removed now is swept the next time; what failed first is worth more to the reader.
+    static_cast<void>(discard(begun.folder));
+    return std::unexpected(std::move(made).error().context(source));
+  }
+  made->name = name;
+  made->created = now_text();
+  made->ids = ids_.text();
+  return made;
+}
+
+Result<Description> Store::import(const std::string& source, const std::string& name) {
+  const std::string final_folder = folder_ + "/" + name;
+  const auto taken = [&] {
+    return std::unexpected(Error("there is an image '" + name + "' already").with_remedy("weir image rm " + name));
+  };
+  if (::access(final_folder.c_str(), F_OK) == 0) return taken();
+  WEIR_TRY(const Begun begun, begin(kNew));
+  WEIR_TRY(Description made, unpack_into(begun, source, name));
+  WEIR_CHECK_OK(write_description(begun.folder, made));
+  if (::renameat2(AT_FDCWD, begun.folder.c_str(), AT_FDCWD, final_folder.c_str(), RENAME_NOREPLACE) == 0) return made;
+  const int code = errno;
+  WEIR_CHECK_OK(discard(begun.folder));
+  if (code == EEXIST) return taken();
+  return sys::errno_error("cannot name the image " + name, code);
+}
+
+Result<std::vector<Description>> Store::list() const {
+  WEIR_TRY(const std::vector<std::string> names, names_in(folder_));
+  std::vector<Description> images;
+  for (const std::string& name : names) {
+    if (!is_image_name(name)) continue;
+    auto description = description_in(folder_ + "/" + name);
+    // Removed between the two looks.
+    if (!description && description.error().code() == ENOENT) continue;
+    if (!description) return std::unexpected(std::move(description).error());
+    images.push_back(std::move(*description));
+  }
+  return images;
+}
+
+Result<> Store::remove(const std::string& name) {
+  if (!is_image_name(name)) return no_such_image(name);
+  const std::string folder = folder_ + "/" + name;
+  std::string old;
+  sys::OwnedFd lock;
+  {
+    WEIR_TRY(const sys::OwnedFd store, lock_store());
+    WEIR_CHECK_OK(sweep());
+    auto opened = open_folder(folder);
+    if (!opened && opened.error().code() == ENOENT) return no_such_image(name);
+    if (!opened) return std::unexpected(std::move(opened).error());
+    lock = std::move(*opened);
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+      return std::unexpected(
+          Error("image '" + name + "' is used by a running sandbox", EBUSY).with_remedy("end the sandbox first"));
+    }
+    WEIR_TRY(const std::string id, random_id());
+    old = folder_ + "/" + kOld + id;
+    if (::rename(folder.c_str(), old.c_str()) != 0) return sys::errno_error("cannot remove " + folder);
+  }
+  return discard(old);
+}
+
+Result<Lease> Store::use(const std::string& name) const {
+  const std::string folder = folder_ + "/" + name;
+  if (!is_image_name(name)) return no_such_image(name);
+  auto opened = open_folder(folder);
+  if (!opened && opened.error().code() == ENOENT) return no_such_image(name);
+  if (!opened) return std::unexpected(std::move(opened).error());
+  if (::flock(opened->get(), LOCK_SH | LOCK_NB) != 0) return fail("image '" + name + "' is being removed", EBUSY);
+  struct stat held{};
+  struct stat named{};
+  // Between opening and locking it may have been removed, and even replaced.
+  if (::fstat(opened->get(), &held) != 0 || ::stat(folder.c_str(), &named) != 0 || held.st_ino != named.st_ino)
+    return no_such_image(name);
+  WEIR_TRY(Description description, description_in(folder));
+  if (description.ids != ids_.text()) {
+    return std::unexpected(Error("image '" + name + "' was imported with other user ids (" + description.ids +
+                                 ") than you have now (" + ids_.text() + ")")
+                               .with_remedy("weir image rm " + name + ", and import it again"));
+  }
+  return Lease(folder, std::move(description), ids_, std::move(*opened));
+}
+
+Result<Lease> Store::unpack_once(const std::string& source) {
+  WEIR_TRY(Begun begun, begin(kRun));
+  WEIR_TRY(Description made, unpack_into(begun, source, ""));
+  Lease lease(begun.folder, std::move(made), ids_, std::move(begun.lock));
+  lease.temporary_ = begun.folder;
+  return lease;
+}
+
+bool is_image_name(std::string_view name) {
+  const auto plain = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); };
+  return !name.empty() && name.size() <= kMaxName && plain(name.front()) &&
+         std::ranges::all_of(name, [&](char c) { return plain(c) || c == '_' || c == '.' || c == ':' || c == '-'; });
+}
+
+Result<std::string> store_folder(std::string_view data_home, std::string_view home) {
+  if (::geteuid() == 0) return std::string("/var/lib/weir/images");
+  if (data_home.starts_with('/')) return std::string(data_home) + "/weir/images";
+  if (home.starts_with('/')) return std::string(home) + "/.local/share/weir/images";
+  return std::unexpected(
+      Error("there is no place for images: neither XDG_DATA_HOME nor HOME is set").with_remedy("set HOME"));
+}
+
+}  // namespace weir::image

@@ -1,0 +1,68 @@
+#include "supervisor/events_sweep.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "sys/owned_fd.h"
+
+namespace weir::supervisor {
+namespace {
+
+struct Record {
+  std::time_t written;
+  std::string name;
+};
+
+// "w-0123abcd.jsonl": what weir itself put there.
+bool is_record(std::string_view name) {
+  return name.starts_with("w-") && name.ends_with(".jsonl");
+}
+
+// Newest first.
+std::vector<Record> records_in(DIR* folder) {
+  std::vector<Record> records;
+  while (const dirent* entry = ::readdir(folder)) {
+    if (!is_record(entry->d_name)) continue;
+    struct stat status{};
+    if (::fstatat(::dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode))
+      continue;
+    records.push_back({.written = status.st_mtime, .name = entry->d_name});
+  }
+  std::ranges::sort(records, std::ranges::greater(), &Record::written);
+  return records;
+}
+
+void remove_if_ended(int folder, const std::string& name) {
+  const sys::OwnedFd fd(::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (fd.valid() && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) ::unlinkat(folder, name.c_str(), 0);
+}
+
+}  // namespace
+
+void sweep_events(const std::string& folder, std::time_t now, const KeptRecords& keep) {
+  const std::unique_ptr<DIR, decltype([](DIR* open) { ::closedir(open); })> open(::opendir(folder.c_str()));
+  if (!open) return;
+  const std::vector<Record> records = records_in(open.get());
+  const std::time_t oldest = now - std::chrono::seconds(keep.younger_than).count();
+  for (std::size_t i = keep.always; i < records.size(); ++i) {
+    if (i >= keep.at_most || records[i].written < oldest) remove_if_ended(::dirfd(open.get()), records[i].name);
+  }
+}
+
+bool sweeps(std::string_view sandbox) {
+  return sandbox.ends_with("00");
+}
+
+void mark_as_written(int fd) {
+  // Shared, and nobody waits: a sweep that holds the file for a moment has judged it by its age, which is none.
+  ::flock(fd, LOCK_SH | LOCK_NB);
+}
+
+}  // namespace weir::supervisor

@@ -1,0 +1,10 @@
+// The memory that the program's own code takes.
+#pragma once
+
+namespace weir::sys {
+
+// Lets go of the pages of this program's code and constants. They stay in the kernel's file cache, and what is used
+// again is mapped again, one fault for sixteen pages; what was only used once is not counted for this process any more.
+void forget_program_pages();
+
+}  // namespace weir::sys

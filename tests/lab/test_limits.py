@@ -1,0 +1,94 @@
+"""--memory, --pids, --disk, --cpus, --timeout: each holds, is said, and is recorded; its twin below the limit runs."""
+
+import json
+import pathlib
+
+import jsonschema
+import pytest
+
+SCHEMA = json.loads((pathlib.Path(__file__).resolve().parents[2] / "docs/events.schema.json").read_text())
+
+
+def assert_recorded(out, limit, value):
+    (event,) = out.of_type("limit")
+    assert [(hit["limit"], hit["value"]) for hit in event["limits"]] == [(limit, value)]
+    (end,) = out.of_type("sandbox.exit")
+    assert end["limits"] == event["limits"] and end["exit_code"] == out.code
+    for line in out.events:
+        jsonschema.validate(line, SCHEMA)
+
+
+def assert_unlimited(out):
+    assert out.code == 0, out
+    assert not out.of_type("limit") and "limits" not in out.of_type("sandbox.exit")[0]
+
+
+def hog(megabytes):
+    return "/usr/bin/python3", "-c", f"x = bytearray({megabytes} << 20); print(len(x))"
+
+
+def test_memory(lab):
+    assert_unlimited(lab.run(*hog(10), extra=["--memory", "64M"]))
+    out = lab.run(*hog(400), extra=["--memory", "64M"])
+    assert out.code == 137 and out.stderr.endswith("weir: killed: memory limit 64M\n"), out
+    assert_recorded(out, "memory", "64M")
+
+
+def test_memory_of_many_together(lab):
+    """None of them is over the limit."""
+    many = ("import os, time\nfor i in range(4):\n  if os.fork() == 0:\n    x = bytearray(30 << 20); os.write(1, b'.'); "
+            "time.sleep(300)\nos.wait()")
+    out = lab.run("/usr/bin/python3", "-c", many, extra=["--memory", "100M"])
+    assert out.code == 137 and "killed: memory limit 100M" in out.stderr, out
+    assert_recorded(out, "memory", "100M")
+
+
+def test_disk(lab):
+    write = "head -c 4194304 /dev/zero > /tmp/x"
+    assert_unlimited(lab.run("sh", "-c", write, extra=["--disk", "8M"]))
+    out = lab.run("sh", "-c", f"for i in 1 2 3; do {write}$i || exit 9; done", extra=["--disk", "8M"])
+    assert out.code == 9 and "No space left" in out.stderr and "weir: disk limit 8M was reached" in out.stderr, out
+    assert_recorded(out, "disk", "8M")
+
+
+def test_pids(lab):
+    many = "for i in $(seq 20); do sleep 2 & done; kill $(jobs -p); echo all"
+    assert lab.run("bash", "-c", many, extra=["--pids", "64"]).stdout == "all\n"
+    out = lab.run("bash", "-c", many, extra=["--pids", "8"])
+    assert out.stdout != "all\n" and "Resource temporarily unavailable" in out.stderr, out
+
+
+def test_cpus(lab):
+    count = "import os; print(len(os.sched_getaffinity(0)))"
+    out = lab.run("/usr/bin/python3", "-c", count, extra=["--cpus", "1"])
+    assert out.code == 0 and out.stdout == "1\n", out
+
+
+def test_timeout_asks_and_then_kills(lab):
+    asked = "trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.1; done"
+    out = lab.run("sh", "-c", asked, extra=["--timeout", "700ms,20s"])
+    assert out.code == 124 and "asked" in out.stdout, out
+    assert_recorded(out, "timeout", "700ms")
+    out = lab.run("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done", extra=["--timeout", "300ms,100ms"])
+    assert out.code == 124 and "ran longer than --timeout 300ms" in out.stderr, out
+
+
+def test_summary_for_programs(lab):
+    out = lab.run(*hog(400), extra=["--memory", "64M", "-o", "json"])
+    summary = json.loads(out.stderr.splitlines()[-1])
+    assert summary["exit_code"] == 137
+    assert summary["limits"] == [{"limit": "memory", "value": "64M", "times": 1}]
+
+
+@pytest.mark.parametrize("option, value, words", [
+    ("--memory", "0", "not a limit"), ("--memory", "1M", "too little"), ("--memory", "99T", "more than this machine"),
+    ("--memory", "99999999999999999999", "not a size"), ("--memory", "-5", "not a size"),
+    ("--cpus", "0", "not a limit"), ("--cpus", "5000", "more than this machine"), ("--cpus", "-1", "no number"),
+    ("--pids", "0", "not a limit"), ("--pids", "9999999", "more than this machine"), ("--pids", "1.5", "no number"),
+    ("--disk", "1K", "too little"), ("--disk", "99T", "more than this machine"),
+    ("--timeout", "0", "at once"), ("--timeout", "1s,", "not a duration"),
+])
+def test_bad_values_start_nothing(lab, option, value, words):
+    out = lab.run("touch", "/tmp/x", extra=[option, value])
+    assert out.code == 125 and words in out.stderr and option in out.stderr and out.stderr.count("\n") == 1, out
+    assert out.events == []
