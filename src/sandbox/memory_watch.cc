@@ -2,7 +2,9 @@
 
 #include <sys/statfs.h>
 
+#include <cerrno>
 #include <filesystem>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -17,12 +19,15 @@ namespace {
 
 constexpr std::size_t kMaxStatus = 64 * 1024;
 constexpr std::size_t kMaxChildren = 1024 * 1024;
-// More than a sandbox can have with any kernel's default; a tree larger than that is not added up further.
+// More than a sandbox can have with any kernel's default; a tree larger than that is not added up.
 constexpr std::size_t kMaxProcesses = 65536;
+// Threads may come and go while they are looked at.
+constexpr int kAttempts = 4;
 
-std::string folder_of(pid_t process) {
-  return "/proc/" + std::to_string(process);
-}
+struct Proc {
+  const std::string& mount;
+  std::string folder_of(pid_t process) const { return mount + "/" + std::to_string(process); }
+};
 
 // The sum of the lines "Name:   123 kB" whose names are asked for.
 std::uint64_t sum_of(const std::string& text, std::initializer_list<std::string_view> names) {
@@ -37,51 +42,88 @@ std::uint64_t sum_of(const std::string& text, std::initializer_list<std::string_
   return sum;
 }
 
-// Every thread has children of its own.
-Result<> add_children(pid_t process, std::vector<pid_t>& tree) {
+bool has_ended(const Error& error) {
+  return error.code() == ENOENT || error.code() == ESRCH;
+}
+
+// Every thread has children of its own. False: there are too many to be counted.
+Result<bool> add_children(const Proc& proc, pid_t process, std::vector<pid_t>& tree) {
   std::error_code gone;
-  std::filesystem::directory_iterator threads(folder_of(process) + "/task", gone);
+  std::filesystem::directory_iterator threads(proc.folder_of(process) + "/task", gone);
   if (gone) return fail("cannot list the processes of the sandbox: " + gone.message(), gone.value());
   for (; threads != std::filesystem::directory_iterator(); threads.increment(gone)) {
     const auto text = sys::read_file(threads->path().string() + "/children", kMaxChildren);
-    if (!text) continue;  // a thread that has ended
+    if (!text && has_ended(text.error())) continue;
+    if (!text) return false;
     std::istringstream numbers(*text);
-    for (pid_t child = 0; numbers >> child && tree.size() < kMaxProcesses;) tree.push_back(child);
+    for (pid_t child = 0; numbers >> child;) {
+      if (tree.size() == kMaxProcesses) return false;
+      tree.push_back(child);
+    }
     if (gone) break;
   }
-  return {};
+  return true;
 }
 
-Result<std::vector<pid_t>> tree_below(pid_t init) {
+// Nothing: there are too many to be counted.
+Result<std::optional<std::vector<pid_t>>> tree_below(const Proc& proc, pid_t init) {
   std::vector<pid_t> tree = {init};
-  WEIR_CHECK_OK(add_children(init, tree));
-  for (std::size_t next = 1; next < tree.size(); ++next) {
-    if (!add_children(tree[next], tree)) continue;  // it has ended, and its children are init's now
+  for (std::size_t next = 0; next < tree.size(); ++next) {
+    const auto counted = add_children(proc, tree[next], tree);
+    if (!counted && next == 0) return std::unexpected(counted.error());
+    // One that has ended meanwhile, and its children are init's now; whatever else fails is no reason to count less.
+    if (counted ? !*counted : !has_ended(counted.error())) return std::nullopt;
   }
   return tree;
 }
 
-std::uint64_t cheap(pid_t process) {
-  const auto text = sys::read_file(folder_of(process) + "/status", kMaxStatus);
+// Both files have lines with it exactly where the thread has memory.
+bool tells_memory(const Result<std::string>& text) {
+  return text && text->find("Rss") != std::string::npos;
+}
+
+// All threads of a process have the same memory, but one that has ended shows none; the first may have ended while the
+// others run. Nothing: the whole process has ended.
+std::optional<std::string> read_of_a_thread(const Proc& proc, pid_t process, const std::string& file) {
+  const std::string folder = proc.folder_of(process);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (auto text = sys::read_file(folder + file, kMaxStatus); tells_memory(text)) return std::move(*text);
+    std::error_code gone;
+    std::size_t threads = 0;
+    std::filesystem::directory_iterator thread(folder + "/task", gone);
+    for (; !gone && thread != std::filesystem::directory_iterator(); thread.increment(gone), ++threads) {
+      if (auto text = sys::read_file(thread->path().string() + file, kMaxStatus); tells_memory(text)) {
+        return std::move(*text);
+      }
+    }
+    if (threads < 2) break;
+  }
+  return std::nullopt;
+}
+
+std::uint64_t cheap(const Proc& proc, pid_t process) {
+  const auto text = read_of_a_thread(proc, process, "/status");
   return text ? sum_of(*text, {"RssAnon", "RssShmem", "VmSwap"}) : 0;
 }
 
 // Walks the page tables: exact, and slower by orders.
-std::uint64_t exact(pid_t process) {
-  const auto text = sys::read_file(folder_of(process) + "/smaps_rollup", kMaxStatus);
-  return text ? sum_of(*text, {"Pss_Anon", "Pss_Shmem", "SwapPss"}) : cheap(process);
+std::uint64_t exact(const Proc& proc, pid_t process) {
+  const auto text = read_of_a_thread(proc, process, "/smaps_rollup");
+  return text ? sum_of(*text, {"Pss_Anon", "Pss_Shmem", "SwapPss"}) : cheap(proc, process);
 }
 
 }  // namespace
 
-Result<std::uint64_t> memory_of_tree(pid_t init, std::uint64_t enough) {
-  WEIR_TRY(const std::vector<pid_t> tree, tree_below(init));
+Result<std::uint64_t> memory_of_tree(pid_t init, std::uint64_t enough, const std::string& mount) {
+  const Proc proc{mount};
+  WEIR_TRY(const auto tree, tree_below(proc, init));
+  if (!tree) return kUncountable;
   std::uint64_t sum = 0;
-  for (const pid_t process : tree) sum += cheap(process);
+  for (const pid_t process : *tree) sum += cheap(proc, process);
   if (sum <= enough) return sum;
   sum = 0;
   // Init is a copy of the supervisor and shares its pages with it; what it has of its own is a few pages.
-  for (std::size_t i = 1; i < tree.size(); ++i) sum += exact(tree[i]);
+  for (std::size_t i = 1; i < tree->size(); ++i) sum += exact(proc, (*tree)[i]);
   return sum;
 }
 

@@ -4,8 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <thread>
 
 #include "sandbox/guest_limits.h"
 #include "sandbox/memory_watch.h"
@@ -123,6 +126,71 @@ TEST(MemoryWatch, CountsADescendantsMemoryAndSharedPagesOnce) {
 
 TEST(MemoryWatch, IsAnErrorWhereThereIsNothing) {
   EXPECT_FALSE(memory_of_tree(0x3fffffff, 0));
+}
+
+// A process whose first thread has ended shows no memory, though the others have plenty.
+TEST(MemoryWatch, CountsAProcessWhoseFirstThreadHasEnded) {
+  constexpr std::size_t kSize = 64ull << 20;
+  std::array<int, 2> ready{};
+  ASSERT_EQ(::pipe(ready.data()), 0);
+  const pid_t parent = ::fork();
+  if (parent == 0) {
+    if (::fork() == 0) {
+      std::thread([&] {
+        const std::vector<char> own(kSize, 'y');
+        asm volatile("" : : "r"(own.data()) : "memory");
+        const std::string first = "/proc/self/task/" + std::to_string(::getpid()) + "/stat";
+        while (read_file(first).find(" Z ") == std::string::npos) ::usleep(1000);
+        if (::write(ready[1], own.data(), 1) == 1) ::pause();
+      }).detach();
+      ::syscall(SYS_exit, 0);
+    }
+    ::pause();
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  const auto cheap = memory_of_tree(parent, ~0ull);
+  const auto exact = memory_of_tree(parent, 0);
+  ASSERT_TRUE(cheap && exact);
+  EXPECT_GE(*cheap, kSize);
+  EXPECT_GE(*exact, kSize);
+  const auto tree = "/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children";
+  ::kill(std::stoi(read_file(tree)), SIGKILL);
+  ::kill(parent, SIGKILL);
+  ::waitpid(parent, nullptr, 0);
+}
+
+// On plain files: more processes than a test may start.
+class ManyProcesses : public ::testing::Test {
+ protected:
+  Result<std::uint64_t> memory_with(std::size_t children, const std::string& each) {
+    std::string list;
+    for (std::size_t i = 0; i < children; ++i) list += each + " ";
+    proc_.write("1/task/1/children", list);
+    proc_.write("1/status", "RssAnon: 1 kB\n");
+    proc_.write("2/task/2/children", "");
+    proc_.write("2/status", "RssAnon: 1 kB\n");
+    return memory_of_tree(1, kUncountable, proc_.path());
+  }
+  TestFolder proc_{As::root};
+};
+
+TEST_F(ManyProcesses, CountToTheLast) {
+  const auto sum = memory_with(99, "2");
+  ASSERT_TRUE(sum);
+  EXPECT_EQ(*sum, 100u * 1024);
+}
+
+TEST_F(ManyProcesses, AreOverEveryLimit) {
+  const auto sum = memory_with(65'536, "2");
+  ASSERT_TRUE(sum);
+  EXPECT_EQ(*sum, kUncountable);
+}
+
+TEST_F(ManyProcesses, AreOverEveryLimitWhenTheirListIsTooLong) {
+  const auto sum = memory_with(200'000, "000002");
+  ASSERT_TRUE(sum);
+  EXPECT_EQ(*sum, kUncountable);
 }
 
 // In a sandbox without a supervisor's loop: what the kernel itself holds.
