@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
@@ -22,8 +23,10 @@ namespace weir::sandbox {
 namespace {
 
 constexpr std::size_t kMaxFile = 64 * 1024;
-// Every cgroup of weir is called so, and no other is ever touched.
 constexpr std::string_view kPrefix = "weir-";
+// An extended attribute (kernel 5.7) that every cgroup of weir has from the moment it is locked. What lacks it is never
+// touched, whatever its name: other programs call theirs weir-... too.
+constexpr const char* kMark = "user.weir.sandbox";
 constexpr std::string_view kAside = ".supervisor";
 constexpr std::uint64_t kCpuPeriodUs = 100'000;  // the kernel's default
 // Between the end of the last process and the moment its cgroup can be removed.
@@ -113,7 +116,8 @@ void remove_folder(const std::string& path, int folder) {
   }
 }
 
-// Whoever holds the lock lives.
+// A cgroup is locked before it is marked: a marked one without a holder of the lock has lost its supervisor. One whose
+// maker died in between stays, empty.
 void sweep(const std::string& place) {
   const std::unique_ptr<DIR, CloseFolder> folder(::opendir(place.c_str()));
   if (folder == nullptr) return;
@@ -121,16 +125,19 @@ void sweep(const std::string& place) {
     if (!std::string_view(entry->d_name).starts_with(kPrefix)) continue;
     const std::string path = place + "/" + entry->d_name;
     const auto left = open_folder(path);
-    if (left && ::flock(left->get(), LOCK_EX | LOCK_NB) == 0) remove_folder(path, left->get());
+    if (!left || ::fgetxattr(left->get(), kMark, nullptr, 0) < 0) continue;
+    if (::flock(left->get(), LOCK_EX | LOCK_NB) == 0) remove_folder(path, left->get());
   }
 }
 
+// Open to nobody else, who could hold the lock in our place.
 Result<sys::OwnedFd> make_locked(const std::string& path) {
-  if (::mkdir(path.c_str(), 0755) != 0) return sys::errno_error("cannot make the cgroup " + path);
+  if (::mkdir(path.c_str(), 0700) != 0) return sys::errno_error("cannot make the cgroup " + path);
   WEIR_TRY(sys::OwnedFd folder, open_folder(path));
   if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) return sys::errno_error("cannot lock the cgroup " + path);
-  // Another start may have swept it away before it was locked.
-  if (::access(path.c_str(), F_OK) != 0) return sys::errno_error("cannot keep the cgroup " + path);
+  // A kernel without such attributes keeps what a killed supervisor leaves.
+  if (::fsetxattr(folder.get(), kMark, "1", 1, 0) != 0 && errno != EOPNOTSUPP)
+    return sys::errno_error("cannot mark the cgroup " + path);
   return folder;
 }
 

@@ -50,7 +50,8 @@ std::optional<CgroupPlace> find_cgroup_place(const Controllers& wanted, const st
 // The same for this process.
 std::optional<CgroupPlace> find_cgroup_place(const Controllers& wanted);
 
-// The cgroup, held by a lock on its folder: one whose holder has died is removed when the next is made beside it.
+// The cgroup, held by a lock on its folder and marked as weir's: a marked one whose holder has died is removed when the
+// next is made beside it.
 class Cgroup {
  public:
   // Unset: not limited.

@@ -1,11 +1,10 @@
 // Cgroups on a tree of plain files: what weir looks for, what it writes, what it takes away.
 #include "sandbox/cgroup.h"
 
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sandbox_runner.h"
@@ -29,6 +28,7 @@ class CgroupTest : public ::testing::Test {
   }
   void forbid(const std::string& path) { ::chmod((mount() + path).c_str(), 0444); }
   std::string mount() const { return tree_.path() + "/cg"; }
+  bool exists(const std::string& path) const { return ::access((mount() + path).c_str(), F_OK) == 0; }
   std::string self() const { return std::to_string(::getpid()) + "\n"; }
   std::optional<CgroupPlace> find(const std::string& own) { return find_cgroup_place(kAll, mount(), own); }
 
@@ -129,22 +129,76 @@ TEST_F(CgroupTest, ReadsWhatTheKernelCounted) {
   EXPECT_EQ(cgroup->hits().processes_refused, 3u);
 }
 
+// A cgroup as a killed supervisor leaves it: made by weir itself, whose process then ends without a word.
+void leave_behind(const CgroupPlace& place, const std::string& name) {
+  const pid_t pid = fork_as(As::root, [&] {
+    const auto cgroup = Cgroup::create(place, name);
+    if (cgroup) ::_exit(0);
+    return 1;
+  });
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  ASSERT_EQ(status, 0);
+}
+
 TEST_F(CgroupTest, RemovesItsOwnAndWhatDeadSupervisorsLeft) {
   add("", "memory", "memory", "");
-  tree_.make("cg/weir-dead");
-  tree_.make("cg/weir-alive");
+  const auto alive = Cgroup::create(*find("/"), "w-2");
+  leave_behind(*find("/"), "w-3");
   tree_.make("cg/somebody-elses");
-  const sys::OwnedFd alive(::open((mount() + "/weir-alive").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  ASSERT_EQ(::flock(alive.get(), LOCK_EX), 0);
+  ASSERT_TRUE(exists("/weir-w-3"));
   {
     const auto cgroup = Cgroup::create(*find("/"), "w-1");
     ASSERT_TRUE(cgroup);
-    EXPECT_EQ(::access((mount() + "/weir-w-1").c_str(), F_OK), 0);
-    EXPECT_NE(::access((mount() + "/weir-dead").c_str(), F_OK), 0);
-    EXPECT_EQ(::access((mount() + "/weir-alive").c_str(), F_OK), 0);
-    EXPECT_EQ(::access((mount() + "/somebody-elses").c_str(), F_OK), 0);
+    EXPECT_TRUE(exists("/weir-w-1"));
+    EXPECT_FALSE(exists("/weir-w-3"));
+    EXPECT_TRUE(exists("/weir-w-2"));
+    EXPECT_TRUE(exists("/somebody-elses"));
   }
-  EXPECT_NE(::access((mount() + "/weir-w-1").c_str(), F_OK), 0);
+  EXPECT_FALSE(exists("/weir-w-1"));
+}
+
+// A unit of the service manager called weir-..., or a cgroup of another program.
+TEST_F(CgroupTest, LeavesWhatItDidNotMakeWhateverItsName) {
+  add("", "memory", "memory", "");
+  for (const char* name : {"cg/weir-agent.service", "cg/weir-w-0123abcd", "cg/weir-w-0123abcd.supervisor"}) {
+    tree_.make(name);
+  }
+  ASSERT_TRUE(Cgroup::create(*find("/"), "w-1"));
+  EXPECT_TRUE(exists("/weir-agent.service"));
+  EXPECT_TRUE(exists("/weir-w-0123abcd"));
+  EXPECT_TRUE(exists("/weir-w-0123abcd.supervisor"));
+}
+
+TEST_F(CgroupTest, IsOpenToNobodyElse) {
+  add("", "memory", "memory", "");
+  const auto cgroup = Cgroup::create(*find("/"), "w-1");
+  ASSERT_TRUE(cgroup);
+  struct stat status{};
+  ASSERT_EQ(::stat((mount() + "/weir-w-1").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0700u);
+}
+
+// Each sweeps while the other makes.
+TEST_F(CgroupTest, ManyStartsDoNotDisturbEachOther) {
+  constexpr int kStarts = 4;
+  constexpr int kRounds = 500;
+  add("", "memory", "memory", "");
+  const CgroupPlace place = *find("/");
+  std::vector<pid_t> starts;
+  for (int start = 0; start < kStarts; ++start) {
+    starts.push_back(fork_as(As::root, [&] {
+      for (int round = 0; round < kRounds; ++round) {
+        if (!Cgroup::create(place, std::to_string(::getpid()))) return 1;
+      }
+      return 0;
+    }));
+  }
+  for (const pid_t start : starts) {
+    int status = 0;
+    ::waitpid(start, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
 }
 
 TEST_F(CgroupTest, LeavesFoldersAloneThatItMayNotWrite) {
