@@ -183,6 +183,27 @@ def test_bash_offers(folder):
     assert bash_offers(folder, ["weir", "version", "--al"]) == []
 
 
+@pytest.fixture
+def trap(folder):
+    """A program called weir in the folder where somebody types: it says so when it runs."""
+    (folder / "weir").write_text("#!/bin/sh\ntouch was-run\necho words\necho doctor\n")
+    (folder / "weir").chmod(0o755)
+    yield "./weir doc"
+    assert not (folder / "was-run").exists()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_tab_runs_nothing_of_the_current_folder(shell, trap, request):
+    terminal = request.getfixturevalue(shell)
+    assert terminal.line_after(trap).rstrip() == trap
+    assert terminal.line_after("weir doc") == "weir doctor "
+
+
+def test_tab_runs_nothing_of_the_current_folder_in_fish(folder, trap):
+    assert fish_offers(folder, trap) == []
+    assert "doctor" in fish_offers(folder, "weir doc")
+
+
 @pytest.mark.parametrize("shell, check", [("bash", ["/bin/bash", "-n"]), ("zsh", ["/usr/bin/zsh", "-n"]),
                                           ("fish", ["/usr/bin/fish", "--no-execute"])])
 def test_scripts_parse(folder, shell, check):

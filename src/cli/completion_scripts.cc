@@ -24,7 +24,9 @@ _weir() {
   done
   local current=${words[${#words[@]} - 1]} bash_word=${COMP_WORDS[COMP_CWORD]}
   local -a answer
-  mapfile -t answer < <("${words[0]}" completion bash -- "${words[@]:1}" 2>/dev/null)
+  # The installed weir: a program of that name in the current folder may be anybody's.
+  [[ ${words[0]} == weir ]] || return
+  mapfile -t answer < <(command weir completion bash -- "${words[@]:1}" 2>/dev/null)
   case ${answer[0]-} in
     command\ *)
       place=$((${answer[0]#command } + 1))
@@ -65,7 +67,9 @@ constexpr std::string_view kZsh = R"(#compdef weir
 _weir() {
   local -a answer candidates
   local line prefix
-  answer=("${(@f)$("${words[1]}" completion zsh -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
+  # The installed weir: a program of that name in the current folder may be anybody's.
+  [[ ${words[1]} == weir ]] || return 1
+  answer=("${(@f)$(command weir completion zsh -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
   if [[ $answer[1] == command\ * ]]; then
     local skip=$(( ${answer[1]#command } + 1 ))
     words=("${(@)words[skip+1,-1]}")
@@ -97,7 +101,9 @@ constexpr std::string_view kFish = R"(# fish completion for weir, printed by `we
 function __weir_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    set -l answer ($words[1] completion fish -- $words[2..-1] "$current" 2>/dev/null)
+    # The installed weir: a program of that name in the current folder may be anybody's.
+    test "$words[1]" = weir; or return
+    set -l answer (command weir completion fish -- $words[2..-1] "$current" 2>/dev/null)
     set -l where (string split -m 1 ' ' -- $answer[1])
     switch $where[1]
         case command

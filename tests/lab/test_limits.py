@@ -43,6 +43,24 @@ def test_memory_of_many_together(lab):
     assert_recorded(out, "memory", "100M")
 
 
+def test_memory_of_a_process_whose_first_thread_has_ended(lab):
+    """Such a process shows no memory of its own: only its other threads do."""
+    hide = ("import ctypes, mmap, os, threading, time\n"
+            "def take():\n"
+            "  first = f'/proc/self/task/{os.getpid()}/stat'\n"
+            "  while ') Z' not in open(first).read(): time.sleep(0.01)\n"
+            "  x = bytearray(SIZE << 20); os.write(1, b'taken'); time.sleep(1); os._exit(0)\n"
+            "threading.Thread(target=take).start()\n"
+            "ctypes.CDLL(None).syscall(60, 0)")
+    inside = lambda megabytes: ("sh", "-c", f"/usr/bin/python3 -c \"{hide.replace('SIZE', str(megabytes))}\"; exit $?")
+    out = lab.run(*inside(10), extra=["--memory", "100M"])
+    assert_unlimited(out)
+    assert out.stdout == "taken"
+    out = lab.run(*inside(400), extra=["--memory", "100M"])
+    assert out.code == 137 and "killed: memory limit 100M" in out.stderr, out
+    assert_recorded(out, "memory", "100M")
+
+
 def test_disk(lab):
     write = "head -c 4194304 /dev/zero > /tmp/x"
     assert_unlimited(lab.run("sh", "-c", write, extra=["--disk", "8M"]))

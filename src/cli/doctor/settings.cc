@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -55,7 +56,9 @@ std::span<const Setting> all_settings() {
 std::string read_setting(std::string_view path) {
   const auto text = sys::read_file(std::string(path), kMaxSetting);
   if (!text) return text.error().code() == ENOENT ? "absent" : "unreadable";
-  return text->substr(0, text->find('\n'));
+  std::string line = text->substr(0, text->find('\n'));
+  std::ranges::replace(line, '\t', ' ');  // between numbers
+  return line;
 }
 
 Error explain_refusal(Error error) {

@@ -84,5 +84,11 @@ TEST(Doctor, ReadsSettingsThatAreAbsent) {
   EXPECT_EQ(read_setting("/proc/sys/user/no_such_setting"), "absent");
 }
 
+TEST(Doctor, SettingsOfSeveralNumbersAreReadable) {
+  const std::string range = read_setting("/proc/sys/net/ipv4/ping_group_range");  // the kernel puts a tab
+  EXPECT_THAT(range, HasSubstr(" "));
+  EXPECT_THAT(range, testing::Not(HasSubstr("\t")));
+}
+
 }  // namespace
 }  // namespace weir::cli
