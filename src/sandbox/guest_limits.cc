@@ -27,10 +27,9 @@ Result<> set_limit(__rlimit_resource_t resource, std::uint64_t value, const char
 // The kernel does not hold RLIMIT_NPROC for its own first user (uid 0 of the machine) nor for whoever has certain
 // capabilities there. Rather than guess: with room for nobody but init, a child must be refused.
 Result<> prove_process_limit() {
-  const rlimit nobody{.rlim_cur = 1, .rlim_max = RLIM_INFINITY};
   rlimit before{};
   if (::getrlimit(RLIMIT_NPROC, &before) != 0) return sys::errno_error("cannot read RLIMIT_NPROC");
-  const rlimit room{.rlim_cur = nobody.rlim_cur, .rlim_max = before.rlim_max};
+  const rlimit room{.rlim_cur = 1, .rlim_max = before.rlim_max};
   if (::setrlimit(RLIMIT_NPROC, &room) != 0) return sys::errno_error("cannot set RLIMIT_NPROC");
   const long child = ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
   const int code = errno;
