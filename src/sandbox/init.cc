@@ -63,11 +63,11 @@ class Init {
 
   [[noreturn]] void run() {
     if (auto ready = set_up(); !ready) give_up(ready.error());
+    tell(control::Started{});
     if (const int code = start_command(); code != 0) {
       tell(control::NotExecuted{.code = static_cast<std::uint32_t>(code)});
       ::_exit(kInitFailed);
     }
-    tell(control::Started{});
     serve();
   }
 

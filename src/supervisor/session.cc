@@ -50,16 +50,8 @@ Session::Ending Session::run() {
 Result<> Session::start() {
   WEIR_CHECK_OK(keep_terminal());
   if (start_error_) return std::unexpected(*start_error_);
-  WEIR_CHECK_OK(sandbox_->execute(options_.spec));
-  if (const auto& refused = sandbox_->not_executed()) {
-    end({.exit_code = refused->exit_code, .error = refused->error});
-    return {};
-  }
-  // Until here a signal has its default effect: it ends this process, and with it everything that was begun.
-  WEIR_TRY(auto signals, sys::SignalWatch::create(
-                             reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT},
-                             [this](int signal) { on_signal(signal); }));
-  signals_.emplace(std::move(signals));
+  WEIR_CHECK_OK(execute());
+  if (ending_) return {};
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(start_terminal());
   WEIR_CHECK_OK(watch_sandbox());
@@ -68,6 +60,21 @@ Result<> Session::start() {
     reactor_.at(sys::monotonic_ms() + static_cast<std::uint64_t>(options_.timeout->count()), [this] { on_timeout(); });
   }
   if (sandbox_->has_watched_limits()) look_at_limits();
+  return {};
+}
+
+// Before the watch a signal has its default effect: it ends this process, and with it everything that was begun. The
+// watch is there before the command, which may be signalled as soon as it has said a word.
+Result<> Session::execute() {
+  WEIR_TRY(auto signals, sys::SignalWatch::create(
+                             reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT},
+                             [this](int signal) { on_signal(signal); }));
+  signals_.emplace(std::move(signals));
+  WEIR_CHECK_OK(sandbox_->execute());
+  while (!started_ && !ending_) {
+    WEIR_TRY(started_, sandbox_->await_start(options_.spec, signals_->fd()));
+    if (!started_) signals_->take();
+  }
   return {};
 }
 
@@ -117,7 +124,7 @@ void Session::on_sandbox_readable() {
   const auto exited = sandbox_->on_control_readable();
   if (!exited) return end_with(exited.error());
   if (!exited->has_value()) return;
-  end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of((*exited)->status), .error = {}});
+  end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of((*exited)->status), .error = (*exited)->not_executed});
 }
 
 void Session::on_signal(int signal) {
@@ -125,6 +132,7 @@ void Session::on_signal(int signal) {
   if (signal == SIGWINCH) return sandbox_->forward_window_size();
   if (signal == SIGTSTP) return suspend();
   if (signal == SIGCONT) return resume();
+  if (!started_) return end({.exit_code = 128 + signal, .error = {}});  // nothing there that could handle it
   sandbox_->forward_signal(signal);
   // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end.
   if (signal != SIGTERM && signal != SIGHUP) return;

@@ -116,6 +116,50 @@ def test_signal_that_the_command_handles(lab):
         running.kill()
 
 
+def on_one_processor_behind_us():
+    """What a sandbox's process writes is read here before anything else of the sandbox runs: we are on its processor,
+    and real-time."""
+    processor = min(os.sched_getaffinity(0))
+    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    os.sched_setaffinity(0, {processor})
+
+
+def test_signal_with_the_first_word_of_the_command(lab):
+    """The supervisor has not run since the command began, and still the signal is the command's."""
+    command = "trap 'echo caught; exit 7' TERM USR1; echo up; while :; do sleep 0.01; done"
+    processors = os.sched_getaffinity(0)
+    on_one_processor_behind_us()
+    try:
+        for sig in [signal.SIGTERM, signal.SIGUSR1] * 30:
+            running = lab.start("sh", "-c", command, mode="none")
+            try:
+                assert running.process.stdout.readline() == "up\n"
+                os.kill(running.pid, sig)
+                assert running.process.stdout.readline() == "caught\n", running.process.wait()
+                assert running.process.wait(timeout=10) == 7
+            finally:
+                running.kill()
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, processors)
+
+
+def test_signals_before_the_command_end_everything(lab):
+    """At any moment of the start: 128+n (or the signal itself), and nothing is left."""
+    for step in range(40):
+        unique = f"{30 + step}.{os.getpid():07d}"
+        running = lab.start("sleep", unique, mode="none")
+        time.sleep(0.0005 * step)
+        os.kill(running.pid, signal.SIGTERM)
+        assert running.process.wait(timeout=10) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+        wait_until(lambda: not with_argument(unique), 5, "the end of everything")
+
+
+def with_argument(unique):
+    """The processes that have this word in their command line; init's is erased, and it ends with the command."""
+    return [pid for pid in processes() if unique.encode() in read_cmdline(pid)]
+
+
 def test_exit_of_the_command_ends_everything(lab):
     """Background processes of the guest do not outlive the command, whatever they do to be forgotten."""
     marker = f"{time.time():.6f}"
