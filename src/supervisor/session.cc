@@ -15,9 +15,6 @@ namespace {
 
 constexpr int kExitMemory = 128 + SIGKILL;
 
-// A command that still runs then is likely to run for long, and most of what the start needed is not needed again.
-constexpr std::uint64_t kSettledMs = 1000;
-
 std::string text_of_time(std::chrono::milliseconds time) {
   return duration_text(static_cast<std::uint64_t>(time.count()));
 }
@@ -55,7 +52,7 @@ Result<> Session::start() {
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(start_terminal());
   WEIR_CHECK_OK(watch_sandbox());
-  reactor_.at(sys::monotonic_ms() + kSettledMs, [] { sys::forget_program_pages(); });
+  reactor_.at(sys::monotonic_ms() + sys::kSettledMs, [] { sys::forget_program_pages(); });
   if (options_.timeout) {
     reactor_.at(sys::monotonic_ms() + static_cast<std::uint64_t>(options_.timeout->count()), [this] { on_timeout(); });
   }
