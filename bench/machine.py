@@ -9,7 +9,7 @@ import time
 
 _VERSIONS = {
     "weir": [["weir", "version"]], "bubblewrap": [["bwrap", "--version"]], "firejail": [["firejail", "--version"]],
-    "crun": [["crun", "--version"]], "podman": [["podman", "--version"]], "pasta": [["pasta", "--version"]],
+    "crun": [["crun", "--version"]], "podman": [["podman", "--version"]], "pasta": [["dpkg-query", "-W", "-f=passt ${Version}", "passt"]],
     "slirp4netns": [["slirp4netns", "--version"]], "dnsmasq": [["dnsmasq", "--version"]],
     "unbound": [["unbound", "-V"]], "squid": [["squid", "--version"]], "tinyproxy": [["tinyproxy", "-v"]],
     "iperf3": [["iperf3", "--version"]], "dnsperf": [["dpkg-query", "-W", "-f=dnsperf ${Version}", "dnsperf"]],

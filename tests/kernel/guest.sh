@@ -87,6 +87,15 @@ run_checks() {  # run_checks WHO COMMAND-PREFIX...
 
 run_checks root
 
+# Owners of stored files are mapped by the mount, which overlays take since 5.19.
+mkdir -p /tmp/tree/bin /tmp/tree/etc && cp /bin/busybox /tmp/tree/bin/sh
+tar -cf /tmp/tree.tar -C /tmp/tree .
+check "root image import" 0 "imported tree" env HOME=/root weir image import /tmp/tree.tar tree
+check "root image" 0 "written" env HOME=/root weir run --events none --image tree -- sh -c 'echo written >/tmp/x; read a </tmp/x; echo $a'
+check "root image layer" 0 "written" env HOME=/root weir run --events none --image tree --user root -- \
+  sh -c 'echo written >/new; read a </new; echo $a'
+check "root image as before" 1 "" env HOME=/root weir run --events none --image tree -- sh -c 'test -e /new'
+
 # A supervisor that was killed leaves an empty cgroup, which the next start removes.
 weir run --events none --memory 64M -- sleep 60 &
 supervisor=$!

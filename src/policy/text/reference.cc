@@ -239,6 +239,9 @@ Every other line is invalid, because leaving it out silently would deny less tha
 Then nothing starts, and the error has the numbers of the first ten such lines; `--skip-invalid` leaves them out and says at start
 how many. A list that names nothing is an error too: a download that failed must not mean that all is well.
 
+The operator's floor file takes no lists, and says so: it is compiled anew at every start of every sandbox, and a list would be
+read each time. What few names an operator denies to everybody go into its `deny`.
+
 ## Compiled policies
 
 `weir policy compile --policy FILE -o IMAGE` does all that once. The image holds the policy and its lists, no floor: the operator's

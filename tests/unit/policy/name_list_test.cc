@@ -134,6 +134,29 @@ TEST(CompiledPolicy, SaysWhatItsSourceSaid) {
   EXPECT_EQ(running->notices, compiled->notices);
   EXPECT_EQ(running->hash, compiled->hash);
   again.purpose = CompileInput::Purpose::reading;
+  EXPECT_EQ(image_of(again), compiled->image);
+  const auto source = read_back(*image, "p");
+  ASSERT_TRUE(source);
+  EXPECT_EQ(build_image(*source), compiled->image);
+}
+
+TEST(CompiledPolicy, TargetsOfAnEntryAreASet) {
+  ImageSource source;
+  LayerSource layer;
+  layer.mode = Mode::allowlist;
+  Entry entry{.action = Action::allow, .step = Step::allow, .text = "@set", .place = {}, .targets = {}};
+  for (const char* text : {"b.example:8080,80", "a.b.example", "10.0.0.0/8:22", "fd00::/8", "@lan", "b.example:53",
+                           "c.example:1-9", "udp://b.example:80"}) {
+    entry.targets.push_back(parse_target(text, {.action = Action::allow, .insisted_broad = {}})->targets.front());
+  }
+  layer.entries = {entry};
+  source.layers = {layer};
+  const std::vector<std::uint8_t> bytes = build_image(source);
+  std::ranges::reverse(source.layers[0].entries[0].targets);
+  EXPECT_EQ(build_image(source), bytes);
+  const auto back = read_back(*Image::open(bytes), "p");
+  ASSERT_TRUE(back);
+  EXPECT_EQ(build_image(*back), bytes);
 }
 
 TEST(CompiledPolicy, TheFloorAndFlagsComeOnTop) {
