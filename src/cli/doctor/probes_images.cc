@@ -86,9 +86,16 @@ Result<std::string> probe_owners() {
 Result<std::string> probe_store() {
   WEIR_TRY(const image::Ids ids, image::ids_of_caller());
   if (ids.kind != image::Ids::Kind::root) return "not needed: the images of an ordinary user keep their owners";
-  WEIR_TRY(const sys::OwnedFd tree, sys::clone_mount(AT_FDCWD, "/var/lib", sys::Submounts::left_out, 0));
-  WEIR_CHECK_OK(sys::map_ids(tree, ids.maps.uids, ids.maps.gids, "/var/lib"));
-  return "mount_setattr on the file system of /var/lib";
+  const std::string place = ::access("/var/lib/weir", F_OK) == 0 ? "/var/lib/weir" : "/var/lib";
+  WEIR_TRY(const sys::OwnedFd tree, sys::clone_mount(AT_FDCWD, place.c_str(), sys::Submounts::left_out, 0));
+  if (auto mapped = sys::map_ids(tree, ids.maps.uids, ids.maps.gids, place); !mapped) {
+    return std::unexpected(
+        std::move(mapped)
+            .error()
+            .context("stored images cannot be run")
+            .with_remedy("mount a file system that can (ext4, xfs, btrfs; tmpfs since kernel 6.3) at /var/lib/weir"));
+  }
+  return "mount_setattr on the file system of " + place;
 }
 
 constexpr std::array kProbes = {
