@@ -281,6 +281,20 @@ def test_gateway_is_confined(lab, busy):
     assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)] == ["/dev/null"] * 3
 
 
+def test_memory_of_the_gateway_is_bounded(lab, busy):
+    """O02: the kernel gives it no more than its tables can need, and it cannot ask for another limit (confine). One that
+    dies of it ends like one that was killed: see test_killing_any_process."""
+    limits = pathlib.Path(f"/proc/{roles(busy)['gateway']}/limits").read_text()
+    soft, hard = next(line.split()[3:5] for line in limits.splitlines() if line.startswith("Max data size"))
+    assert soft == hard and int(hard) <= 1280 << 20, (soft, hard)
+
+
+def test_a_dead_gateway_is_told(lab, busy):
+    os.kill(roles(busy)["gateway"], signal.SIGKILL)
+    _, err = busy.process.communicate(timeout=20)
+    assert "gateway" in err and "the sandbox was ended with its network" in err, err
+
+
 def test_terminal_is_sane_after_sigkill(lab):
     """-t puts the caller's terminal into raw mode; an orderly end puts it back."""
     import pty
