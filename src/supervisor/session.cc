@@ -141,8 +141,11 @@ void Session::on_signal(int signal) {
 // for whoever has no shell above (the command leads a session of its own).
 void Session::suspend() {
   sandbox_->forward_signal(SIGSTOP);
+  const auto flags = sandbox::StatusFlags::now();
+  flags_.put_back();
   if (keeper_) keeper_->suspend();
   sys::suspend_this_process();
+  flags.put_back();
   resume();
 }
 
@@ -207,6 +210,7 @@ void Session::tear_down() {
   if (sandbox_) sandbox_->kill();
   if (pump_) pump_->drain();
   pump_.reset();
+  flags_.put_back();
   keeper_.reset();
   if (sandbox_) conclude_limits();
   network_.reset();

@@ -54,6 +54,7 @@ class Session {
   sys::Reactor& reactor_;
   AuditLog& log_;
   std::optional<sys::SignalWatch> signals_;
+  sandbox::StatusFlags flags_ = sandbox::StatusFlags::now();
   std::optional<sandbox::TerminalKeeper> keeper_;
   std::optional<sandbox::Sandbox> sandbox_;
   bool started_ = false;  // the command runs, or has
