@@ -130,7 +130,7 @@ class TcpRows:
         run = self.ways.inside(way, argv, flows=flows, **options)
         out = run.result
         if strict and out["errors"]:
-            raise NotProven(f"{out['errors']} of {total} connections failed (errno {out['last_errno']})")
+            raise Failed(f"{out['errors']} of {total} connections did not end as they should (errno {out['last_errno']})")
         return out, run.cpu_s
 
     # ---- A7: many rules -------------------------------------------------------------------------------------------------

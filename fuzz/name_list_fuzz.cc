@@ -2,6 +2,7 @@
 // made of it opens. The first byte chooses the format.
 #include <cstdlib>
 
+#include "policy/compiled/source.h"
 #include "policy/text/compile.h"
 #include "policy/text/name_list.h"
 
@@ -19,5 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!compiled) return 0;
   const auto image = policy::Image::open(compiled->image);
   if (!image || !image->check_sums()) std::abort();
+  const auto source = policy::read_back(*image, "p");
+  if (!source || policy::build_image(*source) != compiled->image) std::abort();
   return 0;
 }

@@ -16,7 +16,9 @@ namespace weir::bench {
 namespace {
 
 enum class Expect : std::uint8_t { answer, refused };
-constexpr int kPatienceMs = 30'000;  // without any event: the run is over, what is open counts as an error
+// Without any event for so long the run is over, and what is open counts as an error.
+constexpr int kPatienceMs = 30'000;
+constexpr int kRefusalPatienceMs = 3000;
 
 struct Slot {
   sys::OwnedFd fd;
@@ -42,7 +44,7 @@ class Run {
   void run() {
     for (std::size_t i = 0; i < slots_.size(); ++i) next(i);
     while (active_ > 0) {
-      const auto& events = poller_.wait(kPatienceMs);
+      const auto& events = poller_.wait(expect_ == Expect::refused ? kRefusalPatienceMs : kPatienceMs);
       if (events.empty()) break;
       for (const auto& event : events) step(event.id, event.events);
     }

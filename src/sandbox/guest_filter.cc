@@ -85,11 +85,11 @@ void restrict_sockets(Filter& filter) {
 
 void restrict_ioctl(Filter& filter) {
   // Typing into the terminal of whoever started weir (CVE-2017-5226, CVE-2023-28100); line disciplines load modules;
-  // nobody else could open a terminal in exclusive mode, which outlives the sandbox; kernel messages are not the
-  // guest's.
+  // nobody else could open a terminal in exclusive mode, nor write to one whose output is stopped (TCXONC), and both
+  // outlive the sandbox; kernel messages are not the guest's.
   for (const unsigned long request : {static_cast<unsigned long>(TIOCSTI), static_cast<unsigned long>(TIOCLINUX),
                                       static_cast<unsigned long>(TIOCSETD), static_cast<unsigned long>(TIOCEXCL),
-                                      static_cast<unsigned long>(TIOCCONS)}) {
+                                      static_cast<unsigned long>(TCXONC), static_cast<unsigned long>(TIOCCONS)}) {
     filter.add(__NR_ioctl, Action::fail_with(EPERM), {is(1, request)});
   }
   filter.add(__NR_ioctl, Action::allow());

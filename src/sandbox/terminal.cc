@@ -19,6 +19,7 @@ namespace {
 // A reader that takes nothing for so long is not waited for.
 constexpr int kDrainMs = 10'000;
 constexpr char kEndOfInput = 4;  // ^D, VEOF of a fresh terminal
+constexpr int kStatusFlags = O_NONBLOCK | O_APPEND | O_ASYNC;
 
 using Mode = TerminalKeeper::Mode;
 
@@ -29,7 +30,7 @@ bool in_front(int fd, pid_t group) {
 }
 
 // `group`: the supervisor's process group. A process in the background that sets terminal modes is stopped by SIGTTOU
-// unless it is blocked.
+// unless it is blocked. Nothing here waits for output to be taken: a stopped terminal would never take it.
 void restore(int fd, const termios& modes, Mode mode, pid_t group) {
   if (mode == Mode::as_is && !in_front(fd, group)) return;
   sigset_t stops;
@@ -37,15 +38,17 @@ void restore(int fd, const termios& modes, Mode mode, pid_t group) {
   ::sigemptyset(&stops);
   ::sigaddset(&stops, SIGTTOU);
   ::sigprocmask(SIG_BLOCK, &stops, &before);
-  ::tcsetattr(fd, TCSADRAIN, &modes);
+  ::tcsetattr(fd, TCSANOW, &modes);
   ::ioctl(fd, TIOCNXCL);
+  ::tcflow(fd, TCOON);
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
 }
 
-// A copy of the supervisor's descriptors would keep what they lead to alive after it.
+// A copy of the supervisor's descriptors would keep what they lead to alive after it. 0, 1 and 2 the guard needs.
 void close_all_but(int one, int other) {
-  unsigned first = 0;
+  unsigned first = STDERR_FILENO + 1;
   for (const int kept : {std::min(one, other), std::max(one, other)}) {
+    if (kept <= STDERR_FILENO) continue;
     const auto number = static_cast<unsigned>(kept);
     if (number > first) ::close_range(first, number - 1, 0);
     first = number + 1;
@@ -56,6 +59,7 @@ void close_all_but(int one, int other) {
 // Waits until every copy of the other end of the pipe is closed: the supervisor has died. A supervisor that ends
 // properly kills the guard first.
 [[noreturn]] void stand_guard(int fd, const termios& modes, Mode mode, const sys::OwnedFd& supervisor) {
+  const StatusFlags flags = StatusFlags::now();
   const pid_t group = ::getpgrp();
   ::prctl(PR_SET_NAME, "weir-terminal", 0, 0, 0);
   close_all_but(fd, supervisor.get());
@@ -65,6 +69,7 @@ void close_all_but(int one, int other) {
   char byte = 0;
   while (::read(supervisor.get(), &byte, 1) < 0 && errno == EINTR) {
   }
+  flags.put_back();
   restore(fd, modes, mode, group);
   ::_exit(0);
 }
@@ -75,18 +80,39 @@ termios raw(termios modes) {
 }
 
 // A file description of our own, so that O_NONBLOCK is not set for whoever else has this terminal or pipe open.
-// Files keep the position they share with the caller, and sockets cannot be opened again: those are used as they are.
+// Files keep the position they share with the caller and are used as they are. What cannot be opened again (a socket,
+// another user's terminal) must not block either: a reader that stalls would stop the whole supervisor.
 Result<sys::OwnedFd> reopen(int fd, int flags) {
+  const std::string what = "cannot use descriptor " + std::to_string(fd);
   struct stat status{};
-  if (::fstat(fd, &status) == 0 && (S_ISCHR(status.st_mode) || S_ISFIFO(status.st_mode))) {
+  if (::fstat(fd, &status) != 0) return sys::errno_error(what);
+  if (S_ISCHR(status.st_mode) || S_ISFIFO(status.st_mode)) {
     const std::string own = "/proc/self/fd/" + std::to_string(fd);
     sys::OwnedFd opened(::open(own.c_str(), flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (opened.valid()) return opened;
   }
-  return sys::checked_fd(::fcntl(fd, F_DUPFD_CLOEXEC, 0), "cannot use descriptor " + std::to_string(fd));
+  const int now = ::fcntl(fd, F_GETFL);
+  if (!S_ISREG(status.st_mode) && (now < 0 || ::fcntl(fd, F_SETFL, now | O_NONBLOCK) != 0))
+    return sys::errno_error(what);
+  return sys::checked_fd(::fcntl(fd, F_DUPFD_CLOEXEC, 0), what);
 }
 
 }  // namespace
+
+StatusFlags StatusFlags::now() {
+  StatusFlags found;
+  for (std::size_t fd = 0; fd < found.flags_.size(); ++fd) found.flags_[fd] = ::fcntl(static_cast<int>(fd), F_GETFL);
+  return found;
+}
+
+void StatusFlags::put_back() const {
+  for (std::size_t i = 0; i < flags_.size(); ++i) {
+    const int fd = static_cast<int>(i);
+    const int set = ::fcntl(fd, F_GETFL);
+    if (flags_[i] < 0 || set < 0 || ((set ^ flags_[i]) & kStatusFlags) == 0) continue;
+    ::fcntl(fd, F_SETFL, (set & ~kStatusFlags) | (flags_[i] & kStatusFlags));
+  }
+}
 
 Result<std::optional<TerminalKeeper>> TerminalKeeper::keep(int fd, Mode mode) {
   termios modes{};
@@ -105,7 +131,7 @@ Result<std::optional<TerminalKeeper>> TerminalKeeper::keep(int fd, Mode mode) {
   TerminalKeeper keeper(fd, modes, mode, std::move(alive), std::move(guard));
   if (mode == Mode::raw) {
     const termios wanted = raw(modes);
-    if (::tcsetattr(fd, TCSADRAIN, &wanted) != 0) return sys::errno_error("cannot put the terminal into raw mode");
+    if (::tcsetattr(fd, TCSANOW, &wanted) != 0) return sys::errno_error("cannot put the terminal into raw mode");
   }
   return std::optional<TerminalKeeper>(std::move(keeper));
 }
@@ -134,7 +160,7 @@ void TerminalKeeper::suspend() {
 
 void TerminalKeeper::resume() {
   if (!suspended_ || !in_front(fd_, ::getpgrp())) return;
-  ::tcsetattr(fd_, TCSADRAIN, &*suspended_);
+  ::tcsetattr(fd_, TCSANOW, &*suspended_);
   suspended_.reset();
 }
 

@@ -15,9 +15,24 @@
 
 namespace weir::sandbox {
 
-// Remembers the modes of the caller's terminal and brings them back when it dies. A small child process does so when
-// this process is killed. With -t the terminal is put into raw mode meanwhile; without, the command may have set what
-// it likes, and it is brought back only while the caller's job is in front of the terminal.
+// The status flags (O_NONBLOCK, O_APPEND, O_ASYNC) of descriptors 0, 1 and 2. The caller's shell has the same open
+// files, and so does a command without -t, which may set what it likes.
+class StatusFlags {
+ public:
+  // As they are now.
+  static StatusFlags now();
+  // Sets those that differ from what they were.
+  void put_back() const;
+
+ private:
+  std::array<int, 3> flags_{};  // -1: not open
+};
+
+// Remembers the modes of the caller's terminal and brings them back when it dies, on a terminal that takes output: one
+// that was stopped (^S) would hold up whoever writes to it next. A small child process does so when this process is
+// killed, and then puts back the status flags as well. With -t the terminal is put into raw mode meanwhile; without,
+// the command may have set what it likes, and it is brought back only while the caller's job is in front of the
+// terminal.
 class TerminalKeeper {
  public:
   enum class Mode : std::uint8_t { as_is, raw };
@@ -49,12 +64,13 @@ class TerminalKeeper {
 };
 
 // Carries bytes between the master of a sandbox's terminal and two descriptors of the caller, as events of the loop.
-// Buffers are bounded: what one side does not take, the other side waits with. Never blocks, except on an output that
-// is a socket or the like and stops reading.
+// Buffers are bounded: what one side does not take, the other side waits with. Never blocks, but on files of a file
+// system that does.
 class TerminalPump {
  public:
   // `master`, `in` and `out` stay the caller's and must live as long as the pump. The end of `in` is typed as ^D, twice
-  // where it ends within a line: the first then only sends the line.
+  // where it ends within a line: the first then only sends the line. One that cannot be opened a second time (a socket,
+  // another user's terminal) gets O_NONBLOCK, and keeps it: StatusFlags put it back.
   static Result<std::unique_ptr<TerminalPump>> start(sys::Reactor& reactor, int master, int in, int out);
   ~TerminalPump();
   TerminalPump(const TerminalPump&) = delete;

@@ -55,10 +55,12 @@ Result<Channel::Received> receive_with(int fd, MutableBytes buffer, MutableBytes
   header.msg_iovlen = 1;
   header.msg_control = control.data();
   header.msg_controllen = control.size();
-  const ssize_t count = ::recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  constexpr int kFlags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
+  ssize_t count = ::recvmsg(fd, &header, kFlags);
+  // A peer that closed with messages unread: told once, and before what it sent last, which is still there.
+  if (count < 0 && errno == ECONNRESET) count = ::recvmsg(fd, &header, kFlags);
   if (count < 0) {
     if (errno == EAGAIN || errno == EINTR) return Channel::Received{};
-    if (errno == ECONNRESET) return Channel::Received{.message = {}, .passed = {}, .state = State::closed};
     return errno_error("cannot receive a message");
   }
   // Take over the descriptors before anything can fail, so that none leaks.

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import socket
 import subprocess
 
 import pytest
@@ -26,8 +27,9 @@ class Screen:
         self.sync()
 
     def tmux(self, *arguments):
-        return subprocess.run(self.lab.command(["tmux", "-S", self.socket, *arguments]), check=True, timeout=20,
-                              stdout=subprocess.PIPE, text=True).stdout
+        # tmux starts what it is given by the user's login shell, which for some is one that refuses.
+        command = ["env", "SHELL=/bin/sh", "tmux", "-S", self.socket, *arguments]
+        return subprocess.run(self.lab.command(command), check=True, timeout=20, stdout=subprocess.PIPE, text=True).stdout
 
     def text(self):
         return self.tmux("capture-pane", "-p", "-S", "-200", "-J")
@@ -220,3 +222,57 @@ def test_end_of_input_is_typed(screen):
     screen.wait("hello\nhello")
     screen.keys("C-d")
     assert screen.answer("echo $?") == "0"
+
+
+def guest(program):
+    return "python3 -c " + shlex.quote(program)
+
+
+def test_the_command_cannot_stop_the_callers_terminal(screen):
+    """Nobody could write to it then: neither weir, which would outstay --timeout, nor the shell after it."""
+    stop = "import termios, time\ntry: termios.tcflow(1, termios.TCOOFF)\nexcept termios.error: print('refu' + 'sed')\ntime.sleep(99)"
+    script = screen.lab.file("stop.py", stop)
+    screen.type(run("-v", script + ":/stop.py", "--timeout", "2s", "--", "python3 /stop.py") + "; echo code-''$?-end")
+    screen.wait("refused")
+    screen.wait("code-124-end")
+
+
+def test_a_terminal_that_a_person_stopped_does_not_hold_weir_up(screen):
+    screen.type(run("--timeout", "2s", "--", sh("echo up; sleep 99")) + "; echo code-''$?-end")
+    screen.wait("\nup")
+    screen.keys("C-s")
+    screen.wait("code-124-end")
+
+
+FLAGS = "python3 -c 'import fcntl, os; print(fcntl.fcntl(2, fcntl.F_GETFL) & (os.O_NONBLOCK | os.O_APPEND | os.O_ASYNC))'"
+
+
+@pytest.mark.parametrize("signal, code", [(None, "3"), (9, "137")], ids=["exit", "SIGKILL to weir"])
+def test_status_flags_are_restored(screen, signal, code):
+    """The shell has the same open file: with O_NONBLOCK its next read, or another program's, would fail."""
+    program = ("import fcntl, os, time; fcntl.fcntl(1, fcntl.F_SETFL, os.O_RDWR | os.O_NONBLOCK | os.O_APPEND); "
+               "os.write(1, b'u' + b'p\\n'); " + ("time.sleep(99)" if signal else "os._exit(3)"))
+    flags = screen.lab.folder / "flags"
+    # In one line: bash itself puts O_NONBLOCK right before it reads the next.
+    screen.type(run("--", guest(program)) + f"; code=$?; {FLAGS} > {flags}; echo code-$code-''end")
+    screen.wait("\nup")
+    if signal:
+        os.kill(screen.weir_pid(), signal)
+    screen.wait(f"code-{code}-end")
+    # After SIGKILL a small process puts them back; the shell may be quicker.
+    wait_until(lambda: (screen.answer(FLAGS) if signal else flags.read_text().strip()) == "0", what="the flags of before")
+
+
+def test_an_output_that_is_a_socket_and_not_read_does_not_hold_weir_up(lab):
+    """-t with a socket as output (inetd, some editors): the timeout holds though nobody reads."""
+    ours, theirs = socket.socketpair()
+    argv = lab.command([lab.weir, "run", "-q", "-t", "--events", "none", "-n", "none", "--timeout", "1s,1s", "--", "yes"])
+    with ours, theirs:
+        started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE)
+        try:
+            # The last output is offered for ten seconds.
+            assert started.wait(25) == 124, started.stderr.read()
+        finally:
+            started.kill()
+            started.communicate()
+        assert ours.recv(2) == b"y\r"

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 #include <string_view>
+#include <tuple>
 
 #include "policy/compiled/digest.h"
 #include "policy/compiled/format.h"
@@ -53,6 +54,24 @@ struct Use {
   std::optional<format::PostingRecord> posting;
 };
 
+// The targets of one entry are a set: in whatever order they come, the bytes are the same. That is what makes
+// read_back() an exact inverse, which knows them in the order of their hashes.
+std::vector<const Target*> in_canonical_order(const std::vector<Target>& targets) {
+  std::vector<const Target*> ordered;
+  ordered.reserve(targets.size());
+  for (const Target& each : targets) ordered.push_back(&each);
+  const auto rank = [](const Target* each) {
+    return std::tuple(each->kind, std::string_view(each->name), each->scope, each->breadth, each->cidr.base(),
+                      each->cidr.length(), each->address_class, each->protocols.bits());
+  };
+  std::ranges::sort(ordered, [&rank](const Target* a, const Target* b) {
+    const auto left = rank(a);
+    const auto right = rank(b);
+    return left != right ? left < right : a->ports < b->ports;
+  });
+  return ordered;
+}
+
 // One layer on its way to bytes.
 class LayerBuilder {
  public:
@@ -69,7 +88,7 @@ class LayerBuilder {
                           .unused = 0});
       text_ += entry.text;
       if (entry.listed) add_list(i, *entry.listed);
-      for (const Target& target : entry.targets) add(i, entry, target);
+      add_targets(i, entry);
     }
     std::ranges::sort(uses_, [this](const Use& a, const Use& b) {
       if (a.hash != b.hash) return a.hash < b.hash;
@@ -81,6 +100,10 @@ class LayerBuilder {
   format::LayerRecord write(Sink& sink);
 
  private:
+  void add_targets(std::uint32_t index, const Entry& entry) {
+    if (entry.targets.size() == 1) return add(index, entry, entry.targets.front());
+    for (const Target* const target : in_canonical_order(entry.targets)) add(index, entry, *target);
+  }
   void add(std::uint32_t index, const Entry& entry, const Target& target);
   void add_name(std::uint32_t index, const Entry& entry, const Target& target);
   void add_cidr(std::uint32_t index, const Entry& entry, const Target& target);
@@ -251,6 +274,8 @@ void LayerBuilder::write_keys(Sink& sink, format::LayerRecord& record) const {
     key.allowed_below = std::min(key.allowed_below, use.allowed_below);
     if (use.posting) {
       postings.push_back(*use.posting);
+      // 24 bits; no policy file is long enough for as many entries about one key.
+      WEIR_ASSERT(key.posting_count < 0xff'ffffu);
       key.posting_count = (key.posting_count + 1u) & 0xff'ffffu;
     }
     before = &use;

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <type_traits>
 
 #include "policy/compiled/image.h"
 
@@ -128,6 +129,7 @@ struct LayerRecord {
   // The first allow entry with a CIDR or class; kNone if there is none.
   std::uint32_t address_allow;
   std::uint32_t classes;  // bit i: some entry names class i
+  std::uint32_t unused;
   // Which prefix lengths, within the family, the CIDR keys of a family have.
   std::array<std::uint64_t, 3> lengths4;
   std::array<std::uint64_t, 3> lengths6;
@@ -148,6 +150,12 @@ struct Header {
   Section publishes;
   std::array<std::uint64_t, kLimitCount> limits;
 };
+// No padding anywhere: equal sources give equal bytes.
+template <class... Records>
+inline constexpr bool kWithoutPadding = (std::has_unique_object_representations_v<Records> && ...);
+static_assert(kWithoutPadding<AddressRecord, CidrRecord, UpstreamRecord, PublishRecord, EntryRecord, KeyRecord,
+                              PostingRecord, ListRecord, RangeRecord, LayerRecord, Header>);
+
 inline constexpr std::size_t kHashedFrom = sizeof(Header::magic) + sizeof(Header::hash);
 
 }  // namespace weir::policy::format

@@ -51,8 +51,16 @@ bool lists_valid(Bytes image, const format::LayerRecord& layer) {
   if (lists.size() > format::kMaxLists) return false;
   for (std::uint32_t i = 0; i < lists.size(); ++i) {
     if (lists[i].entry >= layer.entries.count) return false;
+    if (i > 0 && lists[i].entry <= lists[i - 1].entry) return false;
   }
-  return layer.key_slots.homes <= layer.key_slots.slots.count && layer.listed.homes <= layer.listed.slots.count;
+  // Of lists that nobody could look up, and keys, nothing would be denied.
+  return (lists.size() == 0) == (layer.listed.slots.count == 0) &&
+         (lists.size() == 0 || layer.names_in_deny_or_rules) &&
+         (layer.keys.count == 0) == (layer.key_slots.slots.count == 0);
+}
+
+bool table_valid(const format::SlotSection& table) {
+  return table.homes <= table.slots.count && (table.homes == 0) == (table.slots.count == 0);
 }
 
 // A length that no prefix has would shift beyond the address; host mode has no policy to look at.
@@ -63,6 +71,8 @@ bool scalars_valid(const format::LayerRecord& layer) {
   constexpr std::uint64_t kV4Lengths = (std::uint64_t{1} << 33) - 1;
   if ((layer.lengths4[0] & ~kV4Lengths) != 0 || layer.lengths4[1] != 0 || layer.lengths4[2] != 0) return false;
   if ((layer.lengths6[2] & ~std::uint64_t{1}) != 0) return false;
+  if ((layer.classes >> kAddressClassCount) != 0) return false;
+  if (layer.address_allow != format::kNone && layer.address_allow >= layer.entries.count) return false;
   return layer.mode < static_cast<std::uint8_t>(Mode::host) && layer.name_required <= 1 &&
          layer.names_in_deny_or_rules <= 1;
 }
@@ -83,7 +93,8 @@ Result<std::vector<LayerView>> open_layers(Bytes image, const format::Header& he
   std::vector<LayerView> layers;
   for (std::uint32_t i = 0; i < records.size(); ++i) {
     const format::LayerRecord record = records[i];
-    const bool valid = scalars_valid(record) && sections_fit(image, record) && lists_valid(image, record);
+    const bool valid = scalars_valid(record) && sections_fit(image, record) && table_valid(record.key_slots) &&
+                       table_valid(record.listed) && lists_valid(image, record);
     if (!valid) return fail("the policy image is damaged (layer " + std::to_string(i) + ")");
     layers.emplace_back(image, record);
   }

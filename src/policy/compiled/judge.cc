@@ -166,7 +166,8 @@ Outcome refused(const LayerView& layer, Reason reason, std::uint32_t entry, unsi
 
 Outcome judge_layer(const LayerView& layer, const HostFacts& facts, const Place& place, const Question& question) {
   const FirstMatches matches = Matcher(layer, facts, place, question).run();
-  if (matches.deny != kNone && matches.deny < matches.allow) {
+  // Equal only where an image is damaged (kBrokenPosting).
+  if (matches.deny != kNone && matches.deny <= matches.allow) {
     return refused(layer, Reason::denied_by_rule, matches.deny, static_cast<unsigned>(layer.entry_step(matches.deny)));
   }
   const bool matched = matches.allow != kNone;

@@ -18,6 +18,7 @@ LayerView::LayerView(Bytes image, const format::LayerRecord& record)
 bool LayerView::name_deny_at(net::Port port) const {
   for (std::uint32_t i = 0; i < name_deny_ports_.size(); ++i) {
     const format::RangeRecord each = name_deny_ports_[i];
+    if (each.first > each.last) return true;  // damaged: better one flight too many is held
     if (each.first <= port && port <= each.last) return true;
   }
   return false;
@@ -47,7 +48,9 @@ bool LayerView::holds(const Posting& posting, net::Protocol protocol, net::Port 
   if (posting.range_count == 0) return true;
   if (protocol == net::Protocol::icmp) return false;
   for (std::uint16_t i = 0; i < posting.range_count; ++i) {
-    if (range(posting, i).contains(port)) return true;
+    const net::PortRange each = range(posting, i);
+    if (each.first > each.last) return posting.action == Action::deny;  // damaged
+    if (each.contains(port)) return true;
   }
   return false;
 }
@@ -59,7 +62,7 @@ net::PortRange LayerView::range(const Posting& posting, std::uint16_t index) con
 
 std::uint32_t LayerView::allowed_below(std::string_view name) const {
   const std::uint32_t found = find_key(suffix(name));
-  return found == format::kNone ? format::kNone : keys_[found].allowed_below;
+  return found == format::kNone || found == kBrokenKey ? format::kNone : keys_[found].allowed_below;
 }
 
 Step LayerView::entry_step(std::uint32_t entry) const {
@@ -90,29 +93,37 @@ std::uint32_t LayerView::find_key(const Suffix& key) const {
   std::uint32_t found = format::kNone;
   key_slots_.for_each(key.hash, [&](std::uint64_t payload) {
     const auto index = static_cast<std::uint32_t>(payload - 1);
-    if (key_text(keys_[index]) == key.text) found = index;
+    const format::KeyRecord record = keys_[index];
+    if (index >= keys_.size() || !is_whole(record)) {
+      found = kBrokenKey;
+    } else if (found == format::kNone && key_text(record) == key.text) {
+      found = index;
+    }
   });
   return found;
 }
 
 Posting LayerView::listed_posting(std::uint64_t payload) const {
-  const format::ListRecord list = lists_[static_cast<std::uint32_t>(payload >> format::kListShift)];
-  return {.entry = list.entry,
+  const auto list = static_cast<std::uint32_t>(payload >> format::kListShift);
+  const std::uint64_t scopes = payload & (format::kListedExact | format::kListedBelow);
+  if (list >= lists_.size() || scopes == 0) return kBrokenPosting;
+  return {.entry = lists_[list].entry,
           .action = Action::deny,
           .protocols = ProtocolSet::all(),
-          .flags = static_cast<std::uint8_t>(payload & (format::kListedExact | format::kListedBelow)),
+          .flags = static_cast<std::uint8_t>(scopes),
           .first_range = 0,
           .range_count = 0};
 }
 
 std::optional<Posting> LayerView::posting(std::uint32_t index) const {
   const format::PostingRecord record = postings_[index];
+  const auto protocols = ProtocolSet::of_bits(record.protocols);
   const bool there = index < postings_.size() && record.entry < entries_.size() &&
                      record.range_count <= ranges_.size() && record.first_range <= ranges_.size() - record.range_count;
-  if (!there) return std::nullopt;
+  if (!there || protocols.bits() == 0 || protocols.bits() != record.protocols) return std::nullopt;
   return Posting{.entry = record.entry,
                  .action = entry_action(record.entry),
-                 .protocols = ProtocolSet::of_bits(record.protocols),
+                 .protocols = protocols,
                  .flags = record.flags,
                  .first_range = record.first_range,
                  .range_count = record.range_count};

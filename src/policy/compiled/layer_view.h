@@ -27,6 +27,15 @@ struct Posting {
   std::uint16_t range_count = 0;
 };
 
+// What a record that points nowhere is taken for: the first entry of its layer, and a denial of everything. Only bytes
+// that weir did not write have such records, and whoever reads them must not be allowed anything because of it.
+inline constexpr Posting kBrokenPosting = {.entry = 0,
+                                           .action = Action::deny,
+                                           .protocols = ProtocolSet::all(),
+                                           .flags = format::kExact | format::kBelow,
+                                           .first_range = 0,
+                                           .range_count = 0};
+
 class LayerView {
  public:
   LayerView(Bytes image, const format::LayerRecord& record);
@@ -47,7 +56,7 @@ class LayerView {
   std::string_view entry_text(std::uint32_t entry) const;
   Action entry_action(std::uint32_t entry) const { return entries_[entry].action == 1 ? Action::allow : Action::deny; }
   Step entry_step(std::uint32_t entry) const;
-  bool entry_accepts_ech(std::uint32_t entry) const { return entries_[entry].ech != 0; }
+  bool entry_accepts_ech(std::uint32_t entry) const { return entries_[entry].ech == 1; }
 
   // The lists that were imported, and the one of them that an entry stands for; nullopt for every other entry.
   const RecordSpan<format::ListRecord>& lists() const { return lists_; }
@@ -86,19 +95,22 @@ class LayerView {
   }
   // The part of the name by which the list of this entry matches it; nullopt if it does not. For explain.
   std::optional<std::string_view> listed_as(std::string_view name, std::uint32_t entry) const;
-  // Everything that the layer was built from but the lists. visit(std::string_view key, const Posting&).
+  // Everything that the layer was built from but the lists. visit(std::string_view key, const Posting&). False, having
+  // visited a part, where the image is damaged: keys share no postings, and an image that says so would be read for
+  // hours.
   template <class Visit>
-  void for_all_keys(Visit visit) const {
-    std::uint32_t next = 0;  // keys share no postings; an image that says so would be read for hours
+  [[nodiscard]] bool for_all_keys(Visit visit) const {
+    std::uint32_t next = 0;
     for (std::uint32_t i = 0; i < keys_.size(); ++i) {
       const format::KeyRecord record = keys_[i];
-      if (record.first_posting != next) return;
+      if (record.first_posting != next || !is_whole(record)) return false;
       for (; next < record.first_posting + record.posting_count; ++next) {
         const auto each = posting(next);
-        if (!each) return;
+        if (!each) return false;
         visit(key_text(record), *each);
       }
     }
+    return next == postings_.size();
   }
   // The slots of listed names, in order.
   template <class Visit>
@@ -113,7 +125,9 @@ class LayerView {
   void for_class(AddressClass address_class, Visit visit) const {
     if ((record_.classes >> static_cast<unsigned>(address_class) & 1) == 0) return;
     const std::array<char, 2> key = {format::kTagClass, static_cast<char>(address_class)};
-    for_key(suffix(std::string_view(key.data(), key.size())), 0, visit);
+    const Suffix wanted = suffix(std::string_view(key.data(), key.size()));
+    if (find_key(wanted) == format::kNone) return visit(kBrokenPosting);
+    for_key(wanted, 0, visit);
   }
 
   // The first allow entry with a name strictly below this one; format::kNone if there is none.
@@ -158,7 +172,14 @@ class LayerView {
   };
 
   Suffix suffix(std::string_view text) const { return {text, hash_bytes(as_bytes(text), record_.hash_key)}; }
-  std::uint32_t find_key(const Suffix& key) const;  // format::kNone if absent
+  static constexpr std::uint32_t kBrokenKey = format::kNone - 1;
+  // format::kNone if absent, kBrokenKey if the slot leads nowhere.
+  std::uint32_t find_key(const Suffix& key) const;
+  // Do its text and its postings lie in the image?
+  bool is_whole(const format::KeyRecord& record) const {
+    return std::uint64_t{record.text_offset} + record.text_size <= text_.size() &&
+           std::uint64_t{record.first_posting} + record.posting_count <= postings_.size();
+  }
   std::string_view key_text(const format::KeyRecord& record) const {
     return text_at(record.text_offset, record.text_size);
   }
@@ -173,17 +194,20 @@ class LayerView {
   void for_key(const Suffix& key, std::uint8_t wanted_flags, Visit& visit) const {
     const std::uint32_t found = find_key(key);
     if (found == format::kNone) return;
+    if (found == kBrokenKey) return visit(kBrokenPosting);
     const format::KeyRecord record = keys_[found];
     for (std::uint32_t i = 0; i < record.posting_count; ++i) {
-      const std::optional<Posting> each = posting(record.first_posting + i);
-      if (!each) return;
-      if ((each->flags & wanted_flags) == wanted_flags) visit(*each);
+      const Posting each = posting(record.first_posting + i).value_or(kBrokenPosting);
+      const bool nowhere = wanted_flags != 0 && (each.flags & (format::kExact | format::kBelow)) == 0;
+      if (nowhere) visit(kBrokenPosting);
+      if ((each.flags & wanted_flags) == wanted_flags) visit(each);
     }
   }
   template <class Visit>
   void for_listed(std::uint64_t hash, std::uint64_t wanted_scope, Visit& visit) const {
     listed_.for_each(hash, [&](std::uint64_t payload) {
-      if ((payload & wanted_scope) != 0) visit(listed_posting(payload));
+      const Posting each = listed_posting(payload);
+      if ((each.flags & wanted_scope) != 0) visit(each);
     });
   }
 
@@ -223,9 +247,9 @@ void LayerView::for_address(const net::IpAddress& address, Visit visit) const {
   }
 }
 
-// What a key and its use were made from.
-Target target_of(const LayerView& layer, std::string_view key, const Posting& posting);
+// What a key and its use were made from; nullopt for a key that no target has.
+std::optional<Target> target_of(const LayerView& layer, std::string_view key, const Posting& posting);
 // What the layer was built from; see read_back(Image).
-LayerSource read_back(const LayerView& layer, const std::string& place);
+Result<LayerSource> read_back(const LayerView& layer, const std::string& place);
 
 }  // namespace weir::policy

@@ -59,10 +59,17 @@ std::vector<std::uint64_t> ListedNames::sorted_slots() const {
   return merged;
 }
 
-void ListedNames::restore(std::vector<std::uint64_t> slots, std::size_t lists) {
+bool ListedNames::restore(std::vector<std::uint64_t> slots, std::size_t lists) {
+  std::uint64_t before = 0;
+  for (const std::uint64_t slot : slots) {
+    const std::uint64_t list = (slot & ListedSlots::kPayload) >> format::kListShift;
+    if (slot <= before || (slot & kScopes) == 0 || list >= lists) return false;
+    before = slot;
+  }
   slots_ = std::move(slots);
   list_start_ = slots_.size();
   lists_ = lists;
+  return true;
 }
 
 }  // namespace weir::policy

@@ -99,7 +99,8 @@ class ListedNames {
 
   // For the builder and for what reads an image back. Sorted; the payload is that of format.h.
   std::vector<std::uint64_t> sorted_slots() const;
-  void restore(std::vector<std::uint64_t> slots, std::size_t lists);
+  // False, and nothing restored, if these are not what sorted_slots() of so many lists gives.
+  [[nodiscard]] bool restore(std::vector<std::uint64_t> slots, std::size_t lists);
 
  private:
   std::uint64_t key_;
@@ -144,7 +145,8 @@ struct ImagePatch {
 ImagePatch graft_floor(const Image& session, const ImageSource& floor);
 std::vector<std::uint8_t> patched(Bytes image, const ImagePatch& patch);
 
-// The inverse of build_image(). Entry::place is `place` everywhere; targets of one entry come in any order.
-ImageSource read_back(const Image& image, const std::string& place);
+// The inverse of build_image(): what comes back builds the same bytes. Entry::place is `place` everywhere; targets of
+// one entry come in any order. An error where a record points nowhere: a policy that lost a denial must not go on.
+Result<ImageSource> read_back(const Image& image, const std::string& place);
 
 }  // namespace weir::policy

@@ -51,7 +51,7 @@ class LineParser {
   }
 
  private:
-  std::unexpected<Error> fail_at(std::string_view word, std::string what, std::string remedy = {}) const {
+  std::unexpected<Error> fail_at(std::string_view word, const std::string& what, std::string remedy = {}) const {
     const Position at{.line = out_.line, .column = static_cast<std::uint32_t>(word.data() - line_.data()) + 1};
     return std::unexpected(Error(place_text(file_, at) + what).with_remedy(std::move(remedy)));
   }

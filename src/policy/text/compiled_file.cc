@@ -27,8 +27,8 @@ Result<Image> open_compiled(const CompiledFile& file) {
   return in_context(open_session(file.bytes), file.name);
 }
 
-PolicyText text_of_compiled(const Image& image, const std::string& name) {
-  ImageSource source = read_back(image, name);
+Result<PolicyText> text_of_compiled(const Image& image, const std::string& name) {
+  WEIR_TRY(ImageSource source, in_context(read_back(image, name), name));
   PolicyText text;
   text.file = name;
   text.mode = ModeWord{.mode = image.mode()};
@@ -44,17 +44,20 @@ PolicyText text_of_compiled(const Image& image, const std::string& name) {
   return text;
 }
 
-std::vector<Entry> noteworthy_entries(const Image& image) {
+Result<std::vector<Entry>> noteworthy_entries(const Image& image) {
   const LayerView& layer = image.layers().front();
   std::map<std::uint32_t, Entry> found;  // in the order of the policy
-  layer.for_all_keys([&](std::string_view key, const Posting& posting) {
+  const bool whole = layer.for_all_keys([&](std::string_view key, const Posting& posting) {
     const bool said = (posting.flags & (format::kOpens | format::kBroad)) != 0 || key == kHostService;
     if (!said || posting.action != Action::allow) return;
+    std::optional<Target> target = target_of(layer, key, posting);
+    if (!target) return;
     Entry& entry = found[posting.entry];
     entry.action = posting.action;
     entry.text = layer.entry_text(posting.entry);
-    entry.targets.push_back(target_of(layer, key, posting));
+    entry.targets.push_back(std::move(*target));
   });
+  if (!whole) return fail("the policy image is damaged (records)");
   std::vector<Entry> entries;
   for (auto& [index, entry] : found) entries.push_back(std::move(entry));
   return entries;

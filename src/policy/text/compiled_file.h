@@ -13,9 +13,9 @@ namespace weir::policy {
 // floor that somebody else than the operator wrote.
 Result<Image> open_compiled(const CompiledFile& file);
 // As if it had been written.
-PolicyText text_of_compiled(const Image& image, const std::string& name);
+Result<PolicyText> text_of_compiled(const Image& image, const std::string& name);
 // The entries about which something is said at start, with those of their targets only.
-std::vector<Entry> noteworthy_entries(const Image& image);
+Result<std::vector<Entry>> noteworthy_entries(const Image& image);
 void add_broad(const Entry& entry, std::vector<std::string>& broad);
 std::string hash_of(const ImagePatch& patch);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <unordered_set>
 
 #include "policy/text/broad.h"
@@ -14,6 +15,9 @@ namespace {
 
 // Comparing every target with every other one is quadratic; a longer layer is a list of a machine, not of an author.
 constexpr std::size_t kMaxCompared = 4096;
+
+// Of findings with one code; a policy of a hundred thousand denials has one about each.
+constexpr std::size_t kMaxShownAlike = 10;
 
 // Parents of names that a platform hands out to every customer, though the parent itself is no public suffix.
 constexpr auto kSharedParents = std::to_array<std::string_view>(
@@ -74,12 +78,24 @@ class Linter {
         if (target.kind == Target::Kind::cidr) check_cidr(entry, target);
       }
     }
+    note_repeats();
     return std::move(findings_);
   }
 
  private:
-  void find(const Entry& entry, std::string code, std::string message) {
-    findings_.push_back({.place = entry.place, .code = std::move(code), .message = std::move(message)});
+  void find(const Entry& entry, const std::string& code, std::string message) {
+    if (++counts_[code] > kMaxShownAlike) return;
+    findings_.push_back({.place = entry.place, .code = code, .message = std::move(message)});
+  }
+
+  void note_repeats() {
+    for (const auto& [code, count] : counts_) {
+      if (count <= kMaxShownAlike) continue;
+      findings_.push_back({.place = {},
+                           .code = code,
+                           .message = "and " + std::to_string(count - kMaxShownAlike) + " more like the " +
+                                      std::to_string(kMaxShownAlike) + " above"});
+    }
   }
 
   // The names that entries mention themselves, by what the entry does.
@@ -192,6 +208,7 @@ class Linter {
   }
 
   const LayerSource& layer_;
+  std::map<std::string, std::size_t> counts_;  // by code
   std::array<std::unordered_set<std::string_view>, 2> apexes_;
   std::vector<LintFinding> findings_;
 };

@@ -14,7 +14,8 @@ struct LintFinding {
   std::string message;  // one line, without the place
 };
 
-// In the order of the policy.
+// In the order of the policy. Of findings of a layer with one code the first ten, then one, without a place, with the
+// number of the others.
 std::vector<LintFinding> lint(const Compiled& compiled);
 
 }  // namespace weir::policy

@@ -61,7 +61,7 @@ class FileParser {
   Result<PolicyText> run(const toml::table& root);
 
  private:
-  std::unexpected<Error> fail_at(Position at, Error error) const {
+  std::unexpected<Error> fail_at(Position at, const Error& error) const {
     return std::unexpected(
         Error(place_text(policy_.file, at) + error.what(), error.code()).with_remedy(error.remedy()));
   }
@@ -114,6 +114,12 @@ std::unexpected<Error> FileParser::unknown_key(const toml::key& key, std::string
     if (!each.is_in(kind_)) continue;
     if (each.table == table_name) names.push_back(each.name);
     if (each.name == key.str() && !each.table.empty()) elsewhere = each.table;
+  }
+  const auto known_to_policies = std::ranges::find_if(
+      policy_keys(), [&](const KeySpec& each) { return each.table == table_name && each.name == key.str(); });
+  if (kind_ == FileKind::floor && known_to_policies != policy_keys().end()) {
+    return fail_at(position_of(key.source()), "'" + std::string(key.str()) + "' has no place in the operator's floor",
+                   known_to_policies->id == KeyId::deny_lists ? "write the names into deny" : "write it into a policy");
   }
   const std::string what = "unknown key '" + std::string(key.str()) + "'" +
                            (table_name.empty() ? "" : " in [" + std::string(table_name) + "]");

@@ -158,6 +158,18 @@ TEST(Lint, FindingsHaveAPlace) {
   EXPECT_EQ(findings[0].place, "p.toml:2:11");
 }
 
+TEST(Lint, TenAlikeAreShownAndTheOthersCounted) {
+  std::vector<std::string> denied;
+  for (int i = 0; i < 10; ++i) denied.push_back("n" + std::to_string(i) + ".example");
+  EXPECT_EQ(codes(flags("public", {}, denied)).size(), 10u);
+  for (int i = 10; i < 42; ++i) denied.push_back("n" + std::to_string(i) + ".example");
+  const auto compiled = compile_policy(flags("public", {}, denied));
+  const auto findings = lint(*compiled);
+  ASSERT_EQ(findings.size(), 11u);
+  EXPECT_EQ(findings.back().code, "unbound-deny");
+  EXPECT_EQ(findings.back().message, "and 32 more like the 10 above");
+}
+
 TEST(Show, ListsEveryLayerAndTheFloor) {
   CompileInput input = with_run(with_floor(flags("", {"@pypi", "b.example"}, {"x.example"}), "deny = [\"z.example\"]"),
                                 "", {"pypi.org"});

@@ -160,8 +160,9 @@ TEST_P(ConfinementTest, TypingIntoTheTerminalIsRefused) {
                         "(lambda m, s: fcntl.ioctl(s, 0x5423, b'\\2\\0\\0\\0'))(*os.openpty())",
                         "(lambda m, s: fcntl.ioctl(s, 0x540C))(*os.openpty())",
                         "(lambda m, s: fcntl.ioctl(s, 0x541D))(*os.openpty())",
+                        "(lambda m, s: fcntl.ioctl(s, 0x540A, 0))(*os.openpty())",
                         "(lambda m, s: fcntl.ioctl(s, 0x5413, b'x' * 8))(*os.openpty())"}),
-            "EPERM\nEPERM\nEPERM\nEPERM\nEPERM\nok\n");
+            "EPERM\nEPERM\nEPERM\nEPERM\nEPERM\nEPERM\nok\n");
 }
 
 TEST_P(ConfinementTest, SetIdFilesCannotBeMade) {

@@ -8,6 +8,8 @@
 #include <pty.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,7 +149,7 @@ TEST(TerminalKeeper, KeepsNothingThatIsNoTerminal) {
   EXPECT_FALSE(keeper->has_value());
 }
 
-enum class Meanwhile : std::uint8_t { nothing, another_job_comes_to_front };
+enum class Meanwhile : std::uint8_t { nothing, output_is_stopped, another_job_comes_to_front };
 
 // Runs in a process whose terminal `caller` is: keeps the modes as they are, sets ECHO off, ends the keeper.
 int set_echo_off(const CallersTerminal& caller, int output, Meanwhile meanwhile) {
@@ -161,6 +163,14 @@ int set_echo_off(const CallersTerminal& caller, int output, Meanwhile meanwhile)
   modes.c_lflag &= ~static_cast<tcflag_t>(ECHO);
   if (::tcsetattr(caller.slave.get(), TCSANOW, &modes) != 0) return 2;
   if (meanwhile == Meanwhile::nothing) return 0;
+  if (meanwhile == Meanwhile::output_is_stopped) {
+    ::alarm(10);  // SIGALRM ends whoever waits for output that nobody takes
+    return ::tcflow(caller.slave.get(), TCOOFF) == 0 &&
+                   ::fcntl(caller.slave.get(), F_SETFL, O_RDWR | O_NONBLOCK) == 0 &&
+                   ::write(caller.slave.get(), "x", 1) != 1
+               ? 0
+               : 5;
+  }
   auto other = sys::ChildProcess::clone(0);
   if (!other) return 3;
   if (other->in_child()) {
@@ -182,6 +192,66 @@ bool echoes_after(const CallersTerminal& caller, int output, Meanwhile meanwhile
 TEST(TerminalKeeper, UndoesWhatTheCommandSet) {
   const CallersTerminal caller;
   EXPECT_TRUE(echoes_after(caller, caller.slave.get(), Meanwhile::nothing));
+}
+
+TEST(TerminalKeeper, LetsOutputGoOnThatWasStopped) {
+  const CallersTerminal caller;
+  EXPECT_TRUE(echoes_after(caller, caller.slave.get(), Meanwhile::output_is_stopped));
+  EXPECT_EQ(::write(caller.slave.get(), "x", 1), 1);
+  EXPECT_EQ(caller.read_until("x"), "x");
+}
+
+// Runs in a process of its own: 0, 1 and 2 are the test's.
+int lose_and_put_back_flags() {
+  std::array<int, 2> ends{};
+  if (::pipe(ends.data()) != 0) return 1;
+  for (const int fd : {0, 1, 2}) ::dup2(ends[fd == 0 ? 0 : 1], fd);
+  ::fcntl(1, F_SETFL, O_APPEND);
+  const StatusFlags flags = StatusFlags::now();
+  ::fcntl(0, F_SETFL, O_NONBLOCK | O_ASYNC);
+  ::fcntl(1, F_SETFL, O_NONBLOCK);
+  flags.put_back();
+  const int kinds = O_NONBLOCK | O_ASYNC | O_APPEND;
+  return (::fcntl(0, F_GETFL) & kinds) == 0 && (::fcntl(2, F_GETFL) & kinds) == O_APPEND ? 0 : 2;
+}
+
+TEST(StatusFlags, AreAsTheyWere) {
+  const pid_t pid = fork_as(As::root, [] { return lose_and_put_back_flags(); });
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+// Runs in a process of its own. The command prints for ever, and nobody reads `output`.
+int pump_into(const CallersTerminal& sandbox, int output) {
+  ::alarm(10);  // a pump that blocks is ended by SIGALRM
+  auto reactor = sys::Reactor::create();
+  auto command = sys::ChildProcess::clone(0);
+  if (!reactor || !command) return 1;
+  if (command->in_child()) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (::write(sandbox.slave.get(), "flood", 5) > 0) {
+    }
+    ::_exit(1);
+  }
+  const sys::OwnedFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  auto pump = TerminalPump::start(*reactor, sandbox.master.get(), null.get(), output);
+  reactor->at(sys::monotonic_ms() + 300, [&] { reactor->stop(); });
+  return pump && reactor->run() ? 0 : 2;
+}
+
+TEST(TerminalPump, IsNotHeldUpByASocketThatNobodyReads) {
+  const CallersTerminal sandbox;
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  const sys::OwnedFd output(ends[0]);
+  const sys::OwnedFd reader(ends[1]);
+  const pid_t pid = fork_as(As::root, [&] { return pump_into(sandbox, output.get()); });
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0);
+  std::array<char, 5> first{};
+  EXPECT_EQ(::read(reader.get(), first.data(), first.size()), 5);  // the twin: it did pump
 }
 
 TEST(TerminalKeeper, LeavesTheTerminalToWhateverReadsTheOutput) {
