@@ -47,6 +47,7 @@ GOALS = [
     Goal("D1", "p50", "<=", 0.8, 0.6, "bubblewrap (no network)", of="weir (none)"),
     Goal("D2", "p50", "<=", 0.3, None, "bubblewrap in pasta"),
     Goal("D4", "rate64", ">=", 0.8, 0.95, "bare clone"),
+    Goal("D4", "rate64", ">=", 0.8, 0.95, "bare clone, as a command"),
     Goal("D6", "private", "<=", 1.0),
     Goal("D6", "gateway", "<=", 1.0),
     Goal("D6", "memory", "<=", 1.15, None, "bare clone"),
@@ -83,7 +84,7 @@ def judge(goal, quantity):
             return Verdict(goal, "no peer", value, None, " / ".join(named))
         name = (max if quantity["better"] == "more" else min)(there, key=there.get)
         peer = there[name]
-        if peer == 0:
+        if peer <= 0:  # a difference that drowned in the machine's noise compares with nothing
             return Verdict(goal, "no figure", value, peer, name)
         ratio = value / peer
     word = "MISSED"

@@ -5,10 +5,11 @@ import pathlib
 import platform
 import re
 import subprocess
+import time
 
 _VERSIONS = {
     "weir": [["weir", "version"]], "bubblewrap": [["bwrap", "--version"]], "firejail": [["firejail", "--version"]],
-    "crun": [["crun", "--version"]], "podman": [["podman", "--version"]], "pasta": [["pasta", "--version"]],
+    "crun": [["crun", "--version"]], "podman": [["podman", "--version"]], "pasta": [["dpkg-query", "-W", "-f=passt ${Version}", "passt"]],
     "slirp4netns": [["slirp4netns", "--version"]], "dnsmasq": [["dnsmasq", "--version"]],
     "unbound": [["unbound", "-V"]], "squid": [["squid", "--version"]], "tinyproxy": [["tinyproxy", "-v"]],
     "iperf3": [["iperf3", "--version"]], "dnsperf": [["dpkg-query", "-W", "-f=dnsperf ${Version}", "dnsperf"]],
@@ -24,6 +25,17 @@ def describe(field):
             f"{len(os.sched_getaffinity(0))} cores shared by load, contender and server",
             "memory": f"{memory / 2 ** 20:.0f} GiB", "congestion control": f"{congestion}; inside weir and the bare relay reno",
             "identity": f"uid {field.identity[0]}" if field.identity else "root"}
+
+
+def busy_percent(seconds=0.5):
+    """How much of the processors others use while the suite only waits."""
+    def read():
+        numbers = [int(text) for text in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(numbers), numbers[3] + numbers[4]
+    total, idle = read()
+    time.sleep(seconds)
+    total_after, idle_after = read()
+    return 100 * (1 - (idle_after - idle) / max(1, total_after - total))
 
 
 def versions(field):

@@ -99,7 +99,7 @@ class Peers:
         settings = self.field.home / f"srt-{len(domains)}.json"
         settings.write_text(json.dumps({"network": {"allowedDomains": list(domains), "deniedDomains": []},
                                         "filesystem": {"denyRead": [], "allowWrite": ["."], "denyWrite": []}}))
-        return self.checked("srt", [shutil.which("node"), str(program), "--settings", str(settings)])
+        return self.checked("srt", [shutil.which("node"), str(program), "--settings", str(settings), "--"])
 
     def _srt_copy(self):
         """Where every identity can read it."""

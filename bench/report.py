@@ -44,6 +44,7 @@ def table(results):
     lines += [f"skipped: {id}: {name}: {why}" for id, name, why in skipped]
     failures = [(row["id"], text) for row in results["rows"] for text in row["failures"]]
     lines += [f"a peer's run failed: {id}: {text}" for id, text in failures]
+    lines += [f"{row['id']}: {text}" for row in results["rows"] for text in row["notes"] if text.startswith("NOT ALONE")]
     lines += [f"ERROR: {id}: {text}" for id, text in errors]
     words = [cell[-1] for cell in cells]
     met = sum(word in ("met", "aim met") for word in words)

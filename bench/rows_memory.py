@@ -34,7 +34,7 @@ def pipes_of(pid):
     return sum(str(entry.readlink()).startswith("pipe:") for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir())
 
 
-def settled(read, seconds=10.0):
+def settled(read, seconds=3.0):
     """A figure of the machine that moves for a while (the kernel frees late): once it moves less than 0.5 MB in 0.3 s."""
     end, last = time.monotonic() + seconds, read()
     while time.monotonic() < end:

@@ -19,6 +19,7 @@ from measure import result_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OUT = ROOT / "build/bench"
+BUSY_PERCENT = 10  # more than that, and the figures are not weir's alone
 
 
 def arguments():
@@ -83,7 +84,10 @@ def measure(chosen, args):
                    "machine": machine.describe(field), "versions": machine.versions(field), "rows": []}
         for row in rows:
             if not chosen or row.id in chosen:
-                began = time.monotonic()
+                began, busy = time.monotonic(), machine.busy_percent()
+                if busy > BUSY_PERCENT:
+                    row.notes.append(f"NOT ALONE: others used {busy:.0f} % of the machine when this row began")
+                    say(row.notes[-1])
                 results["rows"].append(result_of(row, say))
                 print("\n".join(report.figures(results["rows"][-1])), flush=True)
                 say(f"{row.id} took {time.monotonic() - began:.0f} s")

@@ -93,6 +93,11 @@ def test_without_its_peer_a_goal_is_neither_met_nor_missed():
     assert goals.judge(goals.Goal("X", "rate", ">=", 1), quantity(pasta=1)).word == "no figure"
 
 
+@pytest.mark.parametrize("peer", [0, -5])
+def test_a_peer_without_a_figure_compares_with_nothing(peer):
+    assert goals.judge(goals.Goal("X", "rate", "<=", 1, versus="peer"), quantity(weir=1, peer=peer)).word == "no figure"
+
+
 def test_every_goal_is_sound():
     for goal in goals.GOALS:
         assert goal.sense in (">=", "<=")

@@ -17,11 +17,10 @@ void optional_number(JsonWriter& json, std::string_view name, const std::optiona
 }
 
 // Without printf: every line of the record carries a time.
-void append_digits(std::string& text, std::int64_t value, std::size_t width, char behind) {
+void append_digits(std::string& text, std::int64_t value, std::size_t width) {
   std::array<char, 6> digits{};
   for (std::size_t i = width; i-- > 0; value /= 10) digits[i] = static_cast<char>('0' + value % 10);
   text.append(digits.data(), width);
-  text += behind;
 }
 
 void write_rule(JsonWriter& json, const Rule& rule) {
@@ -121,26 +120,39 @@ std::string rfc3339(Timestamp time) {
   const std::int64_t month = month_index < 10 ? month_index + 3 : month_index - 9;
   const std::int64_t year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
   std::string text;
-  append_digits(text, year, 4, '-');
-  append_digits(text, month, 2, '-');
-  append_digits(text, day, 2, 'T');
-  append_digits(text, second_of_day / 3600, 2, ':');
-  append_digits(text, second_of_day / 60 % 60, 2, ':');
-  append_digits(text, second_of_day % 60, 2, '.');
-  append_digits(text, time.microseconds, 6, 'Z');
+  const auto append = [&text](std::int64_t value, std::size_t width, char behind) {
+    append_digits(text, value, width);
+    text += behind;
+  };
+  append(year, 4, '-');
+  append(month, 2, '-');
+  append(day, 2, 'T');
+  append(second_of_day / 3600, 2, ':');
+  append(second_of_day / 60 % 60, 2, ':');
+  append(second_of_day % 60, 2, '.');
+  append(time.microseconds, 6, 'Z');
   return text;
 }
 
-std::string line_of(const Event& event, const Envelope& envelope, std::uint64_t sequence, Timestamp time) {
-  JsonWriter json;
-  json.begin_object();
-  json.field("v", std::uint64_t{1});
-  json.field("time", std::string_view(rfc3339(time)));
-  json.field("sandbox", std::string_view(envelope.sandbox));
-  json.field("seq", sequence);
-  json.field("type", name_of(event.type));
-  json.field("policy", std::string_view(envelope.policy));
-  json.field("generation", envelope.generation);
+LineWriter::LineWriter(const Envelope& envelope)
+    : sandbox_("Z\",\"sandbox\":" + json_string(envelope.sandbox) + ",\"seq\":"),
+      policy_("\",\"policy\":" + json_string(envelope.policy) +
+              ",\"generation\":" + std::to_string(envelope.generation)) {}
+
+void LineWriter::append(std::string& lines, const Event& event, std::uint64_t sequence, Timestamp time) {
+  if (second_ != time.seconds) {
+    second_ = time.seconds;
+    time_ = "{\"v\":1,\"time\":\"" + rfc3339({.seconds = time.seconds, .microseconds = 0});
+    time_.resize(time_.size() - std::string_view("000000Z").size());
+  }
+  lines += time_;
+  append_digits(lines, time.microseconds, 6);
+  lines += sandbox_;
+  lines += std::to_string(sequence);
+  lines += ",\"type\":\"";
+  lines += name_of(event.type);
+  lines += policy_;
+  JsonWriter json = JsonWriter::within(std::move(lines));
   optional_number(json, "flow", event.flow);
   write_destination(json, event);
   write_answer(json, event);
@@ -152,7 +164,8 @@ std::string line_of(const Event& event, const Envelope& envelope, std::uint64_t 
   write_sandbox(json, event);
   write_limits(json, event);
   json.end_object();
-  return json.take() + '\n';
+  lines = json.take();
+  lines += '\n';
 }
 
 std::string roll_up_key(const Event& event) {

@@ -88,8 +88,20 @@ struct Timestamp {
 // RFC 3339, UTC, six digits: "2026-01-31T23:59:59.000001Z".
 std::string rfc3339(Timestamp time);
 
-// The line, newline included.
-std::string line_of(const Event& event, const Envelope& envelope, std::uint64_t sequence, Timestamp time);
+// Writes the lines of one sandbox. What they have in common is put into words once.
+class LineWriter {
+ public:
+  explicit LineWriter(const Envelope& envelope);
+
+  // Appends the line, newline included.
+  void append(std::string& lines, const Event& event, std::uint64_t sequence, Timestamp time);
+
+ private:
+  std::string sandbox_;  // what stands between the time and the number
+  std::string policy_;   // what stands behind the type
+  std::optional<std::int64_t> second_;
+  std::string time_;  // that second: what stands before the microseconds
+};
 
 // Two refusals with the same key within a second are one event with a count.
 std::string roll_up_key(const Event& event);

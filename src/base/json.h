@@ -14,6 +14,15 @@ std::string json_string(std::string_view text);
 // Builds one object or array; commas are its business.
 class JsonWriter {
  public:
+  JsonWriter() = default;
+  // Goes on in an object that `text` has begun and that has a member already.
+  static JsonWriter within(std::string text) {
+    JsonWriter json;
+    json.text_ = std::move(text);
+    json.first_ = false;
+    return json;
+  }
+
   JsonWriter& begin_object() { return open('{'); }
   JsonWriter& end_object() { return close('}'); }
   JsonWriter& begin_array() { return open('['); }

@@ -2,9 +2,9 @@
 //
 // Order: Begin goes down once the id maps are written, Execute once the record is open; init builds the sandbox in
 // between. Init sends, each at most once and in this order, ListenerMade and TunMade (captured networks), RootMade
-// (limits that are watched), TerminalMade (-t), and exactly one of Started, NotExecuted, Failed; of the last three only
-// Failed may come before Execute went down. After Started only Exited may follow, once. Init lives in the guest's world,
-// so everything after Started is hostile input: a message out of order ends the sandbox.
+// (limits that are watched), TerminalMade (-t), and exactly one of Started, Failed; only Failed may come before Execute
+// went down. After Started only one of Exited and NotExecuted may follow, once. Init lives in the guest's world, so
+// everything after Started is hostile input: a message out of order ends the sandbox.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ struct TerminalMade {
   static void fields(Self&, Visitor&) {}
 };
 
-// The command's first instruction is about to run, or has.
+// Said before execve(): whatever the command does, this was there first.
 struct Started {
   template <class Self, class Visitor>
   static void fields(Self&, Visitor&) {}

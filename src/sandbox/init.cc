@@ -63,11 +63,11 @@ class Init {
 
   [[noreturn]] void run() {
     if (auto ready = set_up(); !ready) give_up(ready.error());
+    tell(control::Started{});
     if (const int code = start_command(); code != 0) {
       tell(control::NotExecuted{.code = static_cast<std::uint32_t>(code)});
       ::_exit(kInitFailed);
     }
-    tell(control::Started{});
     serve();
   }
 
@@ -268,11 +268,14 @@ class Init {
 
   [[noreturn]] void serve() {
     terminal_.reset();
-    sys::forget_program_pages();  // what the start needed; from here on little happens
+    int patience = sys::kSettledMs;
     while (true) {
       std::array<pollfd, 2> waiting = {pollfd{.fd = children_.get(), .events = POLLIN, .revents = 0},
                                        pollfd{.fd = supervisor_.fd(), .events = POLLIN, .revents = 0}};
-      if (::poll(waiting.data(), waiting.size(), -1) < 0) continue;
+      if (::poll(waiting.data(), waiting.size(), patience) == 0) {
+        sys::forget_program_pages();
+        patience = -1;
+      }
       if (waiting[0].revents != 0) reap();
       if (waiting[1].revents != 0) obey();
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -87,20 +88,22 @@ Result<Sandbox> Sandbox::prepare(const Spec& spec) {
   if (init->in_child()) run_init(plan, std::move(theirs));
   theirs = sys::Channel();
   Sandbox sandbox(std::move(identity), std::move(limiter), std::move(placeholders), std::move(*init), std::move(ours));
+  sandbox.command_ = text_of(spec);
   WEIR_CHECK_OK(sandbox.begin());
   return sandbox;
 }
 
-Result<> Sandbox::execute(const Spec& spec) {
+Result<> Sandbox::execute() {
   // Where init has failed, the reason is waiting to be read.
   if (auto sent = send(control::Execute{}); !sent && sent.error().code() != EPIPE)
     return std::unexpected(std::move(sent).error());
-  return wait_for_start(spec);
+  return {};
 }
 
 Result<Sandbox> Sandbox::start(const Spec& spec) {
   WEIR_TRY(Sandbox sandbox, prepare(spec));
-  WEIR_CHECK_OK(sandbox.execute(spec));
+  WEIR_CHECK_OK(sandbox.execute());
+  WEIR_CHECK_OK(sandbox.await_start(spec, -1));
   return sandbox;
 }
 
@@ -115,16 +118,19 @@ Result<> Sandbox::send(const control::ToInit& order) {
   return control_.send(control::encode(order, buffer));
 }
 
-Result<> Sandbox::wait_for_start(const Spec& spec) {
+Result<bool> Sandbox::await_start(const Spec& spec, int interrupt) {
   const std::uint64_t deadline = sys::monotonic_ms() + kStartPatienceMs;
   while (true) {
     WEIR_TRY(const bool done, take_start_message(spec));
-    if (done) return {};
+    if (done) return true;
     const std::uint64_t now = sys::monotonic_ms();
     if (now >= deadline) return fail("the sandbox did not start within two minutes", ETIMEDOUT);
-    pollfd waiting{.fd = control_.fd(), .events = POLLIN, .revents = 0};
-    if (::poll(&waiting, 1, static_cast<int>(deadline - now)) < 0 && errno != EINTR)
-      return sys::errno_error("cannot wait for the sandbox");
+    // The kernel looks at them in this order: what init said before the interrupt is seen with it, and goes first.
+    std::array<pollfd, 2> waiting = {pollfd{.fd = interrupt, .events = POLLIN, .revents = 0},
+                                     pollfd{.fd = control_.fd(), .events = POLLIN, .revents = 0}};
+    const int ready = ::poll(waiting.data(), waiting.size(), static_cast<int>(deadline - now));
+    if (ready < 0 && errno != EINTR) return sys::errno_error("cannot wait for the sandbox");
+    if (ready > 0 && waiting[1].revents == 0) return false;
   }
 }
 
@@ -147,12 +153,6 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
   } else if (const auto* failed = std::get_if<control::Failed>(&*message)) {
     Error error = Error(failed->what, static_cast<int>(failed->code)).with_remedy(failed->remedy);
     return std::unexpected(with_set_up_remedy(std::move(error)));
-  } else if (const auto* refused = std::get_if<control::NotExecuted>(&*message)) {
-    const int code = static_cast<int>(refused->code);
-    not_executed_ = NotExecuted{.exit_code = code == ENOENT ? 127 : 126,
-                                .error = Error("cannot execute " + text_of(spec) + ": " + sys::errno_text(code), code)};
-    kill();
-    return true;
   } else if (std::holds_alternative<control::Started>(*message)) {
     if (spec.network == Network::captured && !(capture_.listener.valid() && capture_.tun.valid()))
       return fail("init of the sandbox broke the protocol: no capture");
@@ -183,13 +183,23 @@ Result<std::optional<Sandbox::Exited>> Sandbox::on_control_readable() {
   if (received.state == sys::Channel::Received::State::closed) return died();
   const auto message = control::decode<control::FromInit>(received.message);
   const auto* exited = message ? std::get_if<control::Exited>(&*message) : nullptr;
+  const auto* refused = message ? std::get_if<control::NotExecuted>(&*message) : nullptr;
   // Init shares a world with the guest: a descriptor, a second report or anything else is not for us to interpret.
-  if (exited == nullptr || exited_ || received.passed.valid()) return fail("init of the sandbox broke the protocol");
+  if ((exited == nullptr && refused == nullptr) || exited_ || received.passed.valid())
+    return fail("init of the sandbox broke the protocol");
   exited_ = true;
+  if (refused != nullptr) return not_executed(static_cast<int>(refused->code));
   return Exited{.status = static_cast<int>(exited->status),
                 .user_us = exited->user_us,
                 .system_us = exited->system_us,
                 .max_rss_kib = exited->max_rss_kib};
+}
+
+Sandbox::Exited Sandbox::not_executed(int code) const {
+  Exited exited;
+  exited.status = W_EXITCODE(code == ENOENT ? 127 : 126, 0);
+  exited.not_executed = Error("cannot execute " + command_ + ": " + sys::errno_text(code), code);
+  return exited;
 }
 
 void Sandbox::forward_signal(int signal) {

@@ -7,8 +7,8 @@
 //   prepare() returns                      root, capabilities, system calls
 //   execute(): Execute ------------------> the command
 //   take listener, TUN, terminal <-------- ListenerMade, TunMade, TerminalMade
-//   execute() returns <------------------- Started, once execve() has replaced the command's image
-//   on_control_readable() <--------------- Exited
+//   await_start() returns <--------------- Started, right before execve()
+//   on_control_readable() <--------------- Exited, or NotExecuted where execve() refused
 //
 // Init dies with the supervisor's main thread (parent-death signal, and the channel's end), and everything inside dies
 // with init. Nothing on the host outlives that: all mounts are in a namespace of their own, no folder is made.
@@ -38,37 +38,35 @@ class Sandbox {
     std::uint64_t user_us = 0;
     std::uint64_t system_us = 0;
     std::uint64_t max_rss_kib = 0;
-  };
-
-  // The sandbox stood, but execve() refused the command.
-  struct NotExecuted {
-    int exit_code = 126;  // 127 where there is no such command, as a shell has it
-    Error error;
+    // The sandbox stood, but execve() refused the command. The status is a shell's: 127 where there is no such command,
+    // 126 otherwise.
+    std::optional<Error> not_executed = {};
   };
 
   // Begins a sandbox, which builds itself while the caller does something else; nothing of the command runs yet. Needs
   // no privilege; as root the sandbox gets ids of its own. Call from the main thread, in a process without other
   // threads, and keep that thread alive.
   static Result<Sandbox> prepare(const Spec& spec);
-  // Lets the command run, once. Blocks until the network is captured and the command runs or was refused by execve()
-  // (see not_executed()), at most kStartPatience. After an error the sandbox is to be killed. `spec`: the same.
-  Result<> execute(const Spec& spec);
-  // Both, for who has nothing to do meanwhile.
+  // Lets the command run, once.
+  Result<> execute();
+  // After execute(). True: the network is captured and the command runs, or has. False: `interrupt` (a descriptor, or
+  // -1) is readable and the command had not begun by then; to be called again, or the sandbox to be killed. Blocks at
+  // most kStartPatience. After an error the sandbox is to be killed. `spec`: the same.
+  Result<bool> await_start(const Spec& spec, int interrupt);
+  // All three, for who has nothing to do meanwhile.
   static Result<Sandbox> start(const Spec& spec);
 
   Sandbox(Sandbox&&) noexcept = default;
   Sandbox& operator=(Sandbox&&) = delete;
   ~Sandbox() { kill(); }
 
-  // Set when the command could not be executed: the sandbox is over already.
-  const std::optional<NotExecuted>& not_executed() const { return not_executed_; }
-
   // The descriptors of a captured network; once. Empty for other networks.
   Capture take_capture() { return std::move(capture_); }
 
   // For the event loop: readable when on_control_readable() has something to do.
   int control_fd() const { return control_.fd(); }
-  // Nothing: nothing yet. An error: init broke the protocol or died; the sandbox is to be killed.
+  // Nothing: nothing yet. Otherwise the sandbox is over. An error: init broke the protocol or died; the sandbox is to
+  // be killed.
   Result<std::optional<Exited>> on_control_readable();
 
   // Readable when everything inside has ended. -1 after kill().
@@ -104,9 +102,9 @@ class Sandbox {
         control_(std::move(control)) {}
   Result<> begin();
   Result<> send(const control::ToInit& order);
-  Result<> wait_for_start(const Spec& spec);
   Result<bool> take_start_message(const Spec& spec);
   std::unexpected<Error> died();
+  Exited not_executed(int code) const;
 
   // Destroyed last: the ids stay taken while anything inside may live.
   Identity identity_;
@@ -116,7 +114,7 @@ class Sandbox {
   sys::Channel control_;
   Capture capture_;
   sys::OwnedFd terminal_;
-  std::optional<NotExecuted> not_executed_;
+  std::string command_;  // for people
   bool exited_ = false;
 };
 

@@ -72,24 +72,24 @@ Result<std::string> default_events_folder() {
                              .with_remedy("name a file with --events FILE, or --events none"));
 }
 
-AuditLog::AuditLog(audit::Envelope envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind)
-    : envelope_(std::move(envelope)), fd_(std::move(fd)), path_(std::move(path)), kind_(kind) {
+AuditLog::AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind)
+    : writer_(envelope), fd_(std::move(fd)), path_(std::move(path)), kind_(kind) {
   struct stat info{};
   regular_ = fd_.valid() && ::fstat(fd_.get(), &info) == 0 && S_ISREG(info.st_mode);
 }
 
-Result<AuditLog> AuditLog::open(const EventsSink& sink, audit::Envelope envelope) {
+Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& envelope) {
   switch (sink.kind) {
     case EventsSink::Kind::none:
-      return AuditLog(std::move(envelope), {}, {}, sink.kind);
+      return AuditLog(envelope, {}, {}, sink.kind);
     case EventsSink::Kind::standard_output: {
       WEIR_TRY(sys::OwnedFd fd,
                sys::checked_fd(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3), "cannot write events to standard output"));
-      return AuditLog(std::move(envelope), std::move(fd), {}, sink.kind);
+      return AuditLog(envelope, std::move(fd), {}, sink.kind);
     }
     case EventsSink::Kind::file: {
       WEIR_TRY(sys::OwnedFd fd, open_file(sink.path, 0));
-      return AuditLog(std::move(envelope), std::move(fd), sink.path, sink.kind);
+      return AuditLog(envelope, std::move(fd), sink.path, sink.kind);
     }
     case EventsSink::Kind::default_file:
       break;
@@ -102,7 +102,7 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, audit::Envelope envelope
   WEIR_TRY(sys::OwnedFd fd, open_file(path, O_EXCL));
   mark_as_written(fd.get());
   if (sweeps(envelope.sandbox)) sweep_events(folder, wall_clock().seconds);
-  return AuditLog(std::move(envelope), std::move(fd), std::move(path), sink.kind);
+  return AuditLog(envelope, std::move(fd), std::move(path), sink.kind);
 }
 
 bool AuditLog::record(audit::Event event) {
@@ -145,12 +145,13 @@ void AuditLog::flush_roll_ups() {
 // Numbers the event and keeps its line for commit().
 bool AuditLog::take(const audit::Event& event) {
   if (!fd_.valid()) return true;  // --events none
-  const std::string line = audit::line_of(event, envelope_, sequence_ + 1, wall_clock());
-  if (kind_ == EventsSink::Kind::default_file && written_ + lines_.size() + line.size() > kMaxDefaultFile) {
+  const std::size_t before = lines_.size();
+  writer_.append(lines_, event, sequence_ + 1, wall_clock());
+  if (kind_ == EventsSink::Kind::default_file && written_ + lines_.size() > kMaxDefaultFile) {
+    lines_.resize(before);
     note_failure(EFBIG);
     return last_written_ = false;
   }
-  lines_ += line;
   ++sequence_;
   return true;
 }
@@ -162,7 +163,8 @@ bool AuditLog::commit() {
   if (!last_written_) note_failure(errno);
   written_ += written;
   // A number is used up only by a line that was written, so the sequence has no gap.
-  committed_sequence_ += static_cast<std::uint64_t>(std::ranges::count(lines_.substr(0, written), '\n'));
+  committed_sequence_ +=
+      static_cast<std::uint64_t>(std::ranges::count(std::string_view(lines_).substr(0, written), '\n'));
   sequence_ = committed_sequence_;
   lines_.clear();
   // Their repeats would be repeats of nothing.

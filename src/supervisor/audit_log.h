@@ -31,7 +31,7 @@ class AuditLog : public dial::Recorder {
 
   // Opens the sink; nothing is written yet. An unwritable sink is an error: the sandbox does not start. A default file
   // that exists already is the record of another sandbox: an error with the code EEXIST.
-  static Result<AuditLog> open(const EventsSink& sink, audit::Envelope envelope);
+  static Result<AuditLog> open(const EventsSink& sink, const audit::Envelope& envelope);
 
   // Timers for roll-ups run here. Without it repeats are written one by one.
   void attach(sys::Reactor& reactor) { reactor_ = &reactor; }
@@ -58,7 +58,7 @@ class AuditLog : public dial::Recorder {
     std::uint64_t sequence = 0;  // of the line that they repeat
   };
 
-  AuditLog(audit::Envelope envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind);
+  AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind);
   bool take(const audit::Event& event);
   std::size_t write_lines();
   std::size_t write_whole_lines();
@@ -67,7 +67,7 @@ class AuditLog : public dial::Recorder {
   bool absorb(const audit::Event& event);
   void count_refusal(const audit::Event& event);
 
-  audit::Envelope envelope_;
+  audit::LineWriter writer_;
   sys::OwnedFd fd_;
   std::string path_;
   EventsSink::Kind kind_;

@@ -15,9 +15,6 @@ namespace {
 
 constexpr int kExitMemory = 128 + SIGKILL;
 
-// A command that still runs then is likely to run for long, and most of what the start needed is not needed again.
-constexpr std::uint64_t kSettledMs = 1000;
-
 std::string text_of_time(std::chrono::milliseconds time) {
   return duration_text(static_cast<std::uint64_t>(time.count()));
 }
@@ -50,24 +47,31 @@ Session::Ending Session::run() {
 Result<> Session::start() {
   WEIR_CHECK_OK(keep_terminal());
   if (start_error_) return std::unexpected(*start_error_);
-  WEIR_CHECK_OK(sandbox_->execute(options_.spec));
-  if (const auto& refused = sandbox_->not_executed()) {
-    end({.exit_code = refused->exit_code, .error = refused->error});
-    return {};
-  }
-  // Until here a signal has its default effect: it ends this process, and with it everything that was begun.
-  WEIR_TRY(auto signals, sys::SignalWatch::create(
-                             reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT},
-                             [this](int signal) { on_signal(signal); }));
-  signals_.emplace(std::move(signals));
+  WEIR_CHECK_OK(execute());
+  if (ending_) return {};
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(start_terminal());
   WEIR_CHECK_OK(watch_sandbox());
-  reactor_.at(sys::monotonic_ms() + kSettledMs, [] { sys::forget_program_pages(); });
+  reactor_.at(sys::monotonic_ms() + sys::kSettledMs, [] { sys::forget_program_pages(); });
   if (options_.timeout) {
     reactor_.at(sys::monotonic_ms() + static_cast<std::uint64_t>(options_.timeout->count()), [this] { on_timeout(); });
   }
   if (sandbox_->has_watched_limits()) look_at_limits();
+  return {};
+}
+
+// Before the watch a signal has its default effect: it ends this process, and with it everything that was begun. The
+// watch is there before the command, which may be signalled as soon as it has said a word.
+Result<> Session::execute() {
+  WEIR_TRY(auto signals, sys::SignalWatch::create(
+                             reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT},
+                             [this](int signal) { on_signal(signal); }));
+  signals_.emplace(std::move(signals));
+  WEIR_CHECK_OK(sandbox_->execute());
+  while (!started_ && !ending_) {
+    WEIR_TRY(started_, sandbox_->await_start(options_.spec, signals_->fd()));
+    if (!started_) signals_->take();
+  }
   return {};
 }
 
@@ -117,7 +121,7 @@ void Session::on_sandbox_readable() {
   const auto exited = sandbox_->on_control_readable();
   if (!exited) return end_with(exited.error());
   if (!exited->has_value()) return;
-  end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of((*exited)->status), .error = {}});
+  end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of((*exited)->status), .error = (*exited)->not_executed});
 }
 
 void Session::on_signal(int signal) {
@@ -125,6 +129,7 @@ void Session::on_signal(int signal) {
   if (signal == SIGWINCH) return sandbox_->forward_window_size();
   if (signal == SIGTSTP) return suspend();
   if (signal == SIGCONT) return resume();
+  if (!started_) return end({.exit_code = 128 + signal, .error = {}});  // nothing there that could handle it
   sandbox_->forward_signal(signal);
   // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end.
   if (signal != SIGTERM && signal != SIGHUP) return;

@@ -32,6 +32,7 @@ class Session {
 
  private:
   Result<> start();
+  Result<> execute();
   Result<std::shared_ptr<const sys::OwnedFd>> sealed_policy() const;
   Result<> start_network();
   Result<> keep_terminal();
@@ -56,6 +57,7 @@ class Session {
   sandbox::StatusFlags flags_ = sandbox::StatusFlags::now();
   std::optional<sandbox::TerminalKeeper> keeper_;
   std::optional<sandbox::Sandbox> sandbox_;
+  bool started_ = false;  // the command runs, or has
   std::optional<Error> start_error_;
   std::unique_ptr<sandbox::TerminalPump> pump_;
   std::unique_ptr<Network> network_;

@@ -47,7 +47,7 @@ Result<> map_ids(const OwnedFd& mount, const std::vector<IdRange>& uids, const s
       "cannot share " + source + ": its file system, or one mounted below it, cannot map owners: " + errno_text(code),
       code);
   return std::unexpected(std::move(error).with_remedy(
-      "copy the folder to another file system (ext4, xfs, btrfs, tmpfs), or run weir as the "
+      "copy the folder to another file system (ext4, xfs, btrfs; tmpfs since kernel 6.3), or run weir as the "
       "user who owns it"));
 }
 

@@ -15,7 +15,8 @@ struct SignalWatch::State : EventHandler {
     reactor.forget(fd.get());
     ::sigprocmask(SIG_SETMASK, &previous, nullptr);
   }
-  void on_events(std::uint32_t) override {
+  void on_events(std::uint32_t) override { take(); }
+  void take() {
     signalfd_siginfo info{};
     while (::read(fd.get(), &info, sizeof info) == sizeof info) on_signal(static_cast<int>(info.ssi_signo));
   }
@@ -29,6 +30,14 @@ struct SignalWatch::State : EventHandler {
 SignalWatch::SignalWatch(std::unique_ptr<State> state) : state_(std::move(state)) {}
 SignalWatch::SignalWatch(SignalWatch&&) noexcept = default;
 SignalWatch::~SignalWatch() = default;
+
+int SignalWatch::fd() const {
+  return state_->fd.get();
+}
+
+void SignalWatch::take() {
+  state_->take();
+}
 
 Result<SignalWatch> SignalWatch::create(Reactor& reactor, std::initializer_list<int> signals,
                                         std::function<void(int)> on_signal) {

@@ -19,6 +19,10 @@ class SignalWatch {
   SignalWatch& operator=(SignalWatch&&) = delete;
   ~SignalWatch();
 
+  // Before the loop runs: readable when a signal has come, and what hands those on that have.
+  int fd() const;
+  void take();
+
  private:
   struct State;
   explicit SignalWatch(std::unique_ptr<State> state);

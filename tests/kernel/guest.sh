@@ -87,6 +87,17 @@ run_checks() {  # run_checks WHO COMMAND-PREFIX...
 
 run_checks root
 
+# Owners of stored files are mapped by the mount, which overlays take since 5.19, and tmpfs since 6.3.
+dd if=/dev/zero of=/tmp/disk bs=1M count=32 2>/dev/null && mke2fs -F /tmp/disk >/dev/null && mkdir -p /var/lib/weir
+mount -t ext4 -o loop /tmp/disk /var/lib/weir
+mkdir -p /tmp/tree/bin /tmp/tree/etc && cp /bin/busybox /tmp/tree/bin/sh
+tar -cf /tmp/tree.tar -C /tmp/tree .
+check "root image import" 0 "imported tree" env HOME=/root weir image import /tmp/tree.tar tree
+check "root image" 0 "written" env HOME=/root weir run --events none --image tree -- sh -c 'echo written >/tmp/x; read a </tmp/x; echo $a'
+check "root image layer" 0 "written" env HOME=/root weir run --events none --image tree --user root -- \
+  sh -c 'echo written >/new; read a </new; echo $a'
+check "root image as before" 1 "" env HOME=/root weir run --events none --image tree -- sh -c 'test -e /new'
+
 # A supervisor that was killed leaves an empty cgroup, which the next start removes.
 weir run --events none --memory 64M -- sleep 60 &
 supervisor=$!
@@ -94,6 +105,9 @@ tries=0
 until find /sys/fs/cgroup -name 'weir-w-*' | grep -q . || [ $tries = 200 ]; do usleep 10000; tries=$((tries + 1)); done
 kill -9 $supervisor
 wait $supervisor 2>/dev/null
+# The sandbox dies with it, but a moment later; until then it is in use.
+tries=0
+until ! grep -q 'populated 1' /sys/fs/cgroup/weir-w-*/cgroup.events || [ $tries = 200 ]; do usleep 10000; tries=$((tries + 1)); done
 check "after a killed supervisor" 0 "" weir run --events none --memory 64M -- true
 check "its cgroup is swept" 0 "" no_leaf_left
 

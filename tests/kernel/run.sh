@@ -7,7 +7,7 @@ set -euo pipefail
 weir=$(readlink -f "$1") here=$(dirname "$(readlink -f "$0")")
 mkdir -p "$2/kernel"
 work=$(readlink -f "$2")
-readonly MODULES=(tun nf_tables nft_tproxy nft_reject_inet overlay)
+readonly MODULES=(tun nf_tables nft_tproxy nft_reject_inet overlay loop)
 
 kernel_package() {
   local package

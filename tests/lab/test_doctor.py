@@ -167,6 +167,19 @@ def test_no_place_for_records(lab):
     assert report.code == 0 and record["state"] == "limited" and "--events FILE" in record["fix"], record
 
 
+@pytest.mark.parametrize("table, fix", [("", "usermod --add-subuids"), ("{}:3000000000:65536\n", "")], ids=["none", "given"])
+def test_owners_in_images(lab, table, fix):
+    """Root has ids to give; anybody else has those of the tables, or is told how to get some."""
+    given = lab.file("subids", table.format(lab.uid))
+    report = doctor(lab, [f"mount --bind {given} /etc/subuid", f"mount --bind {given} /etc/subgid"])
+    owners = report.controls["owners in images"]
+    assert report.code == 0 and report.controls["images as root"]["state"] == "ok", report.data
+    if lab.uid == 0 or not fix:
+        assert owners["state"] == "ok" and "65536 ids from " in owners["detail"], owners
+    else:
+        assert owners["state"] == "limited" and fix in owners["fix"], owners
+
+
 def test_few_pipes(lab):
     if lab.uid == 0:
         pytest.skip("the limit of an ordinary user")

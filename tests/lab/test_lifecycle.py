@@ -53,6 +53,17 @@ def mounts(lab):
     return pathlib.Path(f"/proc/{lab.world.host.pid}/mountinfo").read_text()
 
 
+def on_the_host(lab):
+    """The processes in the network of the lab's host: supervisors and gateways are, and nobody else's processes."""
+    def network(pid):
+        try:
+            return os.readlink(f"/proc/{pid}/ns/net")
+        except OSError:
+            return None
+    host = network(lab.world.host.pid)
+    return {pid for pid in processes() if network(pid) == host}
+
+
 @pytest.fixture
 def busy(lab):
     before = mounts(lab)
@@ -116,6 +127,43 @@ def test_signal_that_the_command_handles(lab):
         running.kill()
 
 
+def on_one_processor_behind_us():
+    """What a sandbox's process writes is read here before anything else of the sandbox runs: we are on its processor,
+    and real-time."""
+    processor = min(os.sched_getaffinity(0))
+    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    os.sched_setaffinity(0, {processor})
+
+
+def test_signal_with_the_first_word_of_the_command(lab):
+    """The supervisor has not run since the command began, and still the signal is the command's."""
+    command = "trap 'echo caught; exit 7' TERM USR1; echo up; while :; do sleep 0.01; done"
+    processors = os.sched_getaffinity(0)
+    on_one_processor_behind_us()
+    try:
+        for sig in [signal.SIGTERM, signal.SIGUSR1] * 30:
+            running = lab.start("sh", "-c", command, mode="none")
+            try:
+                assert running.process.stdout.readline() == "up\n"
+                os.kill(running.pid, sig)
+                assert running.process.stdout.readline() == "caught\n", running.process.wait()
+                assert running.process.wait(timeout=10) == 7
+            finally:
+                running.kill()
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, processors)
+
+
+def test_signals_before_the_command_end_everything(lab):
+    """At any moment of the start: 128+n (or the signal itself), and nothing is left."""
+    for step in range(40):
+        running = lab.start("sleep", "60", mode="none")
+        time.sleep(0.0005 * step)
+        os.kill(running.pid, signal.SIGTERM)
+        assert running.finish(timeout=5).code in (-signal.SIGTERM, 128 + signal.SIGTERM)
+
+
 def test_exit_of_the_command_ends_everything(lab):
     """Background processes of the guest do not outlive the command, whatever they do to be forgotten."""
     marker = f"{time.time():.6f}"
@@ -152,15 +200,14 @@ def test_timeout_ends_everything(lab):
 
 def test_many_sandboxes_leave_nothing(lab):
     """Q05: thirty in a row and some of them killed at odd moments."""
-    before_mounts, before = mounts(lab), set(processes())
+    before_mounts, before = mounts(lab), on_the_host(lab)
     for number in range(30):
         running = lab.start("sh", "-c", f"curl -sS -m 2 http://{w.ALLOWED4}/ >/dev/null; sleep 20", allow=[w.ALLOWED4])
         time.sleep(0.004 * number)
         known = set(running.family())
         running.kill()
         wait_until(lambda: not (known & set(processes())), 5, f"the end of run {number}: {known}")
-    wait_until(lambda: not {pid for pid, (_, name) in processes().items() if pid not in before and "weir" in name}, 5,
-               "the end of all weir processes")
+    wait_until(lambda: on_the_host(lab) <= before, 5, "the end of all supervisors and gateways")
     assert mounts(lab) == before_mounts
 
 
@@ -195,14 +242,12 @@ def test_stopped_gateway_does_not_hang_the_end(lab, busy):
 @pytest.mark.parametrize("moment", range(12))
 def test_killed_while_starting(lab, moment):
     """Q03: SIGKILL of the supervisor at moments of the start: nothing runs on, nothing reached anybody forbidden."""
-    before = set(processes())
+    before = on_the_host(lab)
     running = lab.start("sh", "-c", f"curl -s -m 1 http://{w.EVIL4}/; sleep 30", allow=["allowed.test"])
     time.sleep(0.0015 * moment)
     running.kill()
-    def left():
-        return {pid: name for pid, (_, name) in processes().items()
-                if pid not in before and name in ("weir", "curl", "sleep", "sh")}
-    wait_until(lambda: not left(), 5, "the end of everything")
+    running.finish(timeout=5)  # its outputs end with the last process inside
+    wait_until(lambda: on_the_host(lab) <= before, 5, "the end of supervisor and gateway")
     assert lab.world.packets_to(w.EVIL4) == 0
 
 
@@ -234,6 +279,20 @@ def test_gateway_is_confined(lab, busy):
         assert not stat.S_ISREG(mode) or "memfd" in link, (fd, link)
     # Nothing of the caller's: neither its input nor its outputs.
     assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)] == ["/dev/null"] * 3
+
+
+def test_memory_of_the_gateway_is_bounded(lab, busy):
+    """O02: the kernel gives it no more than its tables can need, and it cannot ask for another limit (confine). One that
+    dies of it ends like one that was killed: see test_killing_any_process."""
+    limits = pathlib.Path(f"/proc/{roles(busy)['gateway']}/limits").read_text()
+    soft, hard = next(line.split()[3:5] for line in limits.splitlines() if line.startswith("Max data size"))
+    assert soft == hard and int(hard) <= 1280 << 20, (soft, hard)
+
+
+def test_a_dead_gateway_is_told(lab, busy):
+    os.kill(roles(busy)["gateway"], signal.SIGKILL)
+    _, err = busy.process.communicate(timeout=20)
+    assert "gateway" in err and "the sandbox was ended with its network" in err, err
 
 
 def test_terminal_is_sane_after_sigkill(lab):

@@ -27,8 +27,9 @@ class Screen:
         self.sync()
 
     def tmux(self, *arguments):
-        return subprocess.run(self.lab.command(["tmux", "-S", self.socket, *arguments]), check=True, timeout=20,
-                              stdout=subprocess.PIPE, text=True).stdout
+        # tmux starts what it is given by the user's login shell, which for some is one that refuses.
+        command = ["env", "SHELL=/bin/sh", "tmux", "-S", self.socket, *arguments]
+        return subprocess.run(self.lab.command(command), check=True, timeout=20, stdout=subprocess.PIPE, text=True).stdout
 
     def text(self):
         return self.tmux("capture-pane", "-p", "-S", "-200", "-J")

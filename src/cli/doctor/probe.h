@@ -41,6 +41,7 @@ std::span<const Probe> process_probes();
 std::span<const Probe> confinement_probes();
 std::span<const Probe> network_probes();
 std::span<const Probe> file_probes();
+std::span<const Probe> image_probes();
 std::span<const Probe> machine_probes();
 std::span<const Probe> limit_probes();
 

@@ -26,10 +26,12 @@ Result<std::string> probe_overlay() {
   }
   const char* const layers = "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work,userxattr";
   auto mounted = sys::checked(::mount("overlay", "/tmp/merged", "overlay", 0, layers), "cannot mount an overlay");
-  if (mounted) return "overlayfs in a user namespace: -v SRC:DST:overlay, --here=overlay";
+  if (mounted) return "overlayfs in a user namespace: --image, -v SRC:DST:overlay, --here=overlay";
   const std::string remedy = mounted.error().code() == ENODEV ? "sudo modprobe overlay" : "";
-  return std::unexpected(
-      std::move(mounted).error().context("-v SRC:DST:overlay and --here=overlay do not work").with_remedy(remedy));
+  return std::unexpected(std::move(mounted)
+                             .error()
+                             .context("--image, -v SRC:DST:overlay and --here=overlay do not work")
+                             .with_remedy(remedy));
 }
 
 Result<std::string> probe_idmapped_mount() {

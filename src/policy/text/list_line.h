@@ -56,18 +56,24 @@ class RpzReader {
  public:
   explicit RpzReader(ListedNames& names) : names_(names) {}
   LineResult take(std::string_view line);
+  // Behind the last line.
+  LineResult finish() const;
 
  private:
   LineResult take_directive(std::string_view line);
   LineResult take_record(std::string_view type, std::string_view rest);
+  LineResult begin_soa(std::string_view fields);
+  LineResult take_soa(std::string_view line);
   LineResult deny_owner();
   std::string absolute(std::string_view owner) const;
 
   ListedNames& names_;
-  std::string origin_;      // without the last dot; "" is not known
-  std::string apex_;        // of the zone; "" is not known
-  std::string owner_;       // as it was written last
-  bool in_parens_ = false;  // inside of a record of several lines, which is no denial
+  std::string origin_;  // without the last dot; "" is not known
+  std::string apex_;    // of the zone, as its SOA record says; "" is not known
+  std::string owner_;   // as it was written last
+  bool has_soa_ = false;
+  unsigned soa_fields_ = 0;  // seen up to now
+  bool in_soa_ = false;      // inside of its parentheses
 };
 
 }  // namespace weir::policy

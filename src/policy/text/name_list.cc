@@ -127,6 +127,7 @@ class ListReader {
         break;
       }
     }
+    if (const LineResult ended = rpz_.finish(); !ended) note_invalid("", ended.error());
     report_.format = format_;
     return std::move(report_);
   }

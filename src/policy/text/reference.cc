@@ -232,7 +232,9 @@ may have 256 MiB, 16 million names and 255 files. In events and in `weir policy 
 
 The format is seen from the first line that is neither empty nor a `#` comment, or written in front: `rpz:malware.zone`.
 Upper case, one trailing dot, Unicode names, CRLF, a byte order mark and repeated names are fine. `localhost`, `broadcasthost`
-and the `ip6-` names that every hosts file has are skipped. Of a zone `$ORIGIN`, `$TTL`, SOA and its NS records are read.
+and the `ip6-` names that every hosts file has are skipped. Of a zone `$ORIGIN`, `$TTL`, SOA and its NS records are read:
+the SOA record names the zone, must come before names that an `$ORIGIN` or a last dot makes absolute, and alone may have
+several lines.
 
 Every other line is invalid, because leaving it out silently would deny less than the list says: exceptions (`@@`,
 `rpz-passthru.`), modifiers other than `$important`, regular expressions, cosmetic rules, addresses, records that rewrite answers.

@@ -38,17 +38,18 @@ std::unexpected<std::string> no_denial(std::string why) {
 
 LineResult RpzReader::take(std::string_view line) {
   line = without_comment(line);
-  if (in_parens_) {
-    in_parens_ = line.find(')') == std::string_view::npos;
-    return {};
-  }
+  if (in_soa_) return take_soa(line);
   if (trimmed(line).empty()) return {};
   if (line.front() == '$') return take_directive(line);
   if (!is_blank(line.front())) owner_ = lower(next_word(line));
   std::string type = lower(next_word(line));
   while (is_ttl(type) || type == "in") type = lower(next_word(line));
-  in_parens_ = line.find('(') != std::string_view::npos && line.find(')') == std::string_view::npos;
   return take_record(type, line);
+}
+
+LineResult RpzReader::finish() const {
+  if (in_soa_) return no_denial("the SOA record is still open at the end of the file");
+  return {};
 }
 
 LineResult RpzReader::take_directive(std::string_view line) {
@@ -58,7 +59,6 @@ LineResult RpzReader::take_directive(std::string_view line) {
   const std::string_view origin = next_word(line);
   if (origin.empty()) return no_denial("$ORIGIN without a name");
   origin_ = absolute(lower(origin));
-  if (apex_.empty()) apex_ = origin_;
   return {};
 }
 
@@ -69,11 +69,8 @@ std::string RpzReader::absolute(std::string_view owner) const {
 }
 
 LineResult RpzReader::take_record(std::string_view type, std::string_view rest) {
-  if (type == "soa") {
-    apex_ = absolute(owner_);
-    return {};
-  }
-  if (type == "ns" && absolute(owner_) == apex_) return {};
+  if (type == "soa") return begin_soa(rest);
+  if (type == "ns" && absolute(owner_) == apex_ && rest.find('(') == std::string_view::npos) return {};
   if (type != "cname") return no_denial("only CNAME records deny");
   const std::string target = lower(next_word(rest));
   if (!trimmed(rest).empty()) return no_denial("more than one target");
@@ -83,12 +80,45 @@ LineResult RpzReader::take_record(std::string_view type, std::string_view rest) 
   return no_denial("only CNAME . and CNAME *. deny");
 }
 
+// The SOA record alone names the zone: names may also be relative to an $ORIGIN far above it.
+LineResult RpzReader::begin_soa(std::string_view fields) {
+  if (owner_.empty()) return no_denial("a record without an owner");
+  const std::string apex = absolute(owner_);
+  // Transferred zones end with the record that they begin with.
+  if (has_soa_ && apex != apex_) return no_denial("a second SOA record");
+  apex_ = apex;
+  has_soa_ = true;
+  soa_fields_ = 0;
+  return take_soa(fields);
+}
+
+// The one record that may have several lines. What is none of its fields may be a denial behind a lost parenthesis.
+LineResult RpzReader::take_soa(std::string_view line) {
+  constexpr unsigned kNames = 2;
+  constexpr unsigned kFields = 7;
+  while (!line.empty()) {
+    const std::string_view word = line.substr(0, line.find_first_of(" \t()"));
+    if (word.empty()) {
+      if (!is_blank(line.front())) in_soa_ = line.front() == '(';
+      line.remove_prefix(1);
+      continue;
+    }
+    line.remove_prefix(word.size());
+    if (soa_fields_ >= kNames && (soa_fields_ >= kFields || !is_ttl(word))) {
+      in_soa_ = false;
+      return no_denial("not a field of the SOA record, which must end before it");
+    }
+    ++soa_fields_;
+  }
+  return {};
+}
+
 LineResult RpzReader::deny_owner() {
   constexpr auto kOtherTriggers =
       std::to_array<std::string_view>({"rpz-ip", "rpz-client-ip", "rpz-nsip", "rpz-nsdname"});
   if (owner_.empty()) return no_denial("a record without an owner");
-  if (owner_.ends_with('.') && apex_.empty()) {
-    return no_denial("the name of the zone is not known: an $ORIGIN or SOA must come first");
+  if (apex_.empty() && (owner_.ends_with('.') || !origin_.empty())) {
+    return no_denial("the name of the zone is not known: its SOA record must come first");
   }
   std::string name = absolute(owner_);
   if (!apex_.empty()) {

@@ -47,9 +47,13 @@ TEST(NameList, WhatALineDenies) {
       {"||com^\n", "a.com", true},
       {"! t\n0.0.0.0 a.example\n", "a.example", true},
       {"$TTL 60\n@ IN SOA a. b. (\n1 2\n3 )\n NS x.\na.example CNAME .\n", "a.example", true},
-      {"$ORIGIN rpz.test.\n*.a.example 60 IN CNAME .\n", "x.a.example", true},
-      {"$ORIGIN rpz.test.\n*.a.example CNAME .\n", "a.example", false},
-      {"$ORIGIN rpz.test.\na.example.rpz.test. CNAME *. ; c\n", "a.example", true},
+      {"$TTL 60\n@ SOA ( a. b. ; c)\n 1 2 3\n 4 5) ; (\na.example CNAME .\n", "a.example", true},
+      {"; z\nz. SOA a. b. 1 2 3 4 5\na.example.z. CNAME .\nz. SOA a. b. 1 2 3 4 5\n", "a.example", true},
+      {"; z\n*.a.example 60 IN CNAME .\n", "x.a.example", true},
+      {"$ORIGIN rpz.test.\n@ SOA a. b. 1 2 3 4 5\n*.a.example 60 IN CNAME .\n", "x.a.example", true},
+      {"$ORIGIN rpz.test.\n@ SOA a. b. 1 2 3 4 5\n*.a.example CNAME .\n", "a.example", false},
+      {"$ORIGIN rpz.test.\n@ SOA a. b. 1 2 3 4 5\na.example.rpz.test. CNAME *. ; c\n", "a.example", true},
+      {"$ORIGIN z.\n@ SOA a. b. 1 2 3 4 5\n$ORIGIN example.z.\na CNAME .\n", "a.example", true},
   };
   for (const ListRow& row : rows) {
     const Policy made = policy(with_list(row.list));
@@ -72,6 +76,11 @@ TEST(NameList, InvalidLinesAreCountedAndNumbered) {
                                  "! x\n/ads/\n",
                                  "$ORIGIN z.\na A 1.2.3.4\n",
                                  "; x\na.example.z. CNAME .\n",
+                                 "$ORIGIN com.\na CNAME .\n",
+                                 "; z\n@ SOA a. b. (1 2 3 4 5\n",
+                                 "; z\n@ SOA a. b. 1 2 3 4 5 6\n",
+                                 "; z\n@ SOA a. b. 1 2 3 4 5\n@ NS a. (\n",
+                                 "$ORIGIN z.\n@ SOA a. b. 1 2 3 4 5\ny.z. SOA a. b. 1 2 3 4 5\n",
                                  "a.test\n*\n",
                                  "$TTL 1\na CNAME rpz-passthru.\n",
                                  "; z\n8.1.0.0.127.rpz-ip CNAME .\n"};
@@ -97,6 +106,26 @@ TEST(NameList, InvalidLinesAreCountedAndNumbered) {
   const auto skipped = compile_policy(skipping);
   ASSERT_TRUE(skipped);
   EXPECT_NE(skipped->notices.at(0).find("32 of 33"), std::string::npos);
+}
+
+// A parenthesis that is not closed, or not meant, takes no denial with it: the line is invalid, those below it hold.
+TEST(NameList, ParenthesesInAZoneHideNoDenial) {
+  const std::string soa = "$TTL 60\n@ SOA a. b. 1 2 3 4 5\n";
+  const std::string zones[] = {soa + "a TXT \"see (internal\"\n",
+                               soa + "@ NS ns.x. (\n",
+                               soa + "@ NS ( ns.x.\n",
+                               soa + "a CNAME (\n",
+                               soa + "a ( CNAME .\n",
+                               "; z\n@ SOA a. b. (1 2 3 4 5\nlost.example CNAME .\n",
+                               "; z\n@ SOA (\nlost.example CNAME .\n"};
+  for (const std::string& zone : zones) {
+    ListedNames names;
+    EXPECT_EQ(read_list(zone + "evil.example CNAME .\n", ListFormat::rpz, names).invalid, 1u) << zone;
+    CompileInput skipping = with_list(zone + "evil.example CNAME .\n", "rpz:z");
+    skipping.invalid_lines = InvalidLines::skipped;
+    const std::string answer = ask_name(policy(skipping), "evil.example");
+    EXPECT_TRUE(answer.ends_with("denied-by-rule")) << zone << answer;
+  }
 }
 
 TEST(NameList, AListThatNamesNothingIsRefused) {

@@ -48,7 +48,6 @@ int say(int fd, const Error& error, int code) {
 int supervise(const Spec& spec, int failure) {
   auto sandbox = Sandbox::start(spec);
   if (!sandbox) return say(failure, sandbox.error(), 125);
-  if (const auto& refused = sandbox->not_executed()) return say(failure, refused->error, refused->exit_code);
   while (true) {
     pollfd waiting{.fd = sandbox->control_fd(), .events = POLLIN, .revents = 0};
     if (::poll(&waiting, 1, -1) < 0) continue;
@@ -56,6 +55,7 @@ int supervise(const Spec& spec, int failure) {
     if (!event) return say(failure, event.error(), 125);
     if (!event->has_value()) continue;
     const int status = (*event)->status;
+    if (const auto& refused = (*event)->not_executed) return say(failure, *refused, WEXITSTATUS(status));
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   }
 }

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -218,6 +219,26 @@ TEST_P(SandboxTest, KillIsCompleteAndIdempotent) {
   Death* const held = &death;
   held->inside_says('x');  // closes our writing end; the byte may never have been written
   EXPECT_TRUE(death.inside_is_gone());
+}
+
+// Whoever is interrupted while a sandbox starts has to know whether the command has begun.
+TEST_P(SandboxTest, AnInterruptIsSeenBeforeTheCommandAndNotInstead) {
+  const pid_t supervisor = fork_as(GetParam(), [] {
+    const sys::OwnedFd interrupt(::eventfd(1, EFD_CLOEXEC));  // from the beginning
+    const Spec spec = shell("read x");
+    auto sandbox = Sandbox::prepare(spec);
+    if (!sandbox) return 1;
+    const auto early = sandbox->await_start(spec, interrupt.get());
+    if (!early || *early) return 2;
+    if (!sandbox->execute()) return 3;
+    pollfd waiting{.fd = sandbox->control_fd(), .events = POLLIN, .revents = 0};
+    if (::poll(&waiting, 1, 20'000) != 1) return 4;
+    const auto begun = sandbox->await_start(spec, interrupt.get());
+    return begun && *begun ? 0 : 5;
+  });
+  int status = 0;
+  ASSERT_EQ(::waitpid(supervisor, &status, 0), supervisor);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_P(SandboxTest, SignalsReachTheCommandsGroup) {

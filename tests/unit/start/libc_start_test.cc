@@ -1,5 +1,6 @@
 // A static program with weir's own entry: what a wrong or missing step of it would break.
 #include <gtest/gtest.h>
+#include <lzma.h>
 #include <sys/auxv.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -85,6 +86,14 @@ TEST(LibcStart, DestructorsAndExitCodeOfMain) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 42);
+}
+
+// The check value of CRC-64/XZ; in parts as well, as the decoder asks.
+TEST(Crc64, IsTheOneOfXz) {
+  const auto* digits = reinterpret_cast<const std::uint8_t*>("123456789");
+  EXPECT_EQ(lzma_crc64(digits, 9, 0), 0x995d'c9bb'df19'39fau);
+  EXPECT_EQ(lzma_crc64(digits + 4, 5, lzma_crc64(digits, 4, 0)), 0x995d'c9bb'df19'39fau);
+  EXPECT_EQ(lzma_crc64(digits, 0, 0), 0u);
 }
 
 [[gnu::noinline]] void overflow() {
