@@ -40,6 +40,8 @@ void restore(int fd, const termios& modes, Mode mode, pid_t group) {
   ::sigprocmask(SIG_BLOCK, &stops, &before);
   ::tcsetattr(fd, TCSANOW, &modes);
   ::ioctl(fd, TIOCNXCL);
+  // TCOON alone undoes TCOOFF only, and both together undo ^S as well, whose key the command may have chosen.
+  ::tcflow(fd, TCOOFF);
   ::tcflow(fd, TCOON);
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
 }
