@@ -132,8 +132,10 @@ struct ImageSource {
   std::uint32_t written_limits = 0;  // bit i: a policy sets limit i
 };
 
-// The bytes that Image::open() accepts. Equal sources give equal bytes.
-std::vector<std::uint8_t> build_image(const ImageSource& source);
+// The bytes that Image::open() accepts. Equal sources give equal bytes. An error where so many names of a layer with
+// lists were chosen to meet in one place of its table that it would grow without end; without lists, and by chance,
+// never.
+Result<std::vector<std::uint8_t>> build_image(const ImageSource& source);
 
 // An image as a change to another one: `head` replaces its first bytes, `tail` follows its last one.
 struct ImagePatch {
@@ -142,7 +144,7 @@ struct ImagePatch {
 };
 // Puts the operator's floor around an image of a session alone, without touching its megabytes. `floor`: one layer, and
 // the prefixes and addresses of the machine.
-ImagePatch graft_floor(const Image& session, const ImageSource& floor);
+Result<ImagePatch> graft_floor(const Image& session, const ImageSource& floor);
 std::vector<std::uint8_t> patched(Bytes image, const ImagePatch& patch);
 
 // The inverse of build_image(): what comes back builds the same bytes. Entry::place is `place` everywhere; targets of

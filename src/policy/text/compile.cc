@@ -126,7 +126,7 @@ Result<> PolicyCompiler::run_as_compiled() {
   out_.patch.emplace();
   out_.hash = image.hash();
   if (out_.source.layers.empty()) return {};
-  out_.patch = graft_floor(image, out_.source);
+  WEIR_TRY(out_.patch, graft_floor(image, out_.source));
   out_.hash = hash_of(*out_.patch);
   out_.source.layers.clear();
   return {};
@@ -151,7 +151,7 @@ Result<> PolicyCompiler::finish() {
     out_.hash = hex(hash_bytes(as_bytes(name_of(out_.mode))));
     return {};
   }
-  out_.image = build_image(out_.source);
+  WEIR_TRY(out_.image, build_image(out_.source));
   WEIR_TRY(const Image image, Image::open(out_.image));
   out_.hash = image.hash();
   return {};

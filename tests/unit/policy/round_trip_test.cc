@@ -118,7 +118,7 @@ TEST(RoundTrip, AnImageAndWhatIsReadBackFromItDecideTheSame) {
     ASSERT_TRUE(image) << text;
     const auto source = read_back(*image, "p");
     ASSERT_TRUE(source) << text;
-    const std::vector<std::uint8_t> again = build_image(*source);
+    const std::vector<std::uint8_t> again = *build_image(*source);
     ASSERT_EQ(again, compiled->image) << text;
     const auto reopened = Image::open(again);
     ASSERT_TRUE(reopened);
