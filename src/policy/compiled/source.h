@@ -86,8 +86,8 @@ class ListedNames {
   static constexpr std::size_t kMaxNames = 16u << 20;
   static constexpr std::size_t kMaxLists = 255;
 
-  // `key`: of all hashes of the layer. Fixed by the lists' own text, so that equal lists make equal images, and whoever
-  // writes one of several lists does not know it.
+  // `key`: of all hashes of the layer (of one without lists: unless its names meet under it). Fixed by the lists' own
+  // text, so that equal lists make equal images, and whoever writes one of several lists does not know it.
   explicit ListedNames(std::uint64_t key = 0) : key_(key) {}
 
   std::uint64_t key() const { return key_; }

@@ -120,6 +120,7 @@ Result<> PolicyCompiler::run_as_compiled() {
   note_insisted(insisted);
   note_mode();
   out_.source.limits = image.limits();
+  out_.source.written_limits = image.written_limits();
   out_.source.dns_upstreams.assign(image.dns_upstreams().begin(), image.dns_upstreams().end());
   out_.source.publishes.assign(image.publishes().begin(), image.publishes().end());
   keep_upstreams();
