@@ -14,9 +14,8 @@ namespace weir::policy {
 namespace {
 
 std::string hex(std::uint64_t value) {
-  std::string text(16, '0');
-  for (std::size_t i = text.size(); i-- > 0; value >>= 4) text[i] = "0123456789abcdef"[value & 0xf];
-  return text;
+  const auto digits = hex_digits(value);
+  return {digits.begin(), digits.end()};
 }
 
 Result<PolicyText> read_text(const std::optional<TextFile>& file, FileKind kind) {
