@@ -21,6 +21,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto image = policy::Image::open(compiled->image);
   if (!image || !image->check_sums()) std::abort();
   const auto source = policy::read_back(*image, "p");
-  if (!source || policy::build_image(*source) != compiled->image) std::abort();
+  if (!source || *policy::build_image(*source) != compiled->image) std::abort();
   return 0;
 }

@@ -36,17 +36,13 @@ Result<> check_host_mode(policy::Mode mode, const CommandLine& line) {
   return {};
 }
 
-// A limit that the policy sets and nothing enforces would be a promise that is not kept.
-bool is_enforced(policy::Limit limit) {
-  using policy::Limit;
-  return limit == Limit::max_flows || limit == Limit::connect_timeout_ms || limit == Limit::idle_timeout_ms;
-}
-
+// A limit that the policy sets and nothing enforces would be a promise that is not kept, whatever its value.
 Result<> check_limits(const policy::Compiled& compiled) {
   const policy::Limits defaults = policy::Limits::defaults_of(compiled.mode);
   for (std::size_t i = 0; i < policy::kLimitCount; ++i) {
     const auto limit = static_cast<policy::Limit>(i);
-    if (compiled.source.limits[limit] == defaults[limit] || is_enforced(limit)) continue;
+    const bool written = (compiled.source.written_limits >> i & 1) != 0;
+    if (policy::is_enforced(limit) || (!written && compiled.source.limits[limit] == defaults[limit])) continue;
     const std::string key(policy::limit_key(limit));
     return not_yet("limits." + key, "take " + key + " out of the policy");
   }

@@ -113,7 +113,7 @@ def test_modes_without_network(lab, mode):
     assert not lab.world.packets.everything()
 
 
-@pytest.mark.parametrize("key", ['egress_bytes = "200MB"', "dns_queries_per_second = 5"])
+@pytest.mark.parametrize("key", ['egress_bytes = "200MB"', 'egress_bytes = "1G"', "dns_queries_per_second = 5"])
 def test_limits_of_later_versions_start_nothing(lab, key):
     policy = lab.file("p.toml", f'version = 1\nmode = "allowlist"\nallow = ["a.test"]\n[limits]\n{key}\n')
     out = lab.cli("run", "--policy", policy, "--", "echo", "started")

@@ -75,7 +75,7 @@ std::vector<const Target*> in_canonical_order(const std::vector<Target>& targets
 // One layer on its way to bytes.
 class LayerBuilder {
  public:
-  explicit LayerBuilder(const LayerSource& source) : source_(source) {}
+  explicit LayerBuilder(const LayerSource& source) : source_(source), key_(source.listed.key()) {}
 
   void collect() {
     for (std::uint32_t i = 0; i < source_.entries.size(); ++i) {
@@ -90,14 +90,10 @@ class LayerBuilder {
       if (entry.listed) add_list(i, *entry.listed);
       add_targets(i, entry);
     }
-    std::ranges::sort(uses_, [this](const Use& a, const Use& b) {
-      if (a.hash != b.hash) return a.hash < b.hash;
-      if (const int order = text_of(a).compare(text_of(b)); order != 0) return order < 0;
-      return a.sequence < b.sequence;
-    });
   }
 
-  format::LayerRecord write(Sink& sink);
+  // An error where chosen names meet in one place of a table.
+  Result<format::LayerRecord> write(Sink& sink);
 
  private:
   void add_targets(std::uint32_t index, const Entry& entry) {
@@ -116,6 +112,10 @@ class LayerBuilder {
     return std::string_view(text_).substr(use.text_offset, use.text_size);
   }
   void mark_ancestors(std::uint32_t index, const Target& target, std::uint32_t offset);
+  bool same_key(const Use& a, const Use& b) const { return a.hash == b.hash && text_of(a) == text_of(b); }
+  void order_uses();
+  std::optional<KeySlots::Laid> lay_out_keys() const;
+  Result<KeySlots::Laid> choose_key();
   void write_keys(Sink& sink, format::LayerRecord& record) const;
   format::PostingRecord posting(std::uint32_t index, const Target& target, std::uint8_t flags);
   std::uint32_t ranges_of(const std::vector<net::PortRange>& ports);
@@ -123,6 +123,7 @@ class LayerBuilder {
   void merge_denied_ports();
 
   const LayerSource& source_;
+  std::uint64_t key_;  // of all hashes
   std::string text_;
   std::vector<format::EntryRecord> entries_;
   std::vector<Use> uses_;
@@ -178,13 +179,12 @@ void LayerBuilder::add(std::uint32_t index, const Entry& entry, const Target& ta
 
 void LayerBuilder::use(std::uint32_t offset, std::size_t size, std::optional<format::PostingRecord> posting,
                        std::uint32_t allowed_below) {
-  Use use{.hash = 0,
-          .text_offset = offset,
-          .text_size = static_cast<std::uint32_t>(size),
-          .sequence = static_cast<std::uint32_t>(uses_.size()),
-          .allowed_below = allowed_below,
-          .posting = posting};
-  use.hash = hash_bytes(as_bytes(text_of(use)), source_.listed.key());
+  const Use use{.hash = 0,
+                .text_offset = offset,
+                .text_size = static_cast<std::uint32_t>(size),
+                .sequence = static_cast<std::uint32_t>(uses_.size()),
+                .allowed_below = allowed_below,
+                .posting = posting};
   uses_.push_back(use);
 }
 
@@ -256,19 +256,54 @@ void LayerBuilder::merge_denied_ports() {
   denied_ports_ = std::move(merged);
 }
 
-void LayerBuilder::write_keys(Sink& sink, format::LayerRecord& record) const {
-  std::vector<format::KeyRecord> keys;
-  std::vector<format::PostingRecord> postings;
+void LayerBuilder::order_uses() {
+  for (Use& use : uses_) use.hash = hash_bytes(as_bytes(text_of(use)), key_);
+  std::ranges::sort(uses_, [this](const Use& a, const Use& b) {
+    if (a.hash != b.hash) return a.hash < b.hash;
+    if (const int order = text_of(a).compare(text_of(b)); order != 0) return order < 0;
+    return a.sequence < b.sequence;
+  });
+}
+
+std::optional<KeySlots::Laid> LayerBuilder::lay_out_keys() const {
   std::vector<std::uint64_t> slots;
   const Use* before = nullptr;
   for (const Use& use : uses_) {
-    if (before == nullptr || before->hash != use.hash || text_of(*before) != text_of(use)) {
+    if (before == nullptr || !same_key(*before, use)) slots.push_back(KeySlots::slot_of(use.hash, slots.size() + 1));
+    before = &use;
+  }
+  return KeySlots::lay_out(slots);
+}
+
+std::unexpected<Error> meet_in_one_place(const std::string& what) {
+  return std::unexpected(
+      Error("the policy: " + what + " meet in one place of its table").with_remedy("look for who chose them"));
+}
+
+// Without lists anybody knows the key that a policy begins with, and could choose names that meet. The next key comes
+// from those names themselves, so that equal policies still make equal images and nobody can choose for it.
+Result<KeySlots::Laid> LayerBuilder::choose_key() {
+  constexpr int kTries = 4;
+  for (int i = 0; i < kTries; ++i) {
+    order_uses();
+    if (auto laid = lay_out_keys()) return std::move(*laid);
+    if (source_.listed.size() != 0) break;  // hashed already, and their names are not kept
+    key_ = mix(key_ ^ checksum(as_bytes(text_)), kRoot3);
+  }
+  return meet_in_one_place("names");
+}
+
+void LayerBuilder::write_keys(Sink& sink, format::LayerRecord& record) const {
+  std::vector<format::KeyRecord> keys;
+  std::vector<format::PostingRecord> postings;
+  const Use* before = nullptr;
+  for (const Use& use : uses_) {
+    if (before == nullptr || !same_key(*before, use)) {
       keys.push_back({.text_offset = use.text_offset,
                       .first_posting = static_cast<std::uint32_t>(postings.size()),
                       .posting_count = 0,
                       .text_size = static_cast<std::uint8_t>(use.text_size),
                       .allowed_below = format::kNone});
-      slots.push_back(KeySlots::slot_of(use.hash, keys.size()));
     }
     format::KeyRecord& key = keys.back();
     key.allowed_below = std::min(key.allowed_below, use.allowed_below);
@@ -282,10 +317,12 @@ void LayerBuilder::write_keys(Sink& sink, format::LayerRecord& record) const {
   }
   record.keys = sink.append_all(keys);
   record.postings = sink.append_all(postings);
-  record.key_slots = sink.append_table(KeySlots::lay_out(slots));
 }
 
-format::LayerRecord LayerBuilder::write(Sink& sink) {
+Result<format::LayerRecord> LayerBuilder::write(Sink& sink) {
+  WEIR_TRY(const KeySlots::Laid keys, choose_key());
+  const auto listed = ListedSlots::lay_out(source_.listed.sorted_slots());
+  if (!listed) return meet_in_one_place("names of a list");
   merge_denied_ports();
   sink.align();
   const std::size_t first = sink.bytes().size();
@@ -297,18 +334,19 @@ format::LayerRecord LayerBuilder::write(Sink& sink) {
   record.blob.offset = sink.end();
   record.entries = sink.append_all(entries_);
   write_keys(sink, record);
+  record.key_slots = sink.append_table(keys);
   record.ranges = sink.append_all(ranges_);
   record.name_deny_ports = sink.append_all(denied_ports_);
   record.types = sink.append_all(source_.dns_types);
   record.lists = sink.append_all(lists_);
-  record.listed = sink.append_table(ListedSlots::lay_out(source_.listed.sorted_slots()));
+  record.listed = sink.append_table(*listed);
   record.text = sink.append_all(std::vector<char>(text_.begin(), text_.end()));
   record.blob.count = sink.end() - record.blob.offset;
   record.address_allow = address_allow_;
   record.classes = classes_;
   record.lengths4 = lengths4_;
   record.lengths6 = lengths6_;
-  record.hash_key = source_.listed.key();
+  record.hash_key = key_;
   record.checksum = checksum(Bytes(sink.bytes()).subspan(first));
   return record;
 }
@@ -355,7 +393,7 @@ void put(std::vector<std::uint8_t>& bytes, const format::Header& header) {
 
 }  // namespace
 
-std::vector<std::uint8_t> build_image(const ImageSource& source) {
+Result<std::vector<std::uint8_t>> build_image(const ImageSource& source) {
   Sink sink;
   sink.bytes().resize(sizeof(format::Header));
   format::Header header{};
@@ -366,7 +404,7 @@ std::vector<std::uint8_t> build_image(const ImageSource& source) {
   for (const LayerSource& layer : source.layers) {
     LayerBuilder builder(layer);
     builder.collect();
-    layers.push_back(builder.write(sink));
+    WEIR_TRY(layers.emplace_back(), builder.write(sink));
   }
   header.layers = sink.append_all(layers);
   append_machine(source, sink, header);
@@ -378,13 +416,13 @@ std::vector<std::uint8_t> build_image(const ImageSource& source) {
   return std::move(sink.bytes());
 }
 
-ImagePatch graft_floor(const Image& session, const ImageSource& floor) {
+Result<ImagePatch> graft_floor(const Image& session, const ImageSource& floor) {
   format::Header header;
   std::memcpy(&header, session.bytes().data(), sizeof(header));
   Sink sink(session.bytes().size());
   LayerBuilder builder(floor.layers.front());
   builder.collect();
-  const format::LayerRecord around = builder.write(sink);
+  WEIR_TRY(const format::LayerRecord around, builder.write(sink));
   const RecordSpan<format::LayerRecord> inner(session.bytes(), header.layers);
   header.layers = sink.append_all(std::vector<format::LayerRecord>{around, inner[0]});
   append_machine(floor, sink, header);

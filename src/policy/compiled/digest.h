@@ -23,9 +23,7 @@ std::array<char, format::kHashDigits> digest_of(const format::Header& header, By
   add(header.lifted, sizeof(format::AddressRecord));
   add(header.upstreams, sizeof(format::UpstreamRecord));
   add(header.publishes, sizeof(format::PublishRecord));
-  std::array<char, format::kHashDigits> digits;
-  for (std::size_t i = digits.size(); i-- > 0; state >>= 4) digits[i] = "0123456789abcdef"[state & 0xf];
-  return digits;
+  return hex_digits(state);
 }
 
 }  // namespace weir::policy

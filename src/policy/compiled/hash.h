@@ -50,4 +50,11 @@ inline std::uint64_t checksum(Bytes bytes) {
   return hash_bytes({reinterpret_cast<const std::uint8_t*>(lanes.data()), sizeof(lanes)}, rest);
 }
 
+// As people see it.
+inline std::array<char, 16> hex_digits(std::uint64_t value) {
+  std::array<char, 16> digits;
+  for (std::size_t i = digits.size(); i-- > 0; value >>= 4) digits[i] = "0123456789abcdef"[value & 0xf];
+  return digits;
+}
+
 }  // namespace weir::policy

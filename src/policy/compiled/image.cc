@@ -25,9 +25,18 @@ namespace {
 constexpr const char* kCompileAgain = "compile it again: weir policy compile --policy FILE -o IMAGE";
 
 template <class Record>
+std::uint64_t end_of(format::Section section) {
+  return std::uint64_t{section.offset} + std::uint64_t{section.count} * sizeof(Record);
+}
+
+template <class Record>
 bool fits(Bytes image, format::Section section) {
-  const std::uint64_t end = std::uint64_t{section.offset} + std::uint64_t{section.count} * sizeof(Record);
-  return end <= image.size();
+  return end_of<Record>(section) <= image.size();
+}
+
+template <class Record>
+bool fits(format::Section blob, format::Section section) {
+  return section.offset >= blob.offset && end_of<Record>(section) <= end_of<char>(blob);
 }
 
 bool sections_fit(Bytes image, const format::Header& header) {
@@ -37,13 +46,14 @@ bool sections_fit(Bytes image, const format::Header& header) {
          fits<format::PublishRecord>(image, header.publishes);
 }
 
+// The checksum of a layer is that of its blob: nothing that decides may lie elsewhere.
 bool sections_fit(Bytes image, const format::LayerRecord& layer) {
-  return fits<char>(image, layer.blob) && fits<char>(image, layer.text) &&
-         fits<format::EntryRecord>(image, layer.entries) && fits<format::KeyRecord>(image, layer.keys) &&
-         fits<std::uint64_t>(image, layer.key_slots.slots) && fits<std::uint64_t>(image, layer.listed.slots) &&
-         fits<format::ListRecord>(image, layer.lists) && fits<format::PostingRecord>(image, layer.postings) &&
-         fits<format::RangeRecord>(image, layer.ranges) && fits<format::RangeRecord>(image, layer.name_deny_ports) &&
-         fits<std::uint16_t>(image, layer.types);
+  const format::Section blob = layer.blob;
+  return fits<char>(image, blob) && fits<char>(blob, layer.text) && fits<format::EntryRecord>(blob, layer.entries) &&
+         fits<format::KeyRecord>(blob, layer.keys) && fits<std::uint64_t>(blob, layer.key_slots.slots) &&
+         fits<std::uint64_t>(blob, layer.listed.slots) && fits<format::ListRecord>(blob, layer.lists) &&
+         fits<format::PostingRecord>(blob, layer.postings) && fits<format::RangeRecord>(blob, layer.ranges) &&
+         fits<format::RangeRecord>(blob, layer.name_deny_ports) && fits<std::uint16_t>(blob, layer.types);
 }
 
 bool lists_valid(Bytes image, const format::LayerRecord& layer) {

@@ -62,6 +62,8 @@ enum class Limit : std::uint8_t {
   udp_idle_timeout_ms,  // UDP
 };
 inline constexpr std::size_t kLimitCount = static_cast<std::size_t>(Limit::udp_idle_timeout_ms) + 1;
+// Does this version hold it? The others are only read: whoever writes one must not believe that it holds.
+bool is_enforced(Limit limit);
 
 struct Limits {
   static constexpr std::uint64_t kUnlimited = UINT64_MAX;

@@ -26,6 +26,10 @@ Limits Limits::defaults_of(Mode mode) {
   return limits;
 }
 
+bool is_enforced(Limit limit) {
+  return limit == Limit::max_flows || limit == Limit::connect_timeout_ms || limit == Limit::idle_timeout_ms;
+}
+
 void Limits::narrow(const Limits& other) {
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::min(values[i], other.values[i]);
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "policy/compiled/format.h"
@@ -55,16 +56,19 @@ class SlotTable {
     std::vector<std::uint64_t> slots;
     std::uint32_t homes = 0;
   };
-  // `slots`: in order, each once.
-  static Laid lay_out(const std::vector<std::uint64_t>& slots) {
-    if (slots.empty()) return {};
-    for (std::uint64_t homes = slots.size() + slots.size() / 3 + 1;; homes *= 2) {
+  // `slots`: in order, each once. nullopt where so many meet in one place that the table would have to be far larger
+  // than what is in it: with any other key they would not.
+  static std::optional<Laid> lay_out(const std::vector<std::uint64_t>& slots) {
+    if (slots.empty()) return Laid{};
+    for (std::uint64_t homes = slots.size() + slots.size() / 3 + 1; homes <= kMaxRoom * slots.size() + 1; homes *= 2) {
       Laid laid{.slots = std::vector<std::uint64_t>(homes), .homes = static_cast<std::uint32_t>(homes)};
       if (place(slots, laid)) return laid;
     }
+    return std::nullopt;
   }
 
  private:
+  static constexpr std::uint64_t kMaxRoom = 4;  // homes for each slot in use
   static std::uint32_t home_in(std::uint64_t hash, std::uint32_t homes) {
     return static_cast<std::uint32_t>((static_cast<unsigned __int128>(hash & ~kPayload) * homes) >> 64);
   }

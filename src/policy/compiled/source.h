@@ -86,8 +86,8 @@ class ListedNames {
   static constexpr std::size_t kMaxNames = 16u << 20;
   static constexpr std::size_t kMaxLists = 255;
 
-  // `key`: of all hashes of the layer. Fixed by the lists' own text, so that equal lists make equal images, and whoever
-  // writes one of several lists does not know it.
+  // `key`: of all hashes of the layer (of one without lists: unless its names meet under it). Fixed by the lists' own
+  // text, so that equal lists make equal images, and whoever writes one of several lists does not know it.
   explicit ListedNames(std::uint64_t key = 0) : key_(key) {}
 
   std::uint64_t key() const { return key_; }
@@ -132,8 +132,10 @@ struct ImageSource {
   std::uint32_t written_limits = 0;  // bit i: a policy sets limit i
 };
 
-// The bytes that Image::open() accepts. Equal sources give equal bytes.
-std::vector<std::uint8_t> build_image(const ImageSource& source);
+// The bytes that Image::open() accepts. Equal sources give equal bytes. An error where so many names of a layer with
+// lists were chosen to meet in one place of its table that it would grow without end; without lists, and by chance,
+// never.
+Result<std::vector<std::uint8_t>> build_image(const ImageSource& source);
 
 // An image as a change to another one: `head` replaces its first bytes, `tail` follows its last one.
 struct ImagePatch {
@@ -142,7 +144,7 @@ struct ImagePatch {
 };
 // Puts the operator's floor around an image of a session alone, without touching its megabytes. `floor`: one layer, and
 // the prefixes and addresses of the machine.
-ImagePatch graft_floor(const Image& session, const ImageSource& floor);
+Result<ImagePatch> graft_floor(const Image& session, const ImageSource& floor);
 std::vector<std::uint8_t> patched(Bytes image, const ImagePatch& patch);
 
 // The inverse of build_image(): what comes back builds the same bytes. Entry::place is `place` everywhere; targets of

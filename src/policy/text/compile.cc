@@ -14,9 +14,8 @@ namespace weir::policy {
 namespace {
 
 std::string hex(std::uint64_t value) {
-  std::string text(16, '0');
-  for (std::size_t i = text.size(); i-- > 0; value >>= 4) text[i] = "0123456789abcdef"[value & 0xf];
-  return text;
+  const auto digits = hex_digits(value);
+  return {digits.begin(), digits.end()};
 }
 
 Result<PolicyText> read_text(const std::optional<TextFile>& file, FileKind kind) {
@@ -120,13 +119,14 @@ Result<> PolicyCompiler::run_as_compiled() {
   note_insisted(insisted);
   note_mode();
   out_.source.limits = image.limits();
+  out_.source.written_limits = image.written_limits();
   out_.source.dns_upstreams.assign(image.dns_upstreams().begin(), image.dns_upstreams().end());
   out_.source.publishes.assign(image.publishes().begin(), image.publishes().end());
   keep_upstreams();
   out_.patch.emplace();
   out_.hash = image.hash();
   if (out_.source.layers.empty()) return {};
-  out_.patch = graft_floor(image, out_.source);
+  WEIR_TRY(out_.patch, graft_floor(image, out_.source));
   out_.hash = hash_of(*out_.patch);
   out_.source.layers.clear();
   return {};
@@ -151,7 +151,7 @@ Result<> PolicyCompiler::finish() {
     out_.hash = hex(hash_bytes(as_bytes(name_of(out_.mode))));
     return {};
   }
-  out_.image = build_image(out_.source);
+  WEIR_TRY(out_.image, build_image(out_.source));
   WEIR_TRY(const Image image, Image::open(out_.image));
   out_.hash = image.hash();
   return {};

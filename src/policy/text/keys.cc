@@ -41,7 +41,8 @@ constexpr auto kKeys = std::to_array<KeySpec>({
     {KeyId::dns_types, "dns", "types", dns_types, KeyPlace::policy, "[\"TXT\", \"MX\"]",
      "Record types that are asked besides A and AAAA in `allowlist` and `semitrusted`. `public` and `open` ask all."},
     {KeyId::limits, "", "limits", table, KeyPlace::policy, "",
-     "Rates delay, counts and quotas refuse. `open` has no limits but those written here."},
+     "Bounds of what a run may do; it is refused where it writes one that is not in this version. `open` has none but "
+     "those written here."},
     {KeyId::limit, "limits", "max_flows", count, KeyPlace::policy, "1024", "Connections and flows at a time.",
      Limit::max_flows},
     {KeyId::limit, "limits", "half_open", count, KeyPlace::policy, "64", "Connections that are being made.",

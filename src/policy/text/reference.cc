@@ -35,6 +35,11 @@ std::string words_schema(std::span<const std::string_view> words) {
 std::string table_schema(std::string_view table, KeyPlace place);
 
 // What a value of the key must look like; without its description.
+std::string doc_of(const KeySpec& key) {
+  const bool later = key.id == KeyId::limit && !is_enforced(key.limit);
+  return std::string(key.doc) + (later ? " Not in this version." : "");
+}
+
 std::string value_schema(const KeySpec& key) {
   switch (key.type) {
     case KeyType::version:
@@ -77,7 +82,7 @@ std::string table_schema(std::string_view table, KeyPlace place) {
     if (!here) continue;
     std::string schema = value_schema(key);
     schema.pop_back();
-    properties.add_raw(key.name, schema + ",\"description\":" + json_string(key.doc) + "}");
+    properties.add_raw(key.name, schema + ",\"description\":" + json_string(doc_of(key)) + "}");
     const bool needed = key.id == KeyId::version || key.id == KeyId::rule_action || key.id == KeyId::rule_to;
     if (needed) required.push(key.name);
   }
@@ -127,7 +132,7 @@ std::string key_heading(const KeySpec& key) {
 std::string key_row(const KeySpec& key) {
   std::string row = "| " + key_heading(key) + " | " + std::string(describe(key.type)) + " | ";
   row += key.example.empty() ? "" : "`" + std::string(key.example) + "`";
-  return row + " | " + std::string(key.doc) + " |\n";
+  return row + " | " + doc_of(key) + " |\n";
 }
 
 std::string keys_table(KeyPlace place) {
@@ -176,8 +181,8 @@ In one layer `deny` is asked first, then `rules` in their order, then `allow`, t
 floor, the session and the run each are a layer, and every layer must allow.
 
 What the language has and `weir run` does not enforce yet, it refuses at start ("not available in this version") instead of
-ignoring it: the keys of `[limits]` other than `max_flows`, `connect_timeout` and `idle_timeout`, unless they are set to the
-default of the mode; `[publish]`; a `dns.upstream` with `tls://`; the mode `semitrusted`. The other commands read them.
+ignoring it: the keys of `[limits]` other than `max_flows`, `connect_timeout` and `idle_timeout`, whatever their
+value; `[publish]`; a `dns.upstream` with `tls://`; the mode `semitrusted`. The other commands read them.
 
 ## Keys
 

@@ -145,7 +145,8 @@ std::string show_text(const Compiled& compiled) {
     const auto limit = static_cast<Limit>(i);
     const std::uint64_t value = compiled.source.limits[limit];
     if (value == Limits::kUnlimited) continue;
-    text += "limit: " + std::string(limit_key(limit)) + " " + limit_text(limit, value) + "\n";
+    text += "limit: " + std::string(limit_key(limit)) + " " + limit_text(limit, value);
+    text += is_enforced(limit) ? "\n" : " (not in this version)\n";
   }
   for (const std::string& each : compiled.notices) text += "note: " + each + "\n";
   for (const std::string& each : compiled.warnings) text += "warning: " + each + "\n";
@@ -156,10 +157,12 @@ std::string show_json(const Compiled& compiled) {
   JsonText layers = JsonText::array();
   for (const LayerSource& layer : compiled.source.layers) layers.push_raw(layer_json(layer));
   JsonText limits = JsonText::object();
+  JsonText later = JsonText::array();
   for (std::size_t i = 0; i < kLimitCount; ++i) {
     const auto limit = static_cast<Limit>(i);
     const std::uint64_t value = compiled.source.limits[limit];
     if (value != Limits::kUnlimited) limits.add(limit_key(limit), value);
+    if (!is_enforced(limit)) later.push(limit_key(limit));
   }
   const auto text_of = [](const auto& each) { return each.text(); };
   const auto same = [](const std::string& each) { return each; };
@@ -173,6 +176,7 @@ std::string show_json(const Compiled& compiled) {
       .add_raw("dns_upstream", list_json(compiled.source.dns_upstreams, upstream_text))
       .add_raw("publish", list_json(compiled.source.publishes, publish_text))
       .add_raw("limits", limits.text())
+      .add_raw("limits_not_in_this_version", later.text())
       .add_raw("notices", list_json(compiled.notices, same))
       .add_raw("warnings", list_json(compiled.warnings, same));
   return object.text();

@@ -1,6 +1,7 @@
 // Records that point nowhere: whoever meets them is refused, and nothing is built upon them.
 #include <cstring>
 
+#include "policy/compiled/digest.h"
 #include "policy/compiled/format.h"
 #include "policy_bench.h"
 
@@ -18,7 +19,7 @@ CompileInput source_of_image() {
 // An image whose records a test changes.
 class Damaged {
  public:
-  Damaged() : bytes_(compile_policy(source_of_image())->image) {
+  explicit Damaged(const CompileInput& input = source_of_image()) : bytes_(compile_policy(input)->image) {
     std::memcpy(&header_, bytes_.data(), sizeof(header_));
   }
 
@@ -33,6 +34,15 @@ class Damaged {
       put(section, i, record);
     }
     return *this;
+  }
+  // As whoever knows how sums are made would leave it.
+  void seal() {
+    format::LayerRecord changed = layer();
+    changed.checksum = checksum(Bytes(bytes_).subspan(changed.blob.offset, changed.blob.count));
+    set(changed);
+    header_.hash =
+        digest_of(header_, [this](std::size_t at, std::size_t size) { return Bytes(bytes_).subspan(at, size); });
+    std::memcpy(bytes_.data(), &header_, sizeof(header_));
   }
   const std::vector<std::uint8_t>& bytes() const { return bytes_; }
 
@@ -166,6 +176,55 @@ TEST(DamagedImage, LayersThatHideTheirTablesAreNotOpened) {
   EXPECT_FALSE(opens([](Record& layer) { layer.address_allow = 99; }));
   EXPECT_FALSE(opens([](Record& layer) { layer.classes = 1u << 31; }));
   EXPECT_FALSE(opens([](Record& layer) { layer.names_in_deny_or_rules = 0; }));
+}
+
+// The checksum of a layer is that of its blob.
+TEST(DamagedImage, SectionsOutsideOfTheirBlobAreNotOpened) {
+  const auto opens = [](auto change) {
+    Damaged image;
+    format::LayerRecord layer = image.layer();
+    change(layer);
+    image.set(layer);
+    return Image::open(image.bytes()).has_value();
+  };
+  using Record = format::LayerRecord;
+  format::Section Record::* const sections[] = {&Record::text,     &Record::entries, &Record::keys,
+                                                &Record::postings, &Record::ranges,  &Record::name_deny_ports,
+                                                &Record::types,    &Record::lists};
+  for (const auto section : sections) {
+    EXPECT_FALSE(opens([&](Record& layer) { (layer.*section).offset = layer.blob.offset - 8; }));
+    EXPECT_FALSE(opens([&](Record& layer) { (layer.*section).offset = layer.blob.offset + layer.blob.count + 8; }));
+  }
+  EXPECT_FALSE(opens([](Record& layer) { layer.key_slots.slots.offset = layer.blob.offset - 8; }));
+  EXPECT_FALSE(opens([](Record& layer) { layer.listed.slots.offset = layer.blob.offset - 8; }));
+  EXPECT_FALSE(opens([](Record& layer) { layer.blob.count -= 8; }));
+}
+
+// Whatever a sealed image says: where it opens a private network, its start says so.
+TEST(DamagedImage, ShuffledPostingsOpenNothingInSilence) {
+  unsigned opened = 0;
+  for (std::uint32_t shift = 0; shift < 3; ++shift) {
+    Damaged image(file("allow = [\"good.example\", \"10.0.0.0/8\", \"93.184.216.34\"]\n"));
+    std::vector<format::PostingRecord> postings;
+    const format::Section section = image.layer().postings;
+    image.each<format::PostingRecord>(section, [&](auto& posting) { postings.push_back(posting); });
+    std::ranges::rotate(postings, postings.begin() + shift);
+    std::size_t at = 0;
+    image.each<format::PostingRecord>(section, [&](auto& posting) { posting = postings[at++]; });
+    image.seal();
+    CompileInput input;
+    input.session.compiled = CompiledFile{.name = "p.image", .bytes = image.bytes()};
+    const auto compiled = compile_policy(input);
+    if (!compiled) continue;  // as good
+    if (!admit(*Image::open(image.bytes()), {},
+               {.protocol = net::Protocol::tcp, .address = ip("10.1.2.3"), .port = 443, .names = {}})
+             .allowed)
+      continue;
+    ++opened;
+    const auto says = [](const std::string& notice) { return notice.find("opens") != std::string::npos; };
+    EXPECT_TRUE(std::ranges::any_of(compiled->notices, says)) << shift;
+  }
+  EXPECT_GE(opened, 1u);
 }
 
 // What sorted_slots() never gives would be laid out for ever.

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "policy/compiled/format.h"
+#include "policy/compiled/hash.h"
+#include "policy/text/layer_lists.h"
 #include "policy_bench.h"
 
 namespace weir::policy::testing {
@@ -80,7 +82,7 @@ TEST(Image, ALayerOfManyNamesIsFoundByProbes) {
         {.action = Action::allow, .step = Step::allow, .text = target.name, .place = {}, .targets = {target}});
   }
   source.layers.push_back(std::move(layer));
-  const std::vector<std::uint8_t> bytes = build_image(source);
+  const std::vector<std::uint8_t> bytes = *build_image(source);
   const auto image = Image::open(bytes);
   ASSERT_TRUE(image);
   for (const std::uint32_t i : {0u, 1u, 77'777u, kCount - 1}) {
@@ -100,6 +102,43 @@ TEST(Verdicts, NamesAreTheClosedList) {
       all,
       " no-rule denied-by-rule floor rebind no-name sni-missing sni-mismatch host-missing host-mismatch ech not-tls "
       "not-http malformed limit quota protocol resolve-failed secret upstream-proxy audit shutting-down ");
+}
+
+// Names whose hashes begin alike, which whoever knows the key can choose.
+std::vector<std::string> names_that_meet(std::uint64_t key) {
+  constexpr unsigned kBitsAlike = 14;
+  std::vector<std::string> names;
+  for (unsigned i = 0; names.size() < 300; ++i) {
+    std::string name = "n" + std::to_string(i) + ".test";
+    if (hash_bytes(as_bytes(name), key) >> (64 - kBitsAlike) == 5) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+TEST(Image, ChosenNamesMakeNoLargeImage) {
+  const std::vector<std::string> names = names_that_meet(0);
+  const auto compiled = compile_policy(flags("allowlist", names));
+  ASSERT_TRUE(compiled) << compiled.error().what();
+  EXPECT_LT(compiled->image.size(), 64u << 10);
+  const auto image = Image::open(compiled->image);
+  ASSERT_TRUE(image);
+  for (const std::string& each : names) EXPECT_EQ(judge_name(*image, name(each), 1).answer, NameAnswer::ask) << each;
+  EXPECT_NE(judge_name(*image, name("other.test"), 1).answer, NameAnswer::ask);
+  const auto source = read_back(*image, "p");
+  ASSERT_TRUE(source);
+  EXPECT_EQ(*build_image(*source), compiled->image);
+  EXPECT_EQ(compile_policy(flags("allowlist", names))->image, compiled->image);
+}
+
+// The names of a list are hashed when the table is laid out: then there is no other key to take.
+TEST(Image, ChosenNamesBesideAListAreRefused) {
+  const std::string list = "listed.example\n";
+  CompileInput input = flags("public", {}, names_that_meet(key_of({{.spec = {}, .text = list, .place = {}}})));
+  input.session.deny_lists = {"list"};
+  input.read_list = [&](const std::string&) -> Result<std::string> { return list; };
+  const auto compiled = compile_policy(input);
+  ASSERT_FALSE(compiled);
+  EXPECT_NE(compiled.error().what().find("meet in one place"), std::string::npos) << compiled.error().what();
 }
 
 }  // namespace

@@ -166,7 +166,7 @@ TEST(CompiledPolicy, SaysWhatItsSourceSaid) {
   EXPECT_EQ(image_of(again), compiled->image);
   const auto source = read_back(*image, "p");
   ASSERT_TRUE(source);
-  EXPECT_EQ(build_image(*source), compiled->image);
+  EXPECT_EQ(*build_image(*source), compiled->image);
 }
 
 TEST(CompiledPolicy, TargetsOfAnEntryAreASet) {
@@ -180,12 +180,12 @@ TEST(CompiledPolicy, TargetsOfAnEntryAreASet) {
   }
   layer.entries = {entry};
   source.layers = {layer};
-  const std::vector<std::uint8_t> bytes = build_image(source);
+  const std::vector<std::uint8_t> bytes = *build_image(source);
   std::ranges::reverse(source.layers[0].entries[0].targets);
-  EXPECT_EQ(build_image(source), bytes);
+  EXPECT_EQ(*build_image(source), bytes);
   const auto back = read_back(*Image::open(bytes), "p");
   ASSERT_TRUE(back);
-  EXPECT_EQ(build_image(*back), bytes);
+  EXPECT_EQ(*build_image(*back), bytes);
 }
 
 TEST(CompiledPolicy, TheFloorAndFlagsComeOnTop) {
