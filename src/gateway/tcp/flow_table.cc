@@ -83,15 +83,18 @@ void FlowTable::begin(const FourTuple& tuple, std::uint32_t sequence, const wire
   const Bytes syn = wire::syn_without_payload(packet, buffer);
   if (syn.empty()) return;
   Attempt attempt;
-  attempt.flow = link_.next_id();
   attempt.sequence = sequence;
   attempt.syn.assign(syn.begin(), syn.end());
-  asking_.emplace(attempt.flow, tuple);
-  ask(tuple, attempt, control::Resolution::not_tried);
   attempts_.emplace(tuple, std::move(attempt));
+  ask(tuple, control::Resolution::not_tried);
 }
 
-void FlowTable::ask(const FourTuple& tuple, const Attempt& attempt, control::Resolution resolution) {
+// Under a new number, also when it asks again: the supervisor takes each only once.
+void FlowTable::ask(FourTuple tuple, control::Resolution resolution) {
+  Attempt& attempt = attempts_.at(tuple);
+  asking_.erase(attempt.flow);
+  attempt.flow = link_.next_id();
+  asking_.emplace(attempt.flow, tuple);
   link_.send(control::Connect{.flow = attempt.flow, .destination = tuple.destination, .resolution = resolution});
 }
 
@@ -115,7 +118,7 @@ void FlowTable::on_answer(const control::ConnectAnswer& answer, sys::OwnedFd ups
       if (!answer.name) return refuse(tuple, wire::Refusal::reset);
       return resolver_.resolve(*answer.name, [this, flow = answer.flow] {
         const auto still = asking_.find(flow);
-        if (still != asking_.end()) ask(still->second, attempts_.at(still->second), control::Resolution::tried);
+        if (still != asking_.end()) ask(still->second, control::Resolution::tried);
       });
     case Outcome::resolver:
       attempt.resolver = true;

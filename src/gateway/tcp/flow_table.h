@@ -80,7 +80,7 @@ class FlowTable : public sys::EventHandler {
   };
 
   void begin(const FourTuple& tuple, std::uint32_t sequence, const wire::Packet& packet);
-  void ask(const FourTuple& tuple, const Attempt& attempt, control::Resolution resolution);
+  void ask(FourTuple tuple, control::Resolution resolution);
   void inject(const FourTuple& tuple, Attempt& attempt);
   void refuse(const FourTuple& tuple, wire::Refusal how);
   void stay_silent(const FourTuple& tuple, Attempt& attempt);
