@@ -91,7 +91,8 @@ std::string rfc3339(Timestamp time);
 // The line, newline included.
 std::string line_of(const Event& event, const Envelope& envelope, std::uint64_t sequence, Timestamp time);
 
-// Two refusals with the same key within a second are one event with a count.
+// Two refusals or answers with the same key within a second are one event with a count: it holds all that they say but
+// the flow.
 std::string roll_up_key(const Event& event);
 
 }  // namespace weir::audit
