@@ -116,7 +116,9 @@ void Admission::end() {
 }
 
 void Admission::settle() {
-  const bool recorded = recorder_.commit();
+  recorder_.commit();
+  // Also one that failed meanwhile, on behalf of somebody else, took the records of this round with it.
+  const bool recorded = std::exchange(failed_commits_, recorder_.failed_commits()) == recorder_.failed_commits();
   current_facts_ = nullptr;
   for (const Admitted& admitted : std::exchange(admitted_, {})) {
     if (recorded) {
@@ -126,6 +128,7 @@ void Admission::settle() {
       refuse(admitted.ask, refusal(policy::Reason::audit), {});
     }
   }
+  recorder_.commit();  // what ended at once, before anybody hears of it
 }
 
 Result<const policy::HostFacts*> Admission::facts() {

@@ -112,6 +112,7 @@ class Admission {
   std::uint64_t last_flow_ = 0;  // the highest number that was asked with
   std::unordered_map<std::uint64_t, Flow> flows_;
   std::vector<Admitted> admitted_;                    // recorded with the next commit, then dialled
+  std::uint64_t failed_commits_ = 0;                  // of the recorder, up to the last settle()
   const policy::HostFacts* current_facts_ = nullptr;  // asked for once between two calls of settle()
 };
 

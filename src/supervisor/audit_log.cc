@@ -107,9 +107,12 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, audit::Envelope envelope
 
 bool AuditLog::record(audit::Event event) {
   if (is_refusal(event.type)) count_refusal(event);
+  if (full_) return false;
   const bool rolls_up = is_refusal(event.type) || event.type == audit::EventType::dns_answer;
   if (rolls_up && absorb(event)) return true;
-  return take(event);
+  const bool taken = take(event);
+  if (!taken && rolls_up) repeats_.erase(audit::roll_up_key(event));  // nothing stands there to be repeated
+  return taken;
 }
 
 // True if the event is a repeat that will be written with the others of its second.
@@ -119,6 +122,7 @@ bool AuditLog::absorb(const audit::Event& event) {
   const auto found = repeats_.find(key);
   if (found != repeats_.end()) {
     ++found->second.count;
+    found->second.event.flow.reset();  // they were others
     return true;
   }
   if (repeats_.size() >= kMaxRollUps) return false;
@@ -147,6 +151,7 @@ bool AuditLog::take(const audit::Event& event) {
   if (!fd_.valid()) return true;  // --events none
   const std::string line = audit::line_of(event, envelope_, sequence_ + 1, wall_clock());
   if (kind_ == EventsSink::Kind::default_file && written_ + lines_.size() + line.size() > kMaxDefaultFile) {
+    full_ = true;
     note_failure(EFBIG);
     return last_written_ = false;
   }
@@ -160,6 +165,7 @@ bool AuditLog::commit() {
   const std::size_t written = write_lines();
   last_written_ = written == lines_.size();
   if (!last_written_) note_failure(errno);
+  if (!last_written_) ++failed_commits_;
   written_ += written;
   // A number is used up only by a line that was written, so the sequence has no gap.
   committed_sequence_ += static_cast<std::uint64_t>(std::ranges::count(lines_.substr(0, written), '\n'));

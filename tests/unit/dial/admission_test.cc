@@ -10,6 +10,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "policy/text/compile.h"
 #include "sys/socket_address.h"
@@ -41,9 +42,16 @@ class MemoryRecorder : public Recorder {
     events.push_back(std::move(event));
     return true;
   }
-  bool commit() override { return !full; }
+  bool commit() override {
+    const std::size_t due = std::exchange(committed, events.size());
+    if (full && events.size() > due) ++failed;
+    return !full;
+  }
+  std::uint64_t failed_commits() const override { return failed; }
   bool healthy() const override { return !full; }
   bool full = false;
+  std::uint64_t failed = 0;
+  std::size_t committed = 0;  // of the events: written or lost
   std::vector<audit::Event> events;
 };
 
@@ -172,6 +180,26 @@ TEST_F(AdmissionTest, WhatIsNotWrittenAtTheEndOfARoundIsNotDialled) {
   for (const auto& answer : answers_)
     EXPECT_EQ(std::get<control::ConnectAnswer>(answer).outcome, ConnectOutcome::refused);
   EXPECT_TRUE(passed_.empty());
+}
+
+TEST_F(AdmissionTest, WhatSomebodyElsesFailedCommitLostIsNotDialled) {
+  const auto [server, port] = listener();
+  start({"127.0.0.1:" + std::to_string(port)});
+  admission_->handle(control::Connect{.flow = 1, .destination = {address("127.0.0.1"), port}});
+  recorder_.full = true;
+  EXPECT_FALSE(recorder_.commit());
+  recorder_.full = false;
+  admission_->settle();
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(std::get<control::ConnectAnswer>(answers_.front()).outcome, ConnectOutcome::refused);
+  EXPECT_EQ(connect(2, "127.0.0.1", port), kAdmitted);
+}
+
+TEST_F(AdmissionTest, TheEndOfADialThatFailsAtOnceIsWrittenInItsRound) {
+  start({"93.184.216.34:80"});
+  EXPECT_EQ(connect(1, "93.184.216.34", 80), kAdmitted);
+  ASSERT_EQ(recorder_.events.back().type, audit::EventType::flow_close);
+  EXPECT_EQ(recorder_.committed, recorder_.events.size());
 }
 
 TEST_F(AdmissionTest, WhatCannotBeRecordedIsNotAskedNorAnswered) {
