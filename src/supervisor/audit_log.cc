@@ -89,6 +89,7 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, audit::Envelope envelope
     }
     case EventsSink::Kind::file: {
       WEIR_TRY(sys::OwnedFd fd, open_file(sink.path, 0));
+      mark_as_written(fd.get());
       return AuditLog(std::move(envelope), std::move(fd), sink.path, sink.kind);
     }
     case EventsSink::Kind::default_file:
@@ -207,11 +208,14 @@ std::size_t AuditLog::write_whole_lines() {
   return done;
 }
 
-// Half a batch would record what did not happen.
+// Half a batch would record what did not happen. Another sandbox that writes to the same file may have appended to it:
+// then it stays.
 void AuditLog::cut_off(std::size_t written) {
   struct stat now{};
   const auto size = static_cast<off_t>(written);
-  const bool cut = ::fstat(fd_.get(), &now) == 0 && ::ftruncate(fd_.get(), now.st_size - size) == 0;
+  const bool cut =
+      hold_alone(fd_.get()) && ::fstat(fd_.get(), &now) == 0 && ::ftruncate(fd_.get(), now.st_size - size) == 0;
+  mark_as_written(fd_.get());
   if (!cut) failure_ = "the last line of the events is incomplete";
 }
 

@@ -86,6 +86,7 @@ class FlowTable : public sys::EventHandler {
   void stay_silent(const FourTuple& tuple, Attempt& attempt);
   void forget(const FourTuple& tuple);
   void give_up(const FourTuple& tuple);
+  void accept_failed(int error);
   void accepted(sys::OwnedFd guest, const sys::SocketAddress& peer);
   void claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest);
   void relay_ended(std::uint64_t flow, const Relay::End& end);

@@ -106,6 +106,31 @@ TEST_F(AuditLogTest, AFullFileFailsLeavesNoHalfLineAndUsesNoNumber) {
   EXPECT_NE(lines()[1].find("\"seq\":2,"), std::string::npos) << lines()[1];
 }
 
+TEST_F(AuditLogTest, AFileThatAnotherSandboxWritesToIsNotCut) {
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
+  AuditLog log = open();
+  ASSERT_TRUE(log.record(refusal("a.example", 443)) && log.commit());
+  const auto size = std::filesystem::file_size(path());
+  rlimit tight = old;
+  tight.rlim_cur = size + 40;
+  {
+    const AuditLog other = open();
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tight), 0);
+    EXPECT_FALSE(log.record(refusal("b.example", 443)) && log.commit());
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+    EXPECT_EQ(std::filesystem::file_size(path()), size + 40);
+    EXPECT_NE(log.failure().find("incomplete"), std::string::npos) << log.failure();
+  }
+  // The twin: alone it is cut.
+  tight.rlim_cur = size + 80;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tight), 0);
+  EXPECT_FALSE(log.record(refusal("c.example", 443)) && log.commit());
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+  EXPECT_EQ(std::filesystem::file_size(path()), size + 40);
+}
+
 TEST_F(AuditLogTest, ABatchIsWrittenWholeOrNotAtAll) {
   AuditLog log = open();
   ASSERT_TRUE(log.record(refusal("a.example", 443)) && log.commit());
