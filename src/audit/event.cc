@@ -172,9 +172,14 @@ std::string roll_up_key(const Event& event) {
   std::string key(name_of(event.type));
   for (const std::string_view part :
        {std::string_view(event.proto), std::string_view(event.via), std::string_view(event.name),
-        std::string_view(event.reason), std::string_view(event.query_type)}) {
+        std::string_view(event.reason), std::string_view(event.query_type), std::string_view(event.rcode)}) {
     key += '\0';
     key += part;
+  }
+  for (const net::IpAddress& address : event.addresses) key += "," + address.text();
+  if (event.rule) {
+    key += "#" + event.rule->layer;
+    if (event.rule->index) key += std::to_string(*event.rule->index);
   }
   if (event.dst) key += as_text(event.dst->bytes());
   if (event.port) key += ":" + std::to_string(*event.port);

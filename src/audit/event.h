@@ -103,7 +103,8 @@ class LineWriter {
   std::string time_;  // that second: what stands before the microseconds
 };
 
-// Two refusals with the same key within a second are one event with a count.
+// Two refusals or answers with the same key within a second are one event with a count: it holds all that they say but
+// the flow.
 std::string roll_up_key(const Event& event);
 
 }  // namespace weir::audit

@@ -116,7 +116,9 @@ void Admission::end() {
 }
 
 void Admission::settle() {
-  const bool recorded = recorder_.commit();
+  recorder_.commit();
+  // Also one that failed meanwhile, on behalf of somebody else, took the records of this round with it.
+  const bool recorded = std::exchange(failed_commits_, recorder_.failed_commits()) == recorder_.failed_commits();
   current_facts_ = nullptr;
   for (const Admitted& admitted : std::exchange(admitted_, {})) {
     if (recorded) {
@@ -126,6 +128,7 @@ void Admission::settle() {
       refuse(admitted.ask, refusal(policy::Reason::audit), {});
     }
   }
+  recorder_.commit();  // what ended at once, before anybody hears of it
 }
 
 Result<const policy::HostFacts*> Admission::facts() {
@@ -179,8 +182,10 @@ std::size_t Admission::max_flows() const {
 
 void Admission::on(const control::Connect& ask) {
   using Outcome = control::ConnectAnswer::Outcome;
-  // A flow number is used once: reusing one would hide a flow from its limit and its record.
-  if (ask.destination.port == 0 || flows_.contains(ask.flow)) return refuse(ask, refusal(policy::Reason::protocol), {});
+  // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
+  const bool fresh = ask.flow > last_flow_;
+  last_flow_ = std::max(last_flow_, ask.flow);
+  if (ask.destination.port == 0 || !fresh) return refuse(ask, refusal(policy::Reason::protocol), {});
   if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address)) {
     return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver, .error = 0, .name = {}});
   }
@@ -224,14 +229,16 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
 void Admission::dial(const Admitted& admitted) {
   const auto flow = flows_.find(admitted.ask.flow);
   if (flow == flows_.end()) return;  // the gateway gave it up meanwhile
-  dialer_.connect(flow->second.dialled, std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs),
-                  [this, admitted](Dialled result) { dialled(admitted, std::move(result)); });
+  const Dialer::Id id = dialer_.connect(flow->second.dialled,
+                                        std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs),
+                                        [this, admitted](Dialled result) { dialled(admitted, std::move(result)); });
+  // It may have failed already, and the flow with it.
+  if (const auto still = flows_.find(admitted.ask.flow); still != flows_.end()) still->second.dial = id;
 }
 
 void Admission::dialled(const Admitted& admitted, Dialled dialled) {
   using Outcome = control::ConnectAnswer::Outcome;
   const control::Connect& ask = admitted.ask;
-  if (!flows_.contains(ask.flow)) return;  // the gateway gave it up meanwhile
   if (dialled.error != 0) {
     close_flow(ask.flow, 0, 0, dialled.error);
     return answer(control::ConnectAnswer{
@@ -349,10 +356,11 @@ void Admission::on(const control::OpenResolver& ask) {
   const net::Endpoint& resolver = settings_.resolvers[ask.server];
   if (ask.tcp) {
     constexpr std::uint64_t kTimeoutMs = 5000;
-    return dialer_.connect(resolver, kTimeoutMs, [this, query = ask.query](Dialled dialled) {
+    dialer_.connect(resolver, kTimeoutMs, [this, query = ask.query](Dialled dialled) {
       answer(control::ResolverAnswer{.query = query, .error = static_cast<std::uint32_t>(dialled.error)},
              std::move(dialled.socket));
     });
+    return;
   }
   auto socket = connected_udp(resolver);
   if (!socket) return fail_with(socket.error().code());
@@ -372,6 +380,7 @@ void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t d
   event.bytes_down = down;
   event.ms = reactor_.now_ms() - found->second.opened_ms;
   if (error != 0) event.error = errno_name(error);
+  dialer_.cancel(found->second.dial);
   flows_.erase(found);
   recorder_.record(std::move(event));
 }

@@ -61,6 +61,7 @@ class Admission {
     net::Endpoint dialled;
     std::string name;
     std::uint64_t opened_ms = 0;
+    Dialer::Id dial = 0;  // cancelled with the flow: no dial outlives its count
   };
 
   void on(const control::Connect& ask);
@@ -108,8 +109,10 @@ class Admission {
   policy::NameBook book_;
   net::DomainName host_service_;
   bool ending_ = false;
+  std::uint64_t last_flow_ = 0;  // the highest number that was asked with
   std::unordered_map<std::uint64_t, Flow> flows_;
   std::vector<Admitted> admitted_;                    // recorded with the next commit, then dialled
+  std::uint64_t failed_commits_ = 0;                  // of the recorder, up to the last settle()
   const policy::HostFacts* current_facts_ = nullptr;  // asked for once between two calls of settle()
 };
 

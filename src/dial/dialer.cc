@@ -32,8 +32,8 @@ Result<sys::OwnedFd> open_tcp(int family) {
 }  // namespace
 
 struct Dialer::Attempt : sys::EventHandler {
-  Attempt(Dialer& owner, sys::OwnedFd fd, const net::Endpoint& target, OnDone callback)
-      : dialer(owner), socket(std::move(fd)), destination(target), on_done(std::move(callback)) {}
+  Attempt(Dialer& owner, Id number, sys::OwnedFd fd, const net::Endpoint& target, OnDone callback)
+      : dialer(owner), id(number), socket(std::move(fd)), destination(target), on_done(std::move(callback)) {}
 
   void on_events(std::uint32_t) override {
     if (!socket.valid()) return;
@@ -41,10 +41,11 @@ struct Dialer::Attempt : sys::EventHandler {
     socklen_t size = sizeof error;
     if (::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
     if (error == 0 && !peer_is(socket.get(), destination)) error = EPROTO;
-    dialer.finish(*this, error);
+    dialer.finish(id, error);
   }
 
   Dialer& dialer;
+  Id id;
   sys::OwnedFd socket;
   net::Endpoint destination;
   OnDone on_done;
@@ -54,7 +55,13 @@ struct Dialer::Attempt : sys::EventHandler {
 Dialer::Dialer(sys::Reactor& reactor) : reactor_(reactor) {}
 Dialer::~Dialer() = default;
 
-void Dialer::connect(const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done) {
+Dialer::Id Dialer::connect(const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done) {
+  const Id id = ++last_id_;
+  start(id, to, timeout_ms, std::move(on_done));
+  return id;
+}
+
+void Dialer::start(Id id, const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done) {
   const auto address = sys::SocketAddress::of(to);
   auto socket = open_tcp(address.family());
   if (!socket) return on_done({.socket = {}, .error = socket.error().code()});
@@ -62,23 +69,37 @@ void Dialer::connect(const net::Endpoint& to, std::uint64_t timeout_ms, OnDone o
   if (started != 0 && errno != EINPROGRESS) return on_done({.socket = {}, .error = errno});
   // On the machine itself the handshake is over when connect() returns, whatever it returns.
   if (peer_is(socket->get(), to)) return on_done({.socket = std::move(*socket), .error = 0});
-  auto attempt = std::make_unique<Attempt>(*this, std::move(*socket), to, std::move(on_done));
+  auto attempt = std::make_unique<Attempt>(*this, id, std::move(*socket), to, std::move(on_done));
   Attempt& pending = *attempt;
   if (!reactor_.watch(pending.socket.get(), EPOLLOUT | EPOLLONESHOT, pending))
     return pending.on_done({.socket = {}, .error = EMFILE});
-  pending.timer = reactor_.at(reactor_.now_ms() + timeout_ms, [this, &pending] { finish(pending, ETIMEDOUT); });
-  pending_.emplace(&pending, std::move(attempt));
+  pending.timer = reactor_.at(reactor_.now_ms() + timeout_ms, [this, id] { finish(id, ETIMEDOUT); });
+  pending_.emplace(id, std::move(attempt));
 }
 
-void Dialer::finish(Attempt& attempt, int error) {
-  reactor_.cancel(attempt.timer);
-  reactor_.forget(attempt.socket.get());
-  auto node = pending_.extract(&attempt);
-  Dialled dialled{.socket = std::move(attempt.socket), .error = error};
+std::unique_ptr<Dialer::Attempt> Dialer::take_out(Id id) {
+  auto node = pending_.extract(id);
+  if (node.empty()) return nullptr;
+  reactor_.cancel(node.mapped()->timer);
+  reactor_.forget(node.mapped()->socket.get());
+  return std::move(node.mapped());
+}
+
+void Dialer::finish(Id id, int error) {
+  std::unique_ptr<Attempt> attempt = take_out(id);
+  if (attempt == nullptr) return;
+  Dialled dialled{.socket = std::move(attempt->socket), .error = error};
   if (error != 0) dialled.socket.reset();
-  const OnDone on_done = std::move(attempt.on_done);
-  reactor_.retire(std::move(node.mapped()));
+  const OnDone on_done = std::move(attempt->on_done);
+  reactor_.retire(std::move(attempt));
   on_done(std::move(dialled));
+}
+
+void Dialer::cancel(Id id) {
+  std::unique_ptr<Attempt> attempt = take_out(id);
+  if (attempt == nullptr) return;
+  attempt->socket.reset();
+  reactor_.retire(std::move(attempt));
 }
 
 Result<sys::OwnedFd> connected_udp(const net::Endpoint& to) {

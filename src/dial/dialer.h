@@ -20,6 +20,8 @@ struct Dialled {
 class Dialer {
  public:
   using OnDone = std::function<void(Dialled)>;
+  // Of one connect, never used again.
+  using Id = std::uint64_t;
 
   explicit Dialer(sys::Reactor& reactor);
   ~Dialer();
@@ -28,17 +30,23 @@ class Dialer {
 
   // TCP, non-blocking, SO_LINGER{1,0}, TCP_NODELAY. on_done is called once, from the event loop or right away. Silence
   // for `timeout_ms` ends as ETIMEDOUT.
-  void connect(const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done);
+  Id connect(const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done);
+
+  // Ends a connect that is under way: its socket closes, on_done is not called. Harmless for one that has ended.
+  void cancel(Id id);
 
   // How many connects are under way.
   std::size_t pending() const { return pending_.size(); }
 
  private:
   struct Attempt;
-  void finish(Attempt& attempt, int error);
+  void start(Id id, const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done);
+  void finish(Id id, int error);
+  std::unique_ptr<Attempt> take_out(Id id);
 
   sys::Reactor& reactor_;
-  std::unordered_map<Attempt*, std::unique_ptr<Attempt>> pending_;
+  Id last_id_ = 0;
+  std::unordered_map<Id, std::unique_ptr<Attempt>> pending_;
 };
 
 // A UDP socket with a fresh source port, connected, so that only `to` can answer.

@@ -15,6 +15,7 @@
 #include "gateway/resolver/resolver.h"
 #include "gateway/router.h"
 #include "gateway/tcp/flow_table.h"
+#include "gateway/tcp/pipe_pool.h"
 #include "gateway/tun.h"
 #include "policy/compiled/image.h"
 #include "sys/errno.h"
@@ -107,6 +108,12 @@ Result<> serve() {
 }
 
 }  // namespace
+
+std::size_t descriptors_besides_flows() {
+  constexpr std::size_t kOwn = 16;  // standard ones, the inherited four, the event loop
+  return kOwn + 2 * (PipePool::kMaxLent + PipePool::kMaxIdle) + Resolver::kMaxStreams + Resolver::kMaxLookups +
+         sys::Channel::kMaxPassed;
+}
 
 int run() {
   const auto served = serve();

@@ -89,6 +89,7 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& e
     }
     case EventsSink::Kind::file: {
       WEIR_TRY(sys::OwnedFd fd, open_file(sink.path, 0));
+      mark_as_written(fd.get());
       return AuditLog(envelope, std::move(fd), sink.path, sink.kind);
     }
     case EventsSink::Kind::default_file:
@@ -107,9 +108,12 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& e
 
 bool AuditLog::record(audit::Event event) {
   if (is_refusal(event.type)) count_refusal(event);
+  if (full_) return false;
   const bool rolls_up = is_refusal(event.type) || event.type == audit::EventType::dns_answer;
   if (rolls_up && absorb(event)) return true;
-  return take(event);
+  const bool taken = take(event);
+  if (!taken && rolls_up) repeats_.erase(audit::roll_up_key(event));  // nothing stands there to be repeated
+  return taken;
 }
 
 // True if the event is a repeat that will be written with the others of its second.
@@ -119,6 +123,7 @@ bool AuditLog::absorb(const audit::Event& event) {
   const auto found = repeats_.find(key);
   if (found != repeats_.end()) {
     ++found->second.count;
+    found->second.event.flow.reset();  // they were others
     return true;
   }
   if (repeats_.size() >= kMaxRollUps) return false;
@@ -149,6 +154,7 @@ bool AuditLog::take(const audit::Event& event) {
   writer_.append(lines_, event, sequence_ + 1, wall_clock());
   if (kind_ == EventsSink::Kind::default_file && written_ + lines_.size() > kMaxDefaultFile) {
     lines_.resize(before);
+    full_ = true;
     note_failure(EFBIG);
     return last_written_ = false;
   }
@@ -161,6 +167,7 @@ bool AuditLog::commit() {
   const std::size_t written = write_lines();
   last_written_ = written == lines_.size();
   if (!last_written_) note_failure(errno);
+  if (!last_written_) ++failed_commits_;
   written_ += written;
   // A number is used up only by a line that was written, so the sequence has no gap.
   committed_sequence_ +=
@@ -203,11 +210,14 @@ std::size_t AuditLog::write_whole_lines() {
   return done;
 }
 
-// Half a batch would record what did not happen.
+// Half a batch would record what did not happen. Another sandbox that writes to the same file may have appended to it:
+// then it stays.
 void AuditLog::cut_off(std::size_t written) {
   struct stat now{};
   const auto size = static_cast<off_t>(written);
-  const bool cut = ::fstat(fd_.get(), &now) == 0 && ::ftruncate(fd_.get(), now.st_size - size) == 0;
+  const bool cut =
+      hold_alone(fd_.get()) && ::fstat(fd_.get(), &now) == 0 && ::ftruncate(fd_.get(), now.st_size - size) == 0;
+  mark_as_written(fd_.get());
   if (!cut) failure_ = "the last line of the events is incomplete";
 }
 

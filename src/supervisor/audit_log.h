@@ -45,7 +45,8 @@ class AuditLog : public dial::Recorder {
 
   // Most frequent first.
   std::vector<RefusedDestination> refused() const;
-  bool healthy() const override { return last_written_; }
+  bool healthy() const override { return last_written_ && !full_; }
+  std::uint64_t failed_commits() const override { return failed_commits_; }
   // Empty if every write succeeded; otherwise how the first one failed.
   const std::string& failure() const { return failure_; }
   // Empty for none and standard output.
@@ -79,6 +80,8 @@ class AuditLog : public dial::Recorder {
   bool regular_ = false;  // a regular file: always ready, and half a line can be cut off
   std::string failure_;
   bool last_written_ = true;
+  bool full_ = false;  // a default file that has reached its end: a shorter line is not taken either
+  std::uint64_t failed_commits_ = 0;
   std::map<std::string, Repeats> repeats_;
   std::map<std::string, RefusedDestination> refused_;
 };

@@ -41,7 +41,7 @@ std::vector<Record> records_in(DIR* folder) {
 
 void remove_if_ended(int folder, const std::string& name) {
   const sys::OwnedFd fd(::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (fd.valid() && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) ::unlinkat(folder, name.c_str(), 0);
+  if (fd.valid() && hold_alone(fd.get())) ::unlinkat(folder, name.c_str(), 0);
 }
 
 }  // namespace
@@ -58,6 +58,10 @@ void sweep_events(const std::string& folder, std::time_t now, const KeptRecords&
 
 bool sweeps(std::string_view sandbox) {
   return sandbox.ends_with("00");
+}
+
+bool hold_alone(int fd) {
+  return ::flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
 void mark_as_written(int fd) {

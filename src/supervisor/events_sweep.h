@@ -22,6 +22,9 @@ void sweep_events(const std::string& folder, std::time_t now, const KeptRecords&
 // True for one sandbox of 256, by its id: reading the folder at every start would cost more than it saves.
 bool sweeps(std::string_view sandbox);
 
+// Whether nobody else has marked the file; until it is marked again nobody can.
+bool hold_alone(int fd);
+
 // A record that is being written holds this lock, which dies with its last writer.
 void mark_as_written(int fd);
 

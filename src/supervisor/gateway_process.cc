@@ -8,9 +8,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cstring>
 
 #include "gateway/gateway.h"
 #include "sys/errno.h"
@@ -138,6 +140,14 @@ void raise_descriptor_limit() {
 
 }  // namespace
 
+std::string GatewayProcess::end() {
+  const int status = child_.wait().value_or(0);
+  const char* signal = WIFSIGNALED(status) ? ::sigabbrev_np(WTERMSIG(status)) : nullptr;
+  const std::string how =
+      signal != nullptr ? "SIG" + std::string(signal) : "status " + std::to_string(WEXITSTATUS(status));
+  return how + " (it may use " + std::to_string(kMaxGatewayData >> 20) + " MiB of memory)";
+}
+
 Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, const sys::OwnedFd& policy_image) {
   WEIR_TRY(auto channels, sys::Channel::pair());
   auto& [ours, theirs] = channels;
@@ -150,9 +160,11 @@ Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, co
                   .tun = capture.tun.get(),
                   .policy = policy_image.get(),
                   .program = program.get()};
+  // Here too: packets that the gateway has not read yet count against the soft limit. The sandbox stands already and
+  // does not inherit it.
+  raise_descriptor_limit();
   WEIR_TRY(sys::ChildProcess child, in_context(sys::ChildProcess::clone(0), "cannot start the gateway"));
   if (child.in_child()) {
-    raise_descriptor_limit();
     limit_memory();
     become_gateway(plan);
   }

@@ -1,6 +1,8 @@
 // Starts the process that parses hostile bytes, in a world with nothing in it.
 #pragma once
 
+#include <string>
+
 #include "base/error.h"
 #include "sandbox/capture.h"
 #include "sys/channel.h"
@@ -20,6 +22,9 @@ class GatewayProcess {
   sys::Channel& channel() { return channel_; }
   // Readable when it has died.
   int pidfd() const { return child_.pidfd(); }
+  // How it ended, in words, with the bound on its memory: beyond it the gateway ends like after any other fault. Waits
+  // for the end; once only, and pidfd() is closed afterwards.
+  std::string end();
 
  private:
   GatewayProcess(sys::ChildProcess child, sys::Channel channel)

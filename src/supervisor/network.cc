@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "gateway/gateway.h"
 #include "sys/errno.h"
 
 namespace weir::supervisor {
@@ -17,6 +18,9 @@ namespace {
 // may have.
 constexpr std::size_t kMaxUnsent = 2 * dial::Admission::kMaxFlows / sys::Channel::kMaxPassed;
 constexpr int kPacketsPerRound = 16;
+constexpr int kDyingMs = 100;
+// When the user's processes together have too many descriptors on the way: nothing tells when there are fewer.
+constexpr std::uint64_t kRetryMs = 10;
 // What a gateway may take to send what the guest left behind.
 constexpr std::uint64_t kLastWordsMs = 1500;
 
@@ -24,12 +28,12 @@ bool is_gone(const Error& error) {
   return error.code() == EPIPE || error.code() == ECONNRESET;
 }
 
-// Two descriptors a flow in the gateway, whose soft limit is raised to the hard one; the rest is for pipes and itself.
+// Two descriptors a flow in the gateway, whose soft limit is raised to the hard one.
 std::uint64_t flows_possible() {
-  constexpr rlim_t kOthers = 256;
+  const rlim_t others = gateway::descriptors_besides_flows();
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max <= kOthers + 2) return 1;
-  return std::min<std::uint64_t>((limit.rlim_max - kOthers) / 2, dial::Admission::kMaxFlows);
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max <= others + 2) return 1;
+  return std::min<std::uint64_t>((limit.rlim_max - others) / 2, dial::Admission::kMaxFlows);
 }
 
 std::vector<net::Cidr> own_subnets(const sandbox::CaptureAddresses& addresses) {
@@ -53,7 +57,7 @@ Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox:
       }),
       death_handler_([this](std::uint32_t) {
         read_messages();
-        fail("the gateway died");
+        lose_gateway();
       }) {}
 
 Network::~Network() {
@@ -142,10 +146,17 @@ void Network::flush() {
       reactor_.change(gateway_->channel().fd(), behind ? EPOLLIN | EPOLLOUT : EPOLLIN, gateway_handler_);
     }
     if (behind) return;
+    if (!sent && sent.error().code() == ETOOMANYREFS) return retry_later();
     // A dead peer is reported by its pidfd.
     if (!sent && !is_gone(sent.error())) return fail("cannot answer the gateway: " + sent.error().what());
     unsent_.pop_front();
   }
+}
+
+// Every round ends with flush(): all it takes is a round.
+void Network::retry_later() {
+  if (retry_ != 0) return;
+  retry_ = reactor_.at(reactor_.now_ms() + kRetryMs, [this] { retry_ = 0; });
 }
 
 Result<> Network::send_packet(const Packet& packet) {
@@ -155,7 +166,15 @@ Result<> Network::send_packet(const Packet& packet) {
 }
 
 void Network::on_gateway_readable() {
-  if (!read_messages()) fail("the gateway ended or broke the protocol");
+  if (!read_messages()) lose_gateway();
+}
+
+// A process that dies closes its channel a moment before it has ended.
+void Network::lose_gateway() {
+  if (!gateway_ || stopping_) return;
+  pollfd ended{.fd = gateway_->pidfd(), .events = POLLIN, .revents = 0};
+  if (::poll(&ended, 1, kDyingMs) == 1) return fail("the gateway died: " + gateway_->end());
+  fail("the gateway broke the protocol");
 }
 
 // False when there is nothing more to come.
@@ -182,6 +201,7 @@ void Network::fail(std::string why) {
 
 void Network::stop() {
   stopping_ = true;
+  reactor_.cancel(std::exchange(retry_, 0));
   if (!gateway_) return;
   admission_->refuse_new();
   reactor_.forget(gateway_->channel().fd());

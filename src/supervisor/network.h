@@ -53,10 +53,12 @@ class Network {
   void send(const control::ToGateway& message, sys::OwnedFd passed);
   void end_packet();
   void flush();
+  void retry_later();
   Result<> send_packet(const Packet& packet);
   void on_gateway_readable();
   bool read_messages();
   void read_last_messages();
+  void lose_gateway();
   void fail(std::string why);
 
   sys::Reactor& reactor_;
@@ -73,6 +75,7 @@ class Network {
   Packet next_;                // what is sent at the end of the round
   std::deque<Packet> unsent_;  // answers the gateway has not read yet; bounded by the questions it asked
   bool gateway_is_behind_ = false;
+  sys::Reactor::TimerId retry_ = 0;  // 0: none is due
   bool stopping_ = false;
 };
 

@@ -52,6 +52,30 @@ result = [dns(base64.b32encode(bytes([n]) * 20).decode().strip('=').lower() + '.
     assert len(out.of_type("dns.refuse")) >= 20, "no destination may be lost in a roll-up"
 
 
+def test_a_stream_that_asks_without_end_stops_nobody_else(lab):
+    """One connection to port 53 that pipelines faster than it is answered: everything else goes on beside it."""
+    code = f"""
+import threading
+def framed(i):
+    message = dns_query('evil.test', 'A', ident=i)
+    return struct.pack('!H', len(message)) + message
+flood = socket.create_connection(('8.8.8.8', 53), 5)
+questions = b''.join(framed(i) for i in range(2000))
+answered = threading.Event()
+over = False
+def ask():
+    while not over: flood.sendall(questions)
+def read():
+    while flood.recv(1 << 16): answered.set()
+for work in (ask, read): threading.Thread(target=work, daemon=True).start()
+answered.wait(10)
+result = dict(answered=answered.is_set(), others=[tcp({w.ALLOWED4!r}, 7, send='x', recv=1)['data'] for _ in range(20)])
+over = True
+"""
+    out = lab.guest(code, allow=[w.ALLOWED4])
+    assert out.result == {"answered": True, "others": ["x"] * 20}, out
+
+
 @pytest.mark.refusal
 def test_tunnel_through_a_sibling_of_an_allowed_name(lab):
     out = lab.guest("result = [dns(n)['rcode'] for n in ('data.allowed.test', 'xallowed.test', 'test', 'allowed.test.evil.test')]",

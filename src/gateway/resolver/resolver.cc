@@ -59,6 +59,7 @@ Resolver::~Resolver() = default;
 
 void Resolver::serve_datagram(const net::Endpoint& guest, const net::Endpoint& server, Bytes query) {
   serve(query, dns::Carrier::udp, [this, guest, server](Bytes response) {
+    if (response.empty()) return;
     std::array<std::uint8_t, dns::kMaxUdpSize + kIpAndUdpHeaders> packet;
     tun_.write(wire::udp_packet(server, guest, response, packet));
   });
@@ -82,8 +83,7 @@ void Resolver::serve(Bytes message, dns::Carrier carrier, std::function<void(Byt
   const auto query = dns::parse_query(message);
   if (!query) {
     const Bytes response = dns::build_error(query.error(), small);
-    if (response.empty()) return;
-    link_.send(malformed_record(0, dns::Rcode::format_error));
+    if (!response.empty()) link_.send(malformed_record(0, dns::Rcode::format_error));
     return send(response);
   }
   const auto respond = [query = *query, carrier, send = std::move(send)](const Outcome& outcome) {

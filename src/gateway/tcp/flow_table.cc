@@ -17,7 +17,8 @@ constexpr std::uint64_t kUnclaimedMs = 2000;  // the client gave up, or accept w
 constexpr std::uint64_t kLongestSweepMs = 30'000;
 constexpr std::uint64_t kGuestPatienceMs = 32'000;  // tcp_syn_retries 4: ETIMEDOUT after 31 s
 constexpr int kAcceptsPerRound = 64;
-constexpr std::size_t kMaxSyn = 40 + 60;  // an IPv6 header and the longest TCP header
+constexpr std::uint64_t kAcceptAgainMs = 50;  // out of descriptors
+constexpr std::size_t kMaxSyn = 40 + 60;      // an IPv6 header and the longest TCP header
 constexpr auto kReasonProtocol = static_cast<std::uint8_t>(policy::Reason::protocol);
 
 wire::Refusal refusal_for(std::uint32_t error) {
@@ -83,15 +84,18 @@ void FlowTable::begin(const FourTuple& tuple, std::uint32_t sequence, const wire
   const Bytes syn = wire::syn_without_payload(packet, buffer);
   if (syn.empty()) return;
   Attempt attempt;
-  attempt.flow = link_.next_id();
   attempt.sequence = sequence;
   attempt.syn.assign(syn.begin(), syn.end());
-  asking_.emplace(attempt.flow, tuple);
-  ask(tuple, attempt, control::Resolution::not_tried);
   attempts_.emplace(tuple, std::move(attempt));
+  ask(tuple, control::Resolution::not_tried);
 }
 
-void FlowTable::ask(const FourTuple& tuple, const Attempt& attempt, control::Resolution resolution) {
+// Under a new number, also when it asks again: the supervisor takes each only once.
+void FlowTable::ask(FourTuple tuple, control::Resolution resolution) {
+  Attempt& attempt = attempts_.at(tuple);
+  asking_.erase(attempt.flow);
+  attempt.flow = link_.next_id();
+  asking_.emplace(attempt.flow, tuple);
   link_.send(control::Connect{.flow = attempt.flow, .destination = tuple.destination, .resolution = resolution});
 }
 
@@ -115,7 +119,7 @@ void FlowTable::on_answer(const control::ConnectAnswer& answer, sys::OwnedFd ups
       if (!answer.name) return refuse(tuple, wire::Refusal::reset);
       return resolver_.resolve(*answer.name, [this, flow = answer.flow] {
         const auto still = asking_.find(flow);
-        if (still != asking_.end()) ask(still->second, attempts_.at(still->second), control::Resolution::tried);
+        if (still != asking_.end()) ask(still->second, control::Resolution::tried);
       });
     case Outcome::resolver:
       attempt.resolver = true;
@@ -176,10 +180,17 @@ void FlowTable::on_events(std::uint32_t) {
   for (int i = 0; i == 0 || (i < kAcceptsPerRound && injected_ > 0); ++i) {
     sys::SocketAddress peer;
     sys::OwnedFd guest(::accept4(listener_.get(), peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    // Out of descriptors the connection stays queued; the round ends and the next one tries again.
-    if (!guest.valid()) return;
+    if (!guest.valid()) return accept_failed(errno);
     accepted(std::move(guest), peer);
   }
+}
+
+// Out of descriptors or memory the connection stays queued, and the listener readable: asked at once it would only say
+// so again.
+void FlowTable::accept_failed(int error) {
+  if (error != EMFILE && error != ENFILE && error != ENOMEM && error != ENOBUFS) return;
+  reactor_.change(listener_.get(), 0, *this);
+  reactor_.at(reactor_.now_ms() + kAcceptAgainMs, [this] { reactor_.change(listener_.get(), EPOLLIN, *this); });
 }
 
 void FlowTable::accepted(sys::OwnedFd guest, const sys::SocketAddress& peer) {

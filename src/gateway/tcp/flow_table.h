@@ -80,12 +80,13 @@ class FlowTable : public sys::EventHandler {
   };
 
   void begin(const FourTuple& tuple, std::uint32_t sequence, const wire::Packet& packet);
-  void ask(const FourTuple& tuple, const Attempt& attempt, control::Resolution resolution);
+  void ask(FourTuple tuple, control::Resolution resolution);
   void inject(const FourTuple& tuple, Attempt& attempt);
   void refuse(const FourTuple& tuple, wire::Refusal how);
   void stay_silent(const FourTuple& tuple, Attempt& attempt);
   void forget(const FourTuple& tuple);
   void give_up(const FourTuple& tuple);
+  void accept_failed(int error);
   void accepted(sys::OwnedFd guest, const sys::SocketAddress& peer);
   void claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest);
   void relay_ended(std::uint64_t flow, const Relay::End& end);

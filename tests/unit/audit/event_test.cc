@@ -68,5 +68,26 @@ TEST(RollUpKey, KeepsDestinationsApart) {
   EXPECT_NE(roll_up_key(one), roll_up_key(other));
 }
 
+TEST(RollUpKey, KeepsAnswersAndRulesApart) {
+  Event one;
+  one.type = EventType::dns_answer;
+  one.rcode = "NOERROR";
+  one.addresses = {*net::IpAddress::parse("192.0.2.1")};
+  one.rule = Rule{.layer = "session", .index = 1, .text = "a"};
+  Event other = one;
+  other.flow = 7;
+  EXPECT_EQ(roll_up_key(one), roll_up_key(other));
+  other.rcode = "NXDOMAIN";
+  EXPECT_NE(roll_up_key(one), roll_up_key(other));
+  other = one;
+  other.addresses = {*net::IpAddress::parse("192.0.2.2")};
+  EXPECT_NE(roll_up_key(one), roll_up_key(other));
+  other = one;
+  other.rule->index = 2;
+  EXPECT_NE(roll_up_key(one), roll_up_key(other));
+  other.rule.reset();
+  EXPECT_NE(roll_up_key(one), roll_up_key(other));
+}
+
 }  // namespace
 }  // namespace weir::audit

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <filesystem>
+#include <utility>
 
 #include "policy/text/compile.h"
 #include "sys/socket_address.h"
@@ -40,9 +42,16 @@ class MemoryRecorder : public Recorder {
     events.push_back(std::move(event));
     return true;
   }
-  bool commit() override { return !full; }
+  bool commit() override {
+    const std::size_t due = std::exchange(committed, events.size());
+    if (full && events.size() > due) ++failed;
+    return !full;
+  }
+  std::uint64_t failed_commits() const override { return failed; }
   bool healthy() const override { return !full; }
   bool full = false;
+  std::uint64_t failed = 0;
+  std::size_t committed = 0;  // of the events: written or lost
   std::vector<audit::Event> events;
 };
 
@@ -173,6 +182,26 @@ TEST_F(AdmissionTest, WhatIsNotWrittenAtTheEndOfARoundIsNotDialled) {
   EXPECT_TRUE(passed_.empty());
 }
 
+TEST_F(AdmissionTest, WhatSomebodyElsesFailedCommitLostIsNotDialled) {
+  const auto [server, port] = listener();
+  start({"127.0.0.1:" + std::to_string(port)});
+  admission_->handle(control::Connect{.flow = 1, .destination = {address("127.0.0.1"), port}});
+  recorder_.full = true;
+  EXPECT_FALSE(recorder_.commit());
+  recorder_.full = false;
+  admission_->settle();
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(std::get<control::ConnectAnswer>(answers_.front()).outcome, ConnectOutcome::refused);
+  EXPECT_EQ(connect(2, "127.0.0.1", port), kAdmitted);
+}
+
+TEST_F(AdmissionTest, TheEndOfADialThatFailsAtOnceIsWrittenInItsRound) {
+  start({"93.184.216.34:80"});
+  EXPECT_EQ(connect(1, "93.184.216.34", 80), kAdmitted);
+  ASSERT_EQ(recorder_.events.back().type, audit::EventType::flow_close);
+  EXPECT_EQ(recorder_.committed, recorder_.events.size());
+}
+
 TEST_F(AdmissionTest, WhatCannotBeRecordedIsNotAskedNorAnswered) {
   start({"a.example:443"});
   recorder_.full = true;
@@ -203,6 +232,35 @@ TEST_F(AdmissionTest, AFlowNumberIsUsedOnce) {
   EXPECT_EQ(connect(7, "127.0.0.1", port), kAdmitted);
   EXPECT_EQ(connect(7, "127.0.0.1", port), ConnectOutcome::refused);
   EXPECT_EQ(last_reason(), "protocol");
+}
+
+TEST_F(AdmissionTest, AFlowNumberIsNotUsedAgainAfterItsEnd) {
+  const auto [server, port] = listener();
+  const auto [other, other_port] = listener();
+  start({"127.0.0.1:" + std::to_string(port), "127.0.0.1:" + std::to_string(other_port)});
+  admission_->handle(control::Connect{.flow = 1, .destination = {address("127.0.0.1"), port}});
+  admission_->handle(control::FlowClosed{.flow = 1});
+  EXPECT_EQ(connect(1, "127.0.0.1", other_port), ConnectOutcome::refused);
+  EXPECT_EQ(last_reason(), "protocol");
+  EXPECT_EQ(connect(2, "127.0.0.1", other_port), kAdmitted);
+}
+
+std::ptrdiff_t open_descriptors() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+}
+
+TEST_F(AdmissionTest, ADialEndsWithItsFlow) {
+  // Somebody who does not answer: the kernel takes two connections and keeps silent to the others.
+  const auto [server, port] = listener();
+  ASSERT_EQ(::listen(server.get(), 0), 0);
+  start({"127.0.0.1:" + std::to_string(port)});
+  for (std::uint64_t flow = 1; flow <= 8; ++flow) EXPECT_EQ(connect(flow, "127.0.0.1", port), kAdmitted);
+  passed_.clear();
+  const auto before = open_descriptors();
+  EXPECT_EQ(connect(100, "127.0.0.1", port), kAdmitted);
+  EXPECT_EQ(open_descriptors(), before + 1) << "a dial must be under way, or this test shows nothing";
+  admission_->handle(control::FlowClosed{.flow = 100});
+  EXPECT_EQ(open_descriptors(), before);
 }
 
 TEST_F(AdmissionTest, AFlightOfNoFlowAndAResolverThatIsNotThereAreRefused) {

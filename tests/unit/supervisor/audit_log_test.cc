@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -105,6 +106,31 @@ TEST_F(AuditLogTest, AFullFileFailsLeavesNoHalfLineAndUsesNoNumber) {
   EXPECT_NE(lines()[1].find("\"seq\":2,"), std::string::npos) << lines()[1];
 }
 
+TEST_F(AuditLogTest, AFileThatAnotherSandboxWritesToIsNotCut) {
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
+  AuditLog log = open();
+  ASSERT_TRUE(log.record(refusal("a.example", 443)) && log.commit());
+  const auto size = std::filesystem::file_size(path());
+  rlimit tight = old;
+  tight.rlim_cur = size + 40;
+  {
+    const AuditLog other = open();
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tight), 0);
+    EXPECT_FALSE(log.record(refusal("b.example", 443)) && log.commit());
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+    EXPECT_EQ(std::filesystem::file_size(path()), size + 40);
+    EXPECT_NE(log.failure().find("incomplete"), std::string::npos) << log.failure();
+  }
+  // The twin: alone it is cut.
+  tight.rlim_cur = size + 80;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tight), 0);
+  EXPECT_FALSE(log.record(refusal("c.example", 443)) && log.commit());
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+  EXPECT_EQ(std::filesystem::file_size(path()), size + 40);
+}
+
 TEST_F(AuditLogTest, ABatchIsWrittenWholeOrNotAtAll) {
   AuditLog log = open();
   ASSERT_TRUE(log.record(refusal("a.example", 443)) && log.commit());
@@ -154,6 +180,28 @@ TEST_F(AuditLogTest, ARepeatOfWhatWasNeverWrittenIsNoRepeat) {
   EXPECT_FALSE(log->record(refusal("a.example", 443)) && log->commit());
   EXPECT_FALSE(log->record(refusal("a.example", 443)) && log->commit());
   EXPECT_FALSE(log->healthy());
+}
+
+TEST_F(AuditLogTest, AFullDefaultFileTakesNothingMoreWhateverItsLength) {
+  ::setenv("XDG_STATE_HOME", folder_.c_str(), 1);
+  sys::Reactor reactor = *sys::Reactor::create();
+  auto log = AuditLog::open({.kind = EventsSink::Kind::default_file, .path = {}},
+                            {.sandbox = "w-1", .policy = "", .generation = 1});
+  ASSERT_TRUE(log.has_value()) << log.error().what();
+  log->attach(reactor);
+  audit::Event large = refusal("large.example", 1);
+  large.type = audit::EventType::flow_open;
+  large.command = std::string(1 << 20, 'a');
+  const audit::Event answered_before = refusal("early.example", 1);
+  EXPECT_TRUE(log->record(answered_before) && log->commit());
+  while (log->record(large)) EXPECT_TRUE(log->commit());
+  EXPECT_FALSE(log->healthy());
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(log->record(refusal("a.example", 443))) << "a repeat of nothing";
+  EXPECT_FALSE(log->record(answered_before)) << "a repeat that cannot be written";
+  log->commit();
+  EXPECT_FALSE(log->healthy()) << "full once is full for good";
+  ::unsetenv("XDG_STATE_HOME");
+  std::filesystem::remove_all(folder_ + "/weir");
 }
 
 TEST_F(AuditLogTest, AnUnwritableFileIsAnErrorWithARemedy) {
