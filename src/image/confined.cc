@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -116,7 +118,25 @@ Result<> filter_calls() {
   return filter.install();
 }
 
-Result<Description> confine_and_work(Job& job) {
+// A death signal is forgotten when the ids change; a parent that died before it was set again is seen by the pipe that
+// only it can write to.
+Result<> die_with_parent(const sys::OwnedFd& parent) {
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return sys::errno_error("cannot tie the process to its parent");
+  pollfd writer{.fd = parent.get(), .events = 0, .revents = 0};
+  if (::poll(&writer, 1, 0) != 0) return fail("weir has ended");
+  return {};
+}
+
+// Held while one works in the folder, so that nobody else does: whoever sweeps comes through here too.
+Result<sys::OwnedFd> lock_root() {
+  WEIR_TRY(sys::OwnedFd lock,
+           sys::checked_fd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "cannot open the folder"));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return sys::errno_error("another process works in the folder");
+  return lock;
+}
+
+// `parent`: a pipe whose only writer is weir.
+Result<Description> confine_and_work(Job& job, const sys::OwnedFd& parent) {
   if (!job.target_mount.valid()) {
     WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(job.target));
     WEIR_TRY(job.target_mount, sys::clone_mount(folder.get(), "", sys::Submounts::left_out, kTargetAttributes));
@@ -129,6 +149,7 @@ Result<Description> confine_and_work(Job& job) {
   WEIR_CHECK_OK(change_root(job.target_mount));
   if (job.owners == Owners::all && ::setgroups(0, nullptr) != 0) return sys::errno_error("cannot give up groups");
   if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return sys::errno_error("cannot become root inside");
+  WEIR_TRY(const sys::OwnedFd lock, lock_root());
   WEIR_TRY(sys::OwnedFd root, sys::checked_fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), "cannot open the folder"));
   if (job.owners == Owners::all && (::chown("/", 0, 0) != 0 || ::chmod("/", 0755) != 0))
     return sys::errno_error("cannot take over the folder of the image");
@@ -136,6 +157,7 @@ Result<Description> confine_and_work(Job& job) {
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return sys::errno_error("cannot make the process undumpable");
   WEIR_CHECK_OK(set_limits());
   WEIR_CHECK_OK(drop_capabilities());
+  WEIR_CHECK_OK(die_with_parent(parent));
   WEIR_CHECK_OK(filter_calls());
   return job.work(job.source, std::move(root));
 }
@@ -158,7 +180,7 @@ std::string answer(const Result<Description>& made) {
   if (!sys::close_all_but(std::move(kept)) || ::read(go.reader.get(), &begin, 1) != 1) ::_exit(1);
   std::string text;
   try {
-    text = answer(confine_and_work(job));
+    text = answer(confine_and_work(job, go.reader));
   } catch (const std::bad_alloc&) {
     text = answer(fail("it needs more memory than " + std::to_string(kMaxMemory >> 20) + " MiB to unpack"));
   }

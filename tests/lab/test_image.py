@@ -8,6 +8,7 @@ import json
 import lzma
 import os
 import pathlib
+import select
 import shutil
 import signal
 import subprocess
@@ -487,6 +488,31 @@ def test_unpacker_is_confined(images, root_archive):
     finally:
         process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_unpacker_ends_with_weir(images):
+    """Whatever ends weir ends the process that reads the archive; nothing goes on writing to the disk."""
+    big = images.folder / "big.tar"
+    with open(big, "wb") as out:
+        out.write(folder("./") + entry("zeros", size=b"%011o" % (4 << 30)))
+        out.truncate(8 << 30)
+    big.chmod(0o644)
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+        process = subprocess.Popen(images.command([images.weir, "image", "import", str(big), "big"]),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = os.pidfd_open(int(_unpacker_of(process)))
+        with select.epoll() as ended:
+            ended.register(child, select.EPOLLIN)
+            assert not ended.poll(0), "it ended by itself"
+            process.send_signal(number)
+            process.wait()
+            gone = ended.poll(10)
+        if not gone:
+            signal.pidfd_send_signal(child, signal.SIGKILL)
+        os.close(child)
+        assert gone, f"the unpacker outlives weir after {number.name}"
+    imported(images, put(images, "small.tar", folder("./") + entry("f", b"x") + END), "small")
+    assert sorted(os.listdir(images.store)) == [".lock", "small"]
 
 
 def _unpacker_of(process):
