@@ -93,6 +93,8 @@ Result<> set_limits() {
 #endif
   WEIR_CHECK_OK(set_limit(RLIMIT_FSIZE, kMaxBytes));
   WEIR_CHECK_OK(set_limit(RLIMIT_NOFILE, kMaxDescriptors));
+  // The kernel ends it with SIGKILL; a softer signal the first process of a namespace would not get.
+  WEIR_CHECK_OK(set_limit(RLIMIT_CPU, kMaxCpuSeconds));
   return set_limit(RLIMIT_CORE, 1);
 }
 
