@@ -97,7 +97,7 @@ class Layer {
     for (std::size_t slash = 0; slash != std::string::npos && !path.empty();) {
       slash = path.find('/', slash == 0 ? 0 : slash + 1);
       const std::string part(path.substr(0, slash));
-      if (part.ends_with('/') || part.ends_with("..")) return false;
+      if (part.ends_with('/') || part == ".." || part.ends_with("/..")) return false;
       struct stat status{};
       WEIR_TRY(const Found found, find(part, status));
       if (found == Found::other) return false;
