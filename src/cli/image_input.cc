@@ -20,10 +20,14 @@ bool is_layout(const std::string& folder) {
 }
 
 Result<> check_root_folder(const std::string& text, const std::string& folder, const sandbox::Sharer& sharer) {
+  if (folder == "/") {
+    return std::unexpected(Error("option --image: / is this machine itself, with everything its user can read")
+                               .with_remedy("leave --image out, or name a folder made for it"));
+  }
+  // Through an overlay the sockets below a folder lead nowhere.
   WEIR_CHECK_OK(in_context(
       sandbox::check_source(
-          {.source = folder, .target = "/", .access = sandbox::Share::Access::read_only, .read_only_below = {}},
-          sharer),
+          {.source = folder, .target = "/", .access = sandbox::Share::Access::overlay, .read_only_below = {}}, sharer),
       "option --image"));
   for (const char* name : {"bin", "usr", "lib", "etc", "sbin"}) {
     if (exists_in(folder, name)) return {};

@@ -8,9 +8,11 @@ import json
 import lzma
 import os
 import pathlib
+import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -109,8 +111,40 @@ def test_folder(images, root_archive):
                      extra=["--image", str(tree), "--user", "root"])
     assert out.code == 0 and "new\n" in out.stdout and out.stdout.endswith("changed\n"), out
     assert (sorted(os.listdir(tree)), sorted(os.listdir(tree / "etc")), (tree / "etc/passwd").read_bytes()) == before
-    assert images.cli("run", "--image", "/", "--", "true").code == 125
+    host = images.cli("run", "--image", "/", "--", "true")
+    assert host.code == 125 and "this machine itself" in host.stderr, host
     assert "root file system" in images.cli("run", "--image", "/usr/share/doc", "--", "true").stderr
+
+
+def test_sockets_in_a_folder(images, root_archive):
+    """A socket below a root folder stops nothing and leads nowhere."""
+    tree = images.folder / "tree"
+    tree.mkdir()
+    subprocess.run(["tar", "-xpf", put(images, "a.tar", root_archive + END), "-C", str(tree)], check=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tree / "etc/socket"))
+        server.listen()
+        server.setblocking(False)
+        subprocess.run(["chown", "-R", f"{images.uid}:{images.gid}", str(tree)], check=True)
+        (tree / "etc/socket").chmod(0o777)
+        out = images.run("sh", "-c", "test -S /etc/socket && echo there; nc local:/etc/socket < /dev/null || echo no way",
+                         extra=["--image", str(tree)])
+        assert out.code == 0 and out.stdout == "there\nno way\n", out
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@pytest.mark.parametrize("limit", [["--disk", "64m"], ["--memory", "512m"], []])
+def test_overlay_of_a_share_in_an_image(images, root_archive, limit):
+    imported(images, put(images, "a.tar", root_archive + END), "a")
+    share = images.folder / "share"
+    share.mkdir()
+    (share / "f").write_text("old")
+    subprocess.run(["chown", "-R", f"{images.uid}:{images.gid}", str(share)], check=True)
+    out = images.run("sh", "-c", "cat /y/f; echo new > /y/f && cat /y/f; ls /.weir-layers 2> /dev/null",
+                     extra=["--image", "a", "-v", f"{share}:/y:overlay", *limit])
+    assert out.code in (0, 1) and out.stdout == "oldnew\n", out
+    assert (share / "f").read_text() == "old"
 
 
 def test_nothing_of_the_host_shows(images, root_archive):
@@ -454,7 +488,8 @@ def test_architecture_in_the_configuration(images):
 def test_hostile_layers(images, root_archive):
     """What a layer must not do although a lower one prepared it."""
     lower = folder("./") + entry("d", type="2", link="/tmp") + folder("real/") + entry("real/f", b"x")
-    for number, (upper, word) in enumerate([(entry("d/evil", b"x"), "link"), (entry("d/.wh.x"), "cannot open its folder"),
+    for number, (upper, word) in enumerate([(entry("d/evil", b"x"), "link"), (entry("d/.wh.x"), "leads through a link"),
+                                            (entry("real/.wh..wh..opq") * 2, "twice"),
                                             (entry(".wh..."), "whiteout"), (entry(".wh..") , "whiteout"),
                                             (entry(".wh.real", b"content"), "whiteout"),
                                             (entry("real/g", b"y") + entry("real/.wh.g"), "its own layer")]):
@@ -480,6 +515,7 @@ def test_unpacker_is_confined(images, root_archive):
         child = _unpacker_of(process)
         status = pathlib.Path(f"/proc/{child}/status").read_text()
         assert "CapEff:\t000000000000001b" in status and "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status, status
+        assert re.search(r"Max cpu time +3600 +3600 ", pathlib.Path(f"/proc/{child}/limits").read_text())
         for kind in ("net", "mnt", "pid", "ipc", "uts", "user", "cgroup"):
             assert os.readlink(f"/proc/{child}/ns/{kind}") != os.readlink(f"/proc/{process.pid}/ns/{kind}"), kind
         assert not [x for x in os.listdir(f"/proc/{child}/root") if x in ("etc", "usr", "proc")]
