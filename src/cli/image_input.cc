@@ -56,7 +56,7 @@ Result<std::string> image_source(const std::string& text, const Caller& caller) 
 }
 
 Result<ImageChoice> choose_image(const std::string& text, const Caller& caller, const sandbox::Sharer& sharer) {
-  ImageChoice choice{.text = text, .source = {}, .lease = {}};
+  ImageChoice choice{.text = text, .source = {}, .lease = {}, .leftovers = {}};
   if (text.find('/') == std::string::npos && image::is_image_name(text)) {
     WEIR_TRY(const image::Store store, image_store(caller));
     auto lease = store.use(text);
@@ -82,6 +82,7 @@ Result<> unpack_for_run(ImageChoice& choice, const Caller& caller) {
   WEIR_TRY(image::Store store, image_store(caller));
   WEIR_TRY(image::Lease lease, in_context(store.unpack_once(choice.source), "option --image"));
   choice.lease = std::make_shared<image::Lease>(std::move(lease));
+  choice.leftovers = store.leftovers();
   return {};
 }
 

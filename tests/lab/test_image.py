@@ -3,6 +3,7 @@
 The store of a user is below HOME, which the lab makes anew for each test; root's is hidden behind a folder of the test.
 """
 
+import fcntl
 import gzip
 import json
 import lzma
@@ -308,6 +309,40 @@ def test_leftovers_are_swept(images, root_archive):
     running.process.wait()
     assert [name for name in os.listdir(images.store) if name.startswith(".run-")]
     imported(images, path, "a")
+    assert sorted(os.listdir(images.store)) == [".lock", "a"]
+
+
+def test_a_leftover_that_stays_stops_nothing(images, root_archive):
+    """Somebody else works in one of them: it is left alone and said; everything else goes on."""
+    path = put(images, "a.tar", root_archive + END)
+    imported(images, path, "a")
+    root = images.store / ".new-0123456789abcdef" / "rootfs"
+    root.mkdir(parents=True)
+    (root / "f").write_text("x")
+    for made in (root.parent, root, root / "f"):
+        os.chown(made, images.uid or 0x0fff0000, images.gid or 0x0fff0000)
+    writer = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(writer, fcntl.LOCK_EX)
+    for words in (["import", path, "b"], ["ls"], ["rm", "b"]):
+        out = images.cli("image", *words)
+        assert out.code == 0 and out.stderr.count("a leftover stays") == 1 and str(root.parent) in out.stderr, (words, out)
+    assert (root / "f").exists()
+    os.close(writer)
+    out = images.cli("image", "ls")
+    assert out.code == 0 and "leftover" not in out.stderr and not root.exists(), out
+
+
+def test_ids_that_are_gone(images, root_archive):
+    """An image of ids that the caller has no more is not half removed: it stays, and what removes it is said."""
+    imported(images, put(images, "a.tar", root_archive + END), "a")
+    imported(images, str(images.folder / "a.tar"), "b")
+    description = images.store / "a" / "description"
+    fields = description.read_bytes().split(b"\0")
+    fields[fields.index(b"ids") + 1] = b"subids:7000000:7000000"
+    description.write_bytes(b"\0".join(fields))
+    out = images.cli("image", "rm", "a")
+    assert out.code == 125 and "sudo rm -r" in out.stderr and (images.store / "a" / "rootfs").exists(), out
+    assert images.cli("image", "rm", "b").code == 0
     assert sorted(os.listdir(images.store)) == [".lock", "a"]
 
 
