@@ -56,11 +56,30 @@ using Work = std::function<Result<Description>(const Source& source, sys::OwnedF
 struct Job {
   std::string target;
   sys::OwnedFd target_mount;
-  std::string layout;  // empty: the source is a file, or there is none
+  std::string path;  // of the source; empty: there is none
   Source source;
   Owners owners;
   const Work& work;
 };
+
+// By a read-only mount of its own: a descriptor of the caller's file could change its mode.
+Result<> take_source(Job& job) {
+  WEIR_TRY(const sys::OwnedFd named, sys::open_without_links(job.path));
+  WEIR_TRY(sys::OwnedFd mount,
+           sys::clone_mount(named.get(), "", sys::Submounts::left_out, kTargetAttributes | MOUNT_ATTR_RDONLY));
+  if (job.source.kind == Source::Kind::layout) {
+    job.source.fd = std::move(mount);
+    return {};
+  }
+  const std::string again = "/proc/self/fd/" + std::to_string(mount.get());
+  WEIR_TRY(job.source.fd,
+           sys::checked_fd(::open(again.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC), "cannot read " + job.path));
+  struct stat status{};
+  if (::fstat(job.source.fd.get(), &status) != 0) return sys::errno_error("cannot look at " + job.path);
+  if (!S_ISREG(status.st_mode)) return fail(job.path + " is not a file any more");
+  job.source.size = static_cast<std::uint64_t>(status.st_size);
+  return {};
+}
 
 Result<> change_root(const sys::OwnedFd& root) {
   WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
@@ -143,11 +162,7 @@ Result<Description> confine_and_work(Job& job, const sys::OwnedFd& parent) {
     WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(job.target));
     WEIR_TRY(job.target_mount, sys::clone_mount(folder.get(), "", sys::Submounts::left_out, kTargetAttributes));
   }
-  if (!job.layout.empty() && !job.source.fd.valid()) {
-    WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(job.layout));
-    WEIR_TRY(job.source.fd,
-             sys::clone_mount(folder.get(), "", sys::Submounts::left_out, kTargetAttributes | MOUNT_ATTR_RDONLY));
-  }
+  if (!job.path.empty() && !job.source.fd.valid()) WEIR_CHECK_OK(take_source(job));
   WEIR_CHECK_OK(change_root(job.target_mount));
   if (job.owners == Owners::all && ::setgroups(0, nullptr) != 0) return sys::errno_error("cannot give up groups");
   if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return sys::errno_error("cannot become root inside");
@@ -241,30 +256,24 @@ Result<> take_mounts(Job& job, const Ids& ids) {
   if (::fchownat(target.get(), "", kStoredFirst, kStoredFirst, AT_EMPTY_PATH) != 0)
     return sys::errno_error("cannot prepare " + job.target);
   WEIR_TRY(job.target_mount, sys::clone_mount(target.get(), "", sys::Submounts::left_out, kTargetAttributes));
-  if (job.layout.empty()) return {};
-  WEIR_TRY(const sys::OwnedFd layout, sys::open_without_links(job.layout));
-  WEIR_TRY(job.source.fd,
-           sys::clone_mount(layout.get(), "", sys::Submounts::left_out, kTargetAttributes | MOUNT_ATTR_RDONLY));
+  if (job.path.empty()) return {};
+  WEIR_CHECK_OK(take_source(job));
+  if (job.source.kind != Source::Kind::layout) return {};
   return sys::map_ids(job.source.fd, {{.inside = 0, .outside = kStoredFirst, .count = kIdCount}},
-                      {{.inside = 0, .outside = kStoredFirst, .count = kIdCount}}, job.layout);
+                      {{.inside = 0, .outside = kStoredFirst, .count = kIdCount}}, job.path);
 }
 
 }  // namespace
 
 Result<Description> unpack_confined(const std::string& source, const std::string& target, const Ids& ids) {
   const Work work = [&](const Source& from, sys::OwnedFd root) { return unpack(from, std::move(root), ids.owners()); };
-  Job job{.target = target, .target_mount = {}, .layout = {}, .source = {}, .owners = ids.owners(), .work = work};
-  WEIR_TRY(sys::OwnedFd fd, sys::open_without_links(source));
+  Job job{.target = target, .target_mount = {}, .path = source, .source = {}, .owners = ids.owners(), .work = work};
+  WEIR_TRY(const sys::OwnedFd fd, sys::open_without_links(source));
   struct stat status{};
   if (::fstat(fd.get(), &status) != 0) return sys::errno_error("cannot look at " + source);
   if (S_ISDIR(status.st_mode)) {
-    job.layout = source;
     job.source.kind = Source::Kind::layout;
-  } else if (S_ISREG(status.st_mode)) {
-    WEIR_TRY(job.source.fd, sys::checked_fd(::open(source.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC),
-                                            "cannot read " + source));
-    job.source.size = static_cast<std::uint64_t>(status.st_size);
-  } else {
+  } else if (!S_ISREG(status.st_mode)) {
     return fail(source + " is neither a file nor a folder");
   }
   WEIR_CHECK_OK(take_mounts(job, ids));
@@ -276,7 +285,7 @@ Result<> empty_confined(const std::string& target, const Ids& ids) {
     WEIR_CHECK_OK(remove_below(root.get(), "", {}));
     return Description{};
   };
-  Job job{.target = target, .target_mount = {}, .layout = {}, .source = {}, .owners = ids.owners(), .work = work};
+  Job job{.target = target, .target_mount = {}, .path = {}, .source = {}, .owners = ids.owners(), .work = work};
   WEIR_CHECK_OK(take_mounts(job, ids));
   WEIR_TRY(const Description unused, run(job, ids));
   static_cast<void>(unused);
