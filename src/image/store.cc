@@ -159,7 +159,8 @@ Result<> Store::sweep() {
     const auto lock = open_folder(folder);
     if (!lock || ::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) continue;
     if (const auto gone = discard(folder); !gone)
-      leftovers_.push_back("a leftover stays: " + gone.error().what() + "; sudo rm -r " + folder + " removes it");
+      leftovers_.push_back("a leftover stays: " + gone.error().what() + "; when nothing uses it, sudo rm -r " + folder +
+                           " removes it");
   }
   return {};
 }
