@@ -40,6 +40,12 @@ std::string name_from(const std::string& source) {
   return name;
 }
 
+std::string notes(const image::Store& store) {
+  std::string text;
+  for (const std::string& line : store.leftovers()) text += "weir: " + printable(line) + "\n";
+  return text;
+}
+
 Result<Outcome> import(const CommandLine& line, const Caller& caller, OutputFormat format) {
   WEIR_TRY(const std::string source, image_source(line.operands[0], caller));
   const std::string name = line.operands.size() > 1 ? line.operands[1] : name_from(source);
@@ -57,15 +63,17 @@ Result<Outcome> import(const CommandLine& line, const Caller& caller, OutputForm
     return outcome;
   }
   for (const std::string& remark : image::remarks(image)) outcome.err += "weir: " + printable(remark) + "\n";
+  outcome.err += notes(store);
   outcome.out = "imported " + printable(name) + " (" + printable(image.format) + ", " + printable(image.digest) + ", " +
                 std::to_string(image.tally.entries) + " entries, " + size_text(image.tally.bytes) + ")\n";
   return outcome;
 }
 
 Result<Outcome> list(const Caller& caller, OutputFormat format) {
-  WEIR_TRY(const image::Store store, image_store(caller));
+  WEIR_TRY(image::Store store, image_store(caller));
   WEIR_TRY(const std::vector<image::Description> images, store.list());
   Outcome outcome;
+  outcome.err = notes(store);
   if (format == OutputFormat::json) {
     JsonWriter json;
     json.begin_array();
@@ -74,7 +82,7 @@ Result<Outcome> list(const Caller& caller, OutputFormat format) {
     outcome.out = json.take() + "\n";
     return outcome;
   }
-  if (images.empty()) outcome.err = "weir: no images; weir image import FILE NAME makes one\n";
+  if (images.empty()) outcome.err += "weir: no images; weir image import FILE NAME makes one\n";
   for (const image::Description& image : images) {
     outcome.out += padded(printable(image.name), 24) + padded(printable(image.digest.substr(0, 19)), 21) +
                    padded(size_text(image.tally.bytes), 10) + padded(printable(image.format), 15) +
@@ -91,7 +99,9 @@ Result<Outcome> image_command(const CommandLine& line, const Caller& caller) {
   if (line.command == CommandId::image_ls) return list(caller, format);
   WEIR_TRY(image::Store store, image_store(caller));
   WEIR_CHECK_OK(store.remove(line.operands[0]));
-  return Outcome{};
+  Outcome outcome;
+  outcome.err = notes(store);
+  return outcome;
 }
 
 }  // namespace weir::cli

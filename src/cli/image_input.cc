@@ -20,10 +20,14 @@ bool is_layout(const std::string& folder) {
 }
 
 Result<> check_root_folder(const std::string& text, const std::string& folder, const sandbox::Sharer& sharer) {
+  if (folder == "/") {
+    return std::unexpected(Error("option --image: / is this machine itself, with everything its user can read")
+                               .with_remedy("leave --image out, or name a folder made for it"));
+  }
+  // Through an overlay the sockets below a folder lead nowhere.
   WEIR_CHECK_OK(in_context(
       sandbox::check_source(
-          {.source = folder, .target = "/", .access = sandbox::Share::Access::read_only, .read_only_below = {}},
-          sharer),
+          {.source = folder, .target = "/", .access = sandbox::Share::Access::overlay, .read_only_below = {}}, sharer),
       "option --image"));
   for (const char* name : {"bin", "usr", "lib", "etc", "sbin"}) {
     if (exists_in(folder, name)) return {};
@@ -52,7 +56,7 @@ Result<std::string> image_source(const std::string& text, const Caller& caller) 
 }
 
 Result<ImageChoice> choose_image(const std::string& text, const Caller& caller, const sandbox::Sharer& sharer) {
-  ImageChoice choice{.text = text, .source = {}, .lease = {}};
+  ImageChoice choice{.text = text, .source = {}, .lease = {}, .leftovers = {}};
   if (text.find('/') == std::string::npos && image::is_image_name(text)) {
     WEIR_TRY(const image::Store store, image_store(caller));
     auto lease = store.use(text);
@@ -78,6 +82,7 @@ Result<> unpack_for_run(ImageChoice& choice, const Caller& caller) {
   WEIR_TRY(image::Store store, image_store(caller));
   WEIR_TRY(image::Lease lease, in_context(store.unpack_once(choice.source), "option --image"));
   choice.lease = std::make_shared<image::Lease>(std::move(lease));
+  choice.leftovers = store.leftovers();
   return {};
 }
 

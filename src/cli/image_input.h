@@ -25,6 +25,7 @@ struct ImageChoice {
   enum class Kind : std::uint8_t { stored, folder, archive } kind = Kind::stored;
   std::string source;                   // of a folder or an archive
   std::shared_ptr<image::Lease> lease;  // of a stored image; of an archive once it is unpacked
+  std::vector<std::string> leftovers;   // image::Store::leftovers(), of an archive
   std::optional<image::Description> description() const;
 };
 Result<ImageChoice> choose_image(const std::string& text, const Caller& caller, const sandbox::Sharer& sharer);

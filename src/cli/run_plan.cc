@@ -66,6 +66,7 @@ Result<image::Description> plan_image(const CommandLine& line, const Caller& cal
   if (!text) return image::Description{};
   WEIR_TRY(ImageChoice choice, choose_image(*text, caller, sharer_of(line, caller)));
   if (!line.has(OptionId::dry_run)) WEIR_CHECK_OK(unpack_for_run(choice, caller));
+  std::ranges::move(choice.leftovers, std::back_inserter(options.start_notices));
   WEIR_TRY(options.spec.image, image_root(choice));
   options.image = choice.lease;
   image::Description image = choice.description().value_or(image::Description{});

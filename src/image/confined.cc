@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -54,11 +56,30 @@ using Work = std::function<Result<Description>(const Source& source, sys::OwnedF
 struct Job {
   std::string target;
   sys::OwnedFd target_mount;
-  std::string layout;  // empty: the source is a file, or there is none
+  std::string path;  // of the source; empty: there is none
   Source source;
   Owners owners;
   const Work& work;
 };
+
+// By a read-only mount of its own: a descriptor of the caller's file could change its mode.
+Result<> take_source(Job& job) {
+  WEIR_TRY(const sys::OwnedFd named, sys::open_without_links(job.path));
+  WEIR_TRY(sys::OwnedFd mount,
+           sys::clone_mount(named.get(), "", sys::Submounts::left_out, kTargetAttributes | MOUNT_ATTR_RDONLY));
+  if (job.source.kind == Source::Kind::layout) {
+    job.source.fd = std::move(mount);
+    return {};
+  }
+  const std::string again = "/proc/self/fd/" + std::to_string(mount.get());
+  WEIR_TRY(job.source.fd,
+           sys::checked_fd(::open(again.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC), "cannot read " + job.path));
+  struct stat status{};
+  if (::fstat(job.source.fd.get(), &status) != 0) return sys::errno_error("cannot look at " + job.path);
+  if (!S_ISREG(status.st_mode)) return fail(job.path + " is not a file any more");
+  job.source.size = static_cast<std::uint64_t>(status.st_size);
+  return {};
+}
 
 Result<> change_root(const sys::OwnedFd& root) {
   WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
@@ -91,6 +112,8 @@ Result<> set_limits() {
 #endif
   WEIR_CHECK_OK(set_limit(RLIMIT_FSIZE, kMaxBytes));
   WEIR_CHECK_OK(set_limit(RLIMIT_NOFILE, kMaxDescriptors));
+  // The kernel ends it with SIGKILL; a softer signal the first process of a namespace would not get.
+  WEIR_CHECK_OK(set_limit(RLIMIT_CPU, kMaxCpuSeconds));
   return set_limit(RLIMIT_CORE, 1);
 }
 
@@ -116,19 +139,34 @@ Result<> filter_calls() {
   return filter.install();
 }
 
-Result<Description> confine_and_work(Job& job) {
+// A death signal is forgotten when the ids change; a parent that died before it was set again is seen by the pipe that
+// only it can write to.
+Result<> die_with_parent(const sys::OwnedFd& parent) {
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return sys::errno_error("cannot tie the process to its parent");
+  pollfd writer{.fd = parent.get(), .events = 0, .revents = 0};
+  if (::poll(&writer, 1, 0) != 0) return fail("weir has ended");
+  return {};
+}
+
+// Held while one works in the folder, so that nobody else does: whoever sweeps comes through here too.
+Result<sys::OwnedFd> lock_root() {
+  WEIR_TRY(sys::OwnedFd lock,
+           sys::checked_fd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "cannot open the folder"));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return sys::errno_error("another process works in the folder");
+  return lock;
+}
+
+// `parent`: a pipe whose only writer is weir.
+Result<Description> confine_and_work(Job& job, const sys::OwnedFd& parent) {
   if (!job.target_mount.valid()) {
     WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(job.target));
     WEIR_TRY(job.target_mount, sys::clone_mount(folder.get(), "", sys::Submounts::left_out, kTargetAttributes));
   }
-  if (!job.layout.empty() && !job.source.fd.valid()) {
-    WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(job.layout));
-    WEIR_TRY(job.source.fd,
-             sys::clone_mount(folder.get(), "", sys::Submounts::left_out, kTargetAttributes | MOUNT_ATTR_RDONLY));
-  }
+  if (!job.path.empty() && !job.source.fd.valid()) WEIR_CHECK_OK(take_source(job));
   WEIR_CHECK_OK(change_root(job.target_mount));
   if (job.owners == Owners::all && ::setgroups(0, nullptr) != 0) return sys::errno_error("cannot give up groups");
   if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return sys::errno_error("cannot become root inside");
+  WEIR_TRY(const sys::OwnedFd lock, lock_root());
   WEIR_TRY(sys::OwnedFd root, sys::checked_fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), "cannot open the folder"));
   if (job.owners == Owners::all && (::chown("/", 0, 0) != 0 || ::chmod("/", 0755) != 0))
     return sys::errno_error("cannot take over the folder of the image");
@@ -136,6 +174,7 @@ Result<Description> confine_and_work(Job& job) {
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return sys::errno_error("cannot make the process undumpable");
   WEIR_CHECK_OK(set_limits());
   WEIR_CHECK_OK(drop_capabilities());
+  WEIR_CHECK_OK(die_with_parent(parent));
   WEIR_CHECK_OK(filter_calls());
   return job.work(job.source, std::move(root));
 }
@@ -158,7 +197,7 @@ std::string answer(const Result<Description>& made) {
   if (!sys::close_all_but(std::move(kept)) || ::read(go.reader.get(), &begin, 1) != 1) ::_exit(1);
   std::string text;
   try {
-    text = answer(confine_and_work(job));
+    text = answer(confine_and_work(job, go.reader));
   } catch (const std::bad_alloc&) {
     text = answer(fail("it needs more memory than " + std::to_string(kMaxMemory >> 20) + " MiB to unpack"));
   }
@@ -217,30 +256,24 @@ Result<> take_mounts(Job& job, const Ids& ids) {
   if (::fchownat(target.get(), "", kStoredFirst, kStoredFirst, AT_EMPTY_PATH) != 0)
     return sys::errno_error("cannot prepare " + job.target);
   WEIR_TRY(job.target_mount, sys::clone_mount(target.get(), "", sys::Submounts::left_out, kTargetAttributes));
-  if (job.layout.empty()) return {};
-  WEIR_TRY(const sys::OwnedFd layout, sys::open_without_links(job.layout));
-  WEIR_TRY(job.source.fd,
-           sys::clone_mount(layout.get(), "", sys::Submounts::left_out, kTargetAttributes | MOUNT_ATTR_RDONLY));
+  if (job.path.empty()) return {};
+  WEIR_CHECK_OK(take_source(job));
+  if (job.source.kind != Source::Kind::layout) return {};
   return sys::map_ids(job.source.fd, {{.inside = 0, .outside = kStoredFirst, .count = kIdCount}},
-                      {{.inside = 0, .outside = kStoredFirst, .count = kIdCount}}, job.layout);
+                      {{.inside = 0, .outside = kStoredFirst, .count = kIdCount}}, job.path);
 }
 
 }  // namespace
 
 Result<Description> unpack_confined(const std::string& source, const std::string& target, const Ids& ids) {
   const Work work = [&](const Source& from, sys::OwnedFd root) { return unpack(from, std::move(root), ids.owners()); };
-  Job job{.target = target, .target_mount = {}, .layout = {}, .source = {}, .owners = ids.owners(), .work = work};
-  WEIR_TRY(sys::OwnedFd fd, sys::open_without_links(source));
+  Job job{.target = target, .target_mount = {}, .path = source, .source = {}, .owners = ids.owners(), .work = work};
+  WEIR_TRY(const sys::OwnedFd fd, sys::open_without_links(source));
   struct stat status{};
   if (::fstat(fd.get(), &status) != 0) return sys::errno_error("cannot look at " + source);
   if (S_ISDIR(status.st_mode)) {
-    job.layout = source;
     job.source.kind = Source::Kind::layout;
-  } else if (S_ISREG(status.st_mode)) {
-    WEIR_TRY(job.source.fd, sys::checked_fd(::open(source.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC),
-                                            "cannot read " + source));
-    job.source.size = static_cast<std::uint64_t>(status.st_size);
-  } else {
+  } else if (!S_ISREG(status.st_mode)) {
     return fail(source + " is neither a file nor a folder");
   }
   WEIR_CHECK_OK(take_mounts(job, ids));
@@ -252,7 +285,7 @@ Result<> empty_confined(const std::string& target, const Ids& ids) {
     WEIR_CHECK_OK(remove_below(root.get(), "", {}));
     return Description{};
   };
-  Job job{.target = target, .target_mount = {}, .layout = {}, .source = {}, .owners = ids.owners(), .work = work};
+  Job job{.target = target, .target_mount = {}, .path = {}, .source = {}, .owners = ids.owners(), .work = work};
   WEIR_CHECK_OK(take_mounts(job, ids));
   WEIR_TRY(const Description unused, run(job, ids));
   static_cast<void>(unused);

@@ -21,6 +21,12 @@ std::vector<sys::IdRange> around_caller(std::uint32_t first, std::uint32_t calle
           {.inside = kCallerInside + 1, .outside = first + kCallerInside + 1, .count = kIdCount - kCallerInside - 1}};
 }
 
+Ids only_caller() {
+  return Ids{.kind = Ids::Kind::one,
+             .maps = {.uids = {{.inside = 0, .outside = ::geteuid(), .count = 1}},
+                      .gids = {{.inside = 0, .outside = ::getegid(), .count = 1}}}};
+}
+
 }  // namespace
 
 std::string Ids::text() const {
@@ -39,6 +45,12 @@ Result<> Ids::apply_to(pid_t process) const {
   return kind == Kind::subids ? sys::write_id_maps_by_helpers(process, maps) : sys::write_id_maps(process, maps);
 }
 
+Result<Ids> ids_of_stored(const std::string& text, const Ids& now) {
+  if (text == now.text()) return now;
+  if (text == "one") return only_caller();
+  return fail("its files belong to user ids (" + text + ") that you do not have now (" + now.text() + ")", EPERM);
+}
+
 Result<Ids> ids_of_caller() {
   // As sandbox/identity.cc: a root that does not have all those ids is treated as an ordinary user.
   if (sys::owns_ids(kStoredFirst, 0x8000'0000u - kStoredFirst)) {
@@ -52,9 +64,7 @@ Result<Ids> ids_of_caller() {
     return Ids{.kind = Ids::Kind::subids,
                .maps = {.uids = around_caller(*uids, ::geteuid()), .gids = around_caller(*gids, ::getegid())}};
   }
-  return Ids{.kind = Ids::Kind::one,
-             .maps = {.uids = {{.inside = 0, .outside = ::geteuid(), .count = 1}},
-                      .gids = {{.inside = 0, .outside = ::getegid(), .count = 1}}}};
+  return only_caller();
 }
 
 }  // namespace weir::image

@@ -31,6 +31,9 @@ struct Ids {
   Result<> apply_to(pid_t process) const;
 };
 
+// Those that stored files were made with, by their text(); EPERM: the caller, who has `now`, has them no more.
+Result<Ids> ids_of_stored(const std::string& text, const Ids& now);
+
 // What the caller has.
 Result<Ids> ids_of_caller();
 

@@ -24,5 +24,7 @@ inline constexpr std::size_t kMaxArchiveMembers = 10'000;
 inline constexpr std::uint64_t kMaxDecoderMemory = std::uint64_t{256} << 20;
 // The address space of the process that unpacks: decoder, names seen, buffers.
 inline constexpr std::uint64_t kMaxMemory = std::uint64_t{1} << 30;
+// Seconds of processor time for one image: 32 GiB of xz need a quarter of it on a slow machine.
+inline constexpr std::uint64_t kMaxCpuSeconds = 3600;
 
 }  // namespace weir::image

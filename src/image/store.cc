@@ -131,11 +131,18 @@ Result<sys::OwnedFd> Store::lock_store() const {
   return lock;
 }
 
+// Whose the files in a folder of the store are. One without a description was not finished.
+Result<Ids> Store::ids_of(const std::string& folder) const {
+  const auto description = description_in(folder);
+  return description ? ids_of_stored(description->ids, ids_) : ids_;
+}
+
 // Removes a folder that nobody else uses: the caller holds its lock.
 Result<> Store::discard(const std::string& folder) const {
   const std::string root = folder + "/rootfs";
+  WEIR_TRY(const Ids ids, ids_of(folder));
   if (::access(root.c_str(), F_OK) == 0)
-    WEIR_CHECK_OK(in_context(empty_confined(root, ids_), "cannot remove " + folder));
+    WEIR_CHECK_OK(in_context(empty_confined(root, ids), "cannot remove " + folder));
   for (const std::string& path : {root, folder}) {
     ::unlink((folder + "/description").c_str());
     if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return sys::errno_error("cannot remove " + path);
@@ -143,15 +150,17 @@ Result<> Store::discard(const std::string& folder) const {
   return {};
 }
 
-// With the lock of the store: leftovers of processes that were killed.
-Result<> Store::sweep() const {
+// With the lock of the store: leftovers of processes that were killed. One that cannot be removed stops nothing else.
+Result<> Store::sweep() {
   WEIR_TRY(const std::vector<std::string> names, names_in(folder_));
   for (const std::string& name : names) {
     if (!name.starts_with(kNew) && !name.starts_with(kOld) && !name.starts_with(kRun)) continue;
     const std::string folder = folder_ + "/" + name;
     const auto lock = open_folder(folder);
     if (!lock || ::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) continue;
-    WEIR_CHECK_OK(discard(folder));
+    if (const auto gone = discard(folder); !gone)
+      leftovers_.push_back("a leftover stays: " + gone.error().what() + "; when nothing uses it, sudo rm -r " + folder +
+                           " removes it");
   }
   return {};
 }
@@ -198,7 +207,11 @@ Result<Description> Store::import(const std::string& source, const std::string& 
   return sys::errno_error("cannot name the image " + name, code);
 }
 
-Result<std::vector<Description>> Store::list() const {
+Result<std::vector<Description>> Store::list() {
+  {
+    WEIR_TRY(const sys::OwnedFd store, lock_store());
+    WEIR_CHECK_OK(sweep());
+  }
   WEIR_TRY(const std::vector<std::string> names, names_in(folder_));
   std::vector<Description> images;
   for (const std::string& name : names) {
@@ -227,6 +240,11 @@ Result<> Store::remove(const std::string& name) {
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
       return std::unexpected(
           Error("image '" + name + "' is used by a running sandbox", EBUSY).with_remedy("end the sandbox first"));
+    }
+    // Before it has a name that only a sweep knows.
+    if (const auto ids = ids_of(folder); !ids) {
+      return std::unexpected(Error("cannot remove image '" + name + "': " + ids.error().what(), EPERM)
+                                 .with_remedy("sudo rm -r " + folder));
     }
     WEIR_TRY(const std::string id, random_id());
     old = folder_ + "/" + kOld + id;

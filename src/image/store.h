@@ -52,7 +52,8 @@ class Store {
 
   // `source`: absolute, links resolved: an archive or an OCI layout. As a whole or not at all.
   Result<Description> import(const std::string& source, const std::string& name);
-  Result<std::vector<Description>> list() const;
+  // Sweeps first.
+  Result<std::vector<Description>> list();
   // An error while a sandbox uses it.
   Result<> remove(const std::string& name);
 
@@ -61,17 +62,22 @@ class Store {
   // Unpacks for this run only.
   Result<Lease> unpack_once(const std::string& source);
 
+  // What the calls above met that cannot be removed, one sentence each. It is in nobody's way.
+  const std::vector<std::string>& leftovers() const { return leftovers_; }
+
  private:
   Store(std::string folder, Ids ids) : folder_(std::move(folder)), ids_(std::move(ids)) {}
   struct Begun;
   Result<Begun> begin(const char* prefix);
   Result<Description> unpack_into(const Begun& begun, const std::string& source, const std::string& name);
+  Result<Ids> ids_of(const std::string& folder) const;
   Result<> discard(const std::string& folder) const;
   Result<sys::OwnedFd> lock_store() const;
-  Result<> sweep() const;
+  Result<> sweep();
 
   std::string folder_;
   Ids ids_;
+  std::vector<std::string> leftovers_;
 };
 
 // 1-63 of [A-Za-z0-9_.:-], the first a letter or a digit: never a path.

@@ -61,6 +61,13 @@ std::unexpected<Error> comes_twice(const TarEntry& entry) {
                 "make the archive anew, without appending to an older one");
 }
 
+// After a folder could not be opened.
+std::unexpected<Error> unreachable(const std::string& path, const std::string& folder) {
+  if (errno != ELOOP && errno != ENOTDIR && errno != EXDEV) return broken(path, "cannot open its folder");
+  return refuse(path, "its folder '" + printable(folder) + "' leads through a link or is no folder",
+                "make the archive from the real tree, so that every name is where it says");
+}
+
 struct CloseFolder {
   void operator()(DIR* folder) const { ::closedir(folder); }
 };
@@ -96,6 +103,7 @@ Result<> remove_below(int folder, const std::string& prefix, const std::unordere
 
 Result<> TreeWriter::apply(wire::TarReader& archive, Whiteouts whiteouts) {
   made_.clear();
+  whiteouts_.clear();
   while (true) {
     WEIR_TRY(const std::optional<TarEntry> next, archive.next());
     if (!next) return {};
@@ -154,10 +162,12 @@ Result<bool> TreeWriter::left_out(const TarEntry& entry) {
 Result<> TreeWriter::whiteout(const TarEntry& entry, const std::string& folder, const std::string& name) {
   if (entry.type != TarEntry::Type::file || entry.size != 0)
     return refuse(entry.path, "a whiteout that is no empty file");
+  // Each may walk the whole tree.
+  if (!whiteouts_.insert(entry.path).second) return comes_twice(entry);
   // Of a folder that is not there nothing needs to go.
   const sys::OwnedFd parent = open_below(root_.get(), folder, O_RDONLY | O_DIRECTORY);
   if (!parent.valid() && errno == ENOENT) return {};
-  if (!parent.valid()) return broken(entry.path, "cannot open its folder");
+  if (!parent.valid()) return unreachable(entry.path, folder);
   if (name == kOpaque) return remove_below(parent.get(), folder, made_);
   const std::string gone = name.substr(kWhiteout.size());
   if (gone.empty() || gone == "." || gone == ".." || gone.starts_with(kWhiteout))
@@ -193,11 +203,7 @@ Result<sys::OwnedFd> TreeWriter::open_folder(const std::string& path) {
 Result<TreeWriter::Place> TreeWriter::place_of(const std::string& path) {
   const std::string folder = parent_of(path);
   WEIR_TRY(sys::OwnedFd parent, open_folder(folder));
-  if (!parent.valid() && (errno == ELOOP || errno == ENOTDIR || errno == EXDEV)) {
-    return refuse(path, "its folder '" + printable(folder) + "' leads through a link or is no folder",
-                  "make the archive from the real tree, so that every name is where it says");
-  }
-  if (!parent.valid()) return broken(path, "cannot open its folder");
+  if (!parent.valid()) return unreachable(path, folder);
   return Place{.parent = std::move(parent), .name = path.empty() ? "." : name_of(path)};
 }
 

@@ -65,7 +65,9 @@ class TreeWriter {
   sys::OwnedFd root_;
   Owners owners_;
   Tally tally_;
-  std::unordered_set<std::string> made_;  // by the archive that is applied now
+  // By the archive that is applied now.
+  std::unordered_set<std::string> made_;
+  std::unordered_set<std::string> whiteouts_;
 };
 
 // Removes everything below a folder. `kept`: relative paths with `prefix` in front that stay, and the folders above

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 
 #include "sandbox/etc_files.h"
@@ -46,6 +47,9 @@ class Layer {
 
   Result<> fill() {
     for (const char* path : {"dev", "proc", "etc"}) WEIR_CHECK_OK(folders(path));
+    const std::string place = spec_.user.home.substr(1);
+    for (const std::string& path : {std::string("tmp"), std::string("run"), place.substr(0, place.find('/'))})
+      WEIR_CHECK_OK(cover_link(path));
     WEIR_CHECK_OK(folders("tmp"));
     WEIR_CHECK_OK(folders("var/tmp"));
     for (const char* path : {"tmp", "var/tmp"}) {
@@ -66,8 +70,18 @@ class Layer {
 
   static std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
+  // Some distributions have links to below /var or /sysroot there. A folder of weir's own takes the place.
+  Result<> cover_link(const std::string& path) {
+    struct stat status{};
+    WEIR_TRY(const Found found, find(path, status));
+    if (found != Found::other || !S_ISLNK(status.st_mode)) return {};
+    covered_.insert(path);
+    return folder(path, Found::nothing, status);
+  }
+
   // What the image has at a path, no link followed.
   Result<Found> find(const std::string& path, struct stat& status) const {
+    if (covered_.contains(path.substr(0, path.find('/')))) return Found::nothing;
     const sys::OwnedFd entry = open_in(image_, path, O_PATH | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
     if (!entry.valid() && (errno == ENOENT || errno == EACCES)) return Found::nothing;
     if (!entry.valid() && errno != ELOOP && errno != ENOTDIR)
@@ -97,7 +111,7 @@ class Layer {
     for (std::size_t slash = 0; slash != std::string::npos && !path.empty();) {
       slash = path.find('/', slash == 0 ? 0 : slash + 1);
       const std::string part(path.substr(0, slash));
-      if (part.ends_with('/') || part.ends_with("..")) return false;
+      if (part.ends_with('/') || part == ".." || part.ends_with("/..")) return false;
       struct stat status{};
       WEIR_TRY(const Found found, find(part, status));
       if (found == Found::other) return false;
@@ -174,6 +188,7 @@ class Layer {
 
   const Spec& spec_;
   const sys::OwnedFd& image_;
+  std::set<std::string> covered_;
 };
 
 Result<> enter(const char* folder) {

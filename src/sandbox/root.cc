@@ -155,7 +155,9 @@ Result<> fill_from_image(const RootPlan& plan) {
   WEIR_CHECK_OK(make_folder("dev", 0755));
   WEIR_TRY(const sys::OwnedFd devices,
            sys::clone_mount(AT_FDCWD, "dev", sys::Submounts::left_out, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+  WEIR_TRY(const sys::OwnedFd layers, take_layers(plan.spec));
   WEIR_CHECK_OK(enter_image(plan.spec, plan.image));
+  if (layers.valid()) WEIR_CHECK_OK(put_layers(layers));
   return sys::attach_mount(devices, AT_FDCWD, "dev");
 }
 

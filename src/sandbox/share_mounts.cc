@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string_view>
 
 #include "sandbox/id_mapped.h"
@@ -112,6 +113,11 @@ Result<> copy(const sys::OwnedFd& source, const sys::OwnedFd& place, const User&
 // Where files count (a limit of disk or of memory) a layer must not have a file system of its own.
 bool files_count(const Limits& limits) {
   return limits.disk_bytes || limits.memory_bytes;
+}
+
+bool has_counted_overlay(const Spec& spec) {
+  return files_count(spec.limits) &&
+         std::ranges::any_of(spec.shares, [](const Share& share) { return share.access == Share::Access::overlay; });
 }
 
 // The folder for the layers of one overlay.
@@ -221,6 +227,17 @@ Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identi
     WEIR_CHECK_OK(map_owner(entry.mount, status.st_uid, status.st_gid, identity, share.source));
   }
   return prepared;
+}
+
+Result<sys::OwnedFd> take_layers(const Spec& spec) {
+  if (!has_counted_overlay(spec)) return sys::OwnedFd();
+  WEIR_CHECK_OK(make_folder(kLayers, 0700));
+  return sys::clone_mount(AT_FDCWD, kLayers, sys::Submounts::left_out, kShared);
+}
+
+Result<> put_layers(const sys::OwnedFd& layers) {
+  WEIR_CHECK_OK(make_folder(kLayers, 0700));
+  return sys::attach_mount(layers, AT_FDCWD, kLayers);
 }
 
 Result<> mount_shares(const std::vector<PreparedShare>& shares, const Spec& spec) {

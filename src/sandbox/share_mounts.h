@@ -27,6 +27,12 @@ struct PreparedShare {
 Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identity& identity,
                                                   Placeholders& placeholders);
 
+// The folder for the layers of counted overlays, from the tmpfs whose size is the sandbox's: an image covers that one
+// with an overlay, on which no other can lie. In init, take_layers() before the image is entered (an empty descriptor:
+// nothing needs it), put_layers() after it.
+Result<sys::OwnedFd> take_layers(const Spec& spec);
+Result<> put_layers(const sys::OwnedFd& layers);
+
 // In init, with the current folder at the new root and the host's root still "/".
 Result<> mount_shares(const std::vector<PreparedShare>& shares, const Spec& spec);
 

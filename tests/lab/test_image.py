@@ -3,13 +3,17 @@
 The store of a user is below HOME, which the lab makes anew for each test; root's is hidden behind a folder of the test.
 """
 
+import fcntl
 import gzip
 import json
 import lzma
 import os
 import pathlib
+import re
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -108,8 +112,49 @@ def test_folder(images, root_archive):
                      extra=["--image", str(tree), "--user", "root"])
     assert out.code == 0 and "new\n" in out.stdout and out.stdout.endswith("changed\n"), out
     assert (sorted(os.listdir(tree)), sorted(os.listdir(tree / "etc")), (tree / "etc/passwd").read_bytes()) == before
-    assert images.cli("run", "--image", "/", "--", "true").code == 125
+    host = images.cli("run", "--image", "/", "--", "true")
+    assert host.code == 125 and "this machine itself" in host.stderr, host
     assert "root file system" in images.cli("run", "--image", "/usr/share/doc", "--", "true").stderr
+
+
+def test_sockets_in_a_folder(images, root_archive):
+    """A socket below a root folder stops nothing and leads nowhere."""
+    tree = images.folder / "tree"
+    tree.mkdir()
+    subprocess.run(["tar", "-xpf", put(images, "a.tar", root_archive + END), "-C", str(tree)], check=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tree / "etc/socket"))
+        server.listen()
+        server.setblocking(False)
+        subprocess.run(["chown", "-R", f"{images.uid}:{images.gid}", str(tree)], check=True)
+        (tree / "etc/socket").chmod(0o777)
+        out = images.run("sh", "-c", "test -S /etc/socket && echo there; nc local:/etc/socket < /dev/null || echo no way",
+                         extra=["--image", str(tree)])
+        assert out.code == 0 and out.stdout == "there\nno way\n", out
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@pytest.mark.parametrize("limit", [["--disk", "64m"], ["--memory", "512m"], []])
+def test_overlay_of_a_share_in_an_image(images, root_archive, limit):
+    imported(images, put(images, "a.tar", root_archive + END), "a")
+    share = images.folder / "share"
+    share.mkdir()
+    (share / "f").write_text("old")
+    subprocess.run(["chown", "-R", f"{images.uid}:{images.gid}", str(share)], check=True)
+    out = images.run("sh", "-c", "cat /y/f; echo new > /y/f && cat /y/f; ls /.weir-layers 2> /dev/null",
+                     extra=["--image", "a", "-v", f"{share}:/y:overlay", *limit])
+    assert out.code in (0, 1) and out.stdout == "oldnew\n", out
+    assert (share / "f").read_text() == "old"
+
+
+def test_links_for_folders(images, root_archive):
+    # Distributions whose /tmp and /home lead elsewhere.
+    links = entry("tmp", type="2", link="sysroot/tmp") + entry("home", type="2", link="var/home")
+    tree = root_archive.replace(folder("tmp/"), b"").replace(folder("home/"), b"")
+    imported(images, put(images, "a.tar", tree + links + END), "a")
+    out = images.run("sh", "-c", "cd; pwd; touch /tmp/x here && test ! -L /tmp && echo wrote", extra=["--image", "a"])
+    assert out.stdout.endswith("\nwrote\n") and out.stdout.startswith("/home/"), out
 
 
 def test_nothing_of_the_host_shows(images, root_archive):
@@ -273,6 +318,40 @@ def test_leftovers_are_swept(images, root_archive):
     running.process.wait()
     assert [name for name in os.listdir(images.store) if name.startswith(".run-")]
     imported(images, path, "a")
+    assert sorted(os.listdir(images.store)) == [".lock", "a"]
+
+
+def test_a_leftover_that_stays_stops_nothing(images, root_archive):
+    """Somebody else works in one of them: it is left alone and said; everything else goes on."""
+    path = put(images, "a.tar", root_archive + END)
+    imported(images, path, "a")
+    root = images.store / ".new-0123456789abcdef" / "rootfs"
+    root.mkdir(parents=True)
+    (root / "f").write_text("x")
+    for made in (root.parent, root, root / "f"):
+        os.chown(made, images.uid or 0x0fff0000, images.gid or 0x0fff0000)
+    writer = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(writer, fcntl.LOCK_EX)
+    for words in (["import", path, "b"], ["ls"], ["rm", "b"]):
+        out = images.cli("image", *words)
+        assert out.code == 0 and out.stderr.count("a leftover stays") == 1 and root.parent.name in out.stderr, (words, out)
+    assert (root / "f").exists()
+    os.close(writer)
+    out = images.cli("image", "ls")
+    assert out.code == 0 and "leftover" not in out.stderr and not root.exists(), out
+
+
+def test_ids_that_are_gone(images, root_archive):
+    """An image of ids that the caller has no more is not half removed: it stays, and what removes it is said."""
+    imported(images, put(images, "a.tar", root_archive + END), "a")
+    imported(images, str(images.folder / "a.tar"), "b")
+    description = images.store / "a" / "description"
+    fields = description.read_bytes().split(b"\0")
+    fields[fields.index(b"ids") + 1] = b"subids:7000000:7000000"
+    description.write_bytes(b"\0".join(fields))
+    out = images.cli("image", "rm", "a")
+    assert out.code == 125 and "sudo rm -r" in out.stderr and (images.store / "a" / "rootfs").exists(), out
+    assert images.cli("image", "rm", "b").code == 0
     assert sorted(os.listdir(images.store)) == [".lock", "a"]
 
 
@@ -446,7 +525,8 @@ def test_architecture_in_the_configuration(images):
 def test_hostile_layers(images, root_archive):
     """What a layer must not do although a lower one prepared it."""
     lower = folder("./") + entry("d", type="2", link="/tmp") + folder("real/") + entry("real/f", b"x")
-    for number, (upper, word) in enumerate([(entry("d/evil", b"x"), "link"), (entry("d/.wh.x"), "cannot open its folder"),
+    for number, (upper, word) in enumerate([(entry("d/evil", b"x"), "link"), (entry("d/.wh.x"), "leads through a link"),
+                                            (entry("real/.wh..wh..opq") * 2, "twice"),
                                             (entry(".wh..."), "whiteout"), (entry(".wh..") , "whiteout"),
                                             (entry(".wh.real", b"content"), "whiteout"),
                                             (entry("real/g", b"y") + entry("real/.wh.g"), "its own layer")]):
@@ -472,6 +552,7 @@ def test_unpacker_is_confined(images, root_archive):
         child = _unpacker_of(process)
         status = pathlib.Path(f"/proc/{child}/status").read_text()
         assert "CapEff:\t000000000000001b" in status and "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status, status
+        assert re.search(r"Max cpu time +3600 +3600 ", pathlib.Path(f"/proc/{child}/limits").read_text())
         for kind in ("net", "mnt", "pid", "ipc", "uts", "user", "cgroup"):
             assert os.readlink(f"/proc/{child}/ns/{kind}") != os.readlink(f"/proc/{process.pid}/ns/{kind}"), kind
         assert not [x for x in os.listdir(f"/proc/{child}/root") if x in ("etc", "usr", "proc")]
@@ -480,6 +561,31 @@ def test_unpacker_is_confined(images, root_archive):
     finally:
         process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_unpacker_ends_with_weir(images):
+    """Whatever ends weir ends the process that reads the archive; nothing goes on writing to the disk."""
+    big = images.folder / "big.tar"
+    with open(big, "wb") as out:
+        out.write(folder("./") + entry("zeros", size=b"%011o" % (4 << 30)))
+        out.truncate(8 << 30)
+    big.chmod(0o644)
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+        process = subprocess.Popen(images.command([images.weir, "image", "import", str(big), "big"]),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = os.pidfd_open(int(_unpacker_of(process)))
+        with select.epoll() as ended:
+            ended.register(child, select.EPOLLIN)
+            assert not ended.poll(0), "it ended by itself"
+            process.send_signal(number)
+            process.wait()
+            gone = ended.poll(10)
+        if not gone:
+            signal.pidfd_send_signal(child, signal.SIGKILL)
+        os.close(child)
+        assert gone, f"the unpacker outlives weir after {number.name}"
+    imported(images, put(images, "small.tar", folder("./") + entry("f", b"x") + END), "small")
+    assert sorted(os.listdir(images.store)) == [".lock", "small"]
 
 
 def _unpacker_of(process):
