@@ -17,8 +17,8 @@ enum class Resolution : std::uint8_t { not_tried, tried, count_ };
 
 // --- gateway to supervisor -------------------------------------------------------------------------------------------
 
-// A SYN for `destination`: judge it, dial it. Answered by ConnectAnswer. Every Connect has a higher flow number than the
-// one before, also when it asks again.
+// A SYN for `destination`: judge it, dial it. Answered by ConnectAnswer. Every Connect has a higher flow number than
+// the one before, also when it asks again.
 struct Connect {
   std::uint64_t flow = 0;
   net::Endpoint destination;

@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kMaxNesting = 32;      // the deepest of these documents has six
+constexpr int kMaxNesting = 32;          // the deepest of these documents has six
 constexpr std::size_t kMaxItems = 4096;  // of any list: manifests, layers, variables
 
 std::unexpected<Error> wrong(const std::string& what) {
@@ -78,7 +78,8 @@ Result<std::vector<std::string>> texts_of(const Json& object, const char* key) {
 Result<std::string> digest_of(std::string_view text) {
   constexpr std::string_view kKind = "sha256:";
   const auto is_hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
-  if (text.starts_with(kKind) && text.size() == kKind.size() + 64 && std::ranges::all_of(text.substr(kKind.size()), is_hex))
+  if (text.starts_with(kKind) && text.size() == kKind.size() + 64 &&
+      std::ranges::all_of(text.substr(kKind.size()), is_hex))
     return std::string(text.substr(kKind.size()));
   return wrong("the digest '" + printable(text.substr(0, 80)) + "' is no sha256");
 }

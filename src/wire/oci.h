@@ -21,7 +21,7 @@ struct OciDescriptor {
   // Of an index: what the blob is for. Empty where it does not say.
   std::string architecture;
   std::string os;
-  std::string name;         // org.opencontainers.image.ref.name
+  std::string name;          // org.opencontainers.image.ref.name
   bool attestation = false;  // a statement about another image, not an image
 };
 

@@ -123,9 +123,9 @@ Result<> TarReader::Overrides::once(std::optional<std::uint64_t>& target, const 
 Result<> TarReader::Overrides::take(const std::string& key, std::string value) {
   constexpr std::string_view kAttribute = "SCHILY.xattr.";
   // Names beside numbers, times that are not kept, notes of the maker.
-  constexpr std::array<std::string_view, 9> kOfNoEffect = {
-      "atime", "ctime", "uname", "gname", "comment", "LIBARCHIVE.creationtime", "SCHILY.dev", "SCHILY.ino",
-      "SCHILY.nlink"};
+  constexpr std::array<std::string_view, 9> kOfNoEffect = {"atime",      "ctime",      "uname",
+                                                           "gname",      "comment",    "LIBARCHIVE.creationtime",
+                                                           "SCHILY.dev", "SCHILY.ino", "SCHILY.nlink"};
   if (key == "path") return once(path, key, std::move(value));
   if (key == "linkpath") return once(link, key, std::move(value));
   if (key == "size") return once(size, key, value);
@@ -203,9 +203,9 @@ Result<bool> TarReader::read_block(Block& block) {
     WEIR_TRY(const std::size_t got, stream_.read(MutableBytes(block).subspan(have)));
     if (got == 0 && have == 0) return false;
     if (got == 0) {
-      return std::unexpected(Error("the archive ends in the middle of a block, at byte " +
-                                   std::to_string(offset_ + have))
-                                 .with_remedy(kRemake));
+      return std::unexpected(
+          Error("the archive ends in the middle of a block, at byte " + std::to_string(offset_ + have))
+              .with_remedy(kRemake));
     }
     have += got;
   }
@@ -247,12 +247,11 @@ Result<> TarReader::expect_nothing_more() {
   while (true) {
     WEIR_TRY(const bool more, read_block(block));
     if (!more && second) return {};
-    if (!more)
-      return std::unexpected(Error("the archive ends without its second block of zeros").with_remedy(kRemake));
+    if (!more) return std::unexpected(Error("the archive ends without its second block of zeros").with_remedy(kRemake));
     if (!is_zero(block)) {
-      return std::unexpected(Error("data after the end of the archive, at byte " +
-                                   std::to_string(offset_ - block.size()))
-                                 .with_remedy("give one archive at a time: joined archives are not read"));
+      return std::unexpected(
+          Error("data after the end of the archive, at byte " + std::to_string(offset_ - block.size()))
+              .with_remedy("give one archive at a time: joined archives are not read"));
     }
     second = true;
   }
@@ -362,7 +361,8 @@ Result<TarEntry> TarReader::entry_of(const Block& block, Overrides& overrides) {
   const std::string link = overrides.link.value_or(std::string(text(block, kLink)));
   if (entry.type == TarEntry::Type::hard_link) {
     auto target = canonical_tar_path(link);
-    if (!target) return bad_entry(entry.path, "a hard link to what is not in this tree: " + target.error().what(), kPlainTar);
+    if (!target)
+      return bad_entry(entry.path, "a hard link to what is not in this tree: " + target.error().what(), kPlainTar);
     entry.link = std::move(*target);
   } else if (entry.type == TarEntry::Type::symbolic_link) {
     if (link.empty() || link.size() > kMaxTarPath)
@@ -382,8 +382,8 @@ Result<std::optional<TarEntry>> TarReader::next() {
     const std::uint64_t at = offset_;
     WEIR_TRY(const bool more, read_block(block));
     if (!more) {
-      return std::unexpected(Error("the archive stops at byte " + std::to_string(at) + " without its end mark")
-                                 .with_remedy(kRemake));
+      return std::unexpected(
+          Error("the archive stops at byte " + std::to_string(at) + " without its end mark").with_remedy(kRemake));
     }
     const auto broken = [&](const std::string& why) {
       return std::unexpected(Error("byte " + std::to_string(at) + " of the archive: " + why).with_remedy(kRemake));

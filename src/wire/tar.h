@@ -36,8 +36,8 @@ struct TarEntry {
   std::uint32_t mode = 0;  // 07777 at most
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::int64_t mtime = 0;  // seconds since 1970, not negative
-  std::uint64_t size = 0;  // of the content; 0 for all but files
+  std::int64_t mtime = 0;                                       // seconds since 1970, not negative
+  std::uint64_t size = 0;                                       // of the content; 0 for all but files
   std::vector<std::pair<std::string, std::string>> attributes;  // extended ones
 };
 

@@ -103,9 +103,9 @@ TEST(Environment, RefusesWhatExecWouldRefuse) {
 
 TEST(GuestEnvironment, AnImageComesBeforeWhatWasAsked) {
   std::vector<std::string> notices;
-  const auto variables = guest_environment(Caller{.environment = {}, .folder = "/"}, {},
-                                           {"PATH=/image", "A=image", "B=image", "WEIR=0", "no variable"},
-                                           {{"A", "asked"}}, notices);
+  const auto variables =
+      guest_environment(Caller{.environment = {}, .folder = "/"}, {},
+                        {"PATH=/image", "A=image", "B=image", "WEIR=0", "no variable"}, {{"A", "asked"}}, notices);
   ASSERT_TRUE(variables);
   const auto value = [&](std::string_view name) {
     for (const auto& [known, text] : *variables) {

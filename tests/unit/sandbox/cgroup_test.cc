@@ -179,7 +179,7 @@ TEST_F(CgroupTest, IsOpenToNobodyElse) {
   EXPECT_EQ(status.st_mode & 07777, 0700u);
 }
 
-// Each sweeps while the other makes.
+// Each sweeps while the others make. A name is never used twice: ids are random.
 TEST_F(CgroupTest, ManyStartsDoNotDisturbEachOther) {
   constexpr int kStarts = 4;
   constexpr int kRounds = 500;
@@ -189,7 +189,7 @@ TEST_F(CgroupTest, ManyStartsDoNotDisturbEachOther) {
   for (int start = 0; start < kStarts; ++start) {
     starts.push_back(fork_as(As::root, [&] {
       for (int round = 0; round < kRounds; ++round) {
-        if (!Cgroup::create(place, std::to_string(::getpid()))) return 1;
+        if (!Cgroup::create(place, std::to_string(::getpid()) + "-" + std::to_string(round))) return 1;
       }
       return 0;
     }));
