@@ -69,7 +69,7 @@ def side_by_side(row, say):
             except NotProven as why:
                 errors.append(f"{contender}: {why}")
                 continue
-            except Failed as why:
+            except (Failed, AssertionError) as why:
                 (failures if _is_peer(contender) else errors).append(f"{contender}: {why}")
                 continue
             for key, value in values.items():

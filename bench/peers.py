@@ -85,7 +85,10 @@ class Peers:
             argv = ["squid", "-N", "-f", str(path)]
         self._tried[program] = None
         self.field.start(argv)
-        self.field.wait_for_port(own, program)
+        try:
+            self.field.wait_for_port(own, program)
+        except AssertionError as why:
+            raise Unavailable(str(why)) from why
         return own
 
     def srt(self, domains=()):
