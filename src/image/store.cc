@@ -1,6 +1,5 @@
 #include "image/store.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -14,6 +13,7 @@
 #include "image/confined.h"
 #include "sys/errno.h"
 #include "sys/files.h"
+#include "sys/folder.h"
 
 namespace weir::image {
 namespace {
@@ -22,10 +22,6 @@ constexpr std::size_t kMaxName = 63;
 constexpr const char* kNew = ".new-";
 constexpr const char* kOld = ".old-";
 constexpr const char* kRun = ".run-";
-
-struct CloseFolder {
-  void operator()(DIR* folder) const { ::closedir(folder); }
-};
 
 std::unexpected<Error> no_such_image(const std::string& name) {
   return std::unexpected(Error("there is no image '" + name + "'", ENOENT)
@@ -65,7 +61,7 @@ Result<sys::OwnedFd> open_folder(const std::string& path) {
 }
 
 Result<std::vector<std::string>> names_in(const std::string& folder) {
-  const std::unique_ptr<DIR, CloseFolder> entries(::opendir(folder.c_str()));
+  const sys::Folder entries(::opendir(folder.c_str()));
   if (entries == nullptr) return sys::errno_error("cannot list " + folder);
   std::vector<std::string> names;
   while (const dirent* entry = ::readdir(entries.get())) names.emplace_back(entry->d_name);

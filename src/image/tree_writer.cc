@@ -1,6 +1,5 @@
 #include "image/tree_writer.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -9,11 +8,11 @@
 #include <unistd.h>
 
 #include <array>
-#include <memory>
 
 #include "base/failure_line.h"
 #include "image/limits.h"
 #include "sys/errno.h"
+#include "sys/folder.h"
 
 namespace weir::image {
 namespace {
@@ -68,16 +67,12 @@ std::unexpected<Error> unreachable(const std::string& path, const std::string& f
                 "make the archive from the real tree, so that every name is where it says");
 }
 
-struct CloseFolder {
-  void operator()(DIR* folder) const { ::closedir(folder); }
-};
-
 }  // namespace
 
 Result<> remove_below(int folder, const std::string& prefix, const std::unordered_set<std::string>& kept) {
   sys::OwnedFd again = open_below(folder, "", O_RDONLY | O_DIRECTORY);
   if (!again.valid()) return sys::errno_error("cannot list " + quoted(prefix));
-  const std::unique_ptr<DIR, CloseFolder> entries(::fdopendir(again.get()));
+  const sys::Folder entries(::fdopendir(again.get()));
   if (entries == nullptr) return sys::errno_error("cannot list " + quoted(prefix));
   static_cast<void>(again.release());  // closedir() closes it
   while (const dirent* entry = ::readdir(entries.get())) {

@@ -1,6 +1,5 @@
 #include "sandbox/cgroup.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -12,12 +11,12 @@
 
 #include <array>
 #include <charconv>
-#include <memory>
 #include <sstream>
 #include <string_view>
 
 #include "sys/errno.h"
 #include "sys/files.h"
+#include "sys/folder.h"
 
 namespace weir::sandbox {
 namespace {
@@ -32,10 +31,6 @@ constexpr std::uint64_t kCpuPeriodUs = 100'000;  // the kernel's default
 // Between the end of the last process and the moment its cgroup can be removed.
 constexpr int kRemoveAttempts = 100;
 constexpr int kRemoveWaitMs = 10;
-
-struct CloseFolder {
-  void operator()(DIR* folder) const { ::closedir(folder); }
-};
 
 std::string content(const std::string& path) {
   return sys::read_file(path, kMaxFile).value_or("");
@@ -119,7 +114,7 @@ void remove_folder(const std::string& path, int folder) {
 // A cgroup is locked before it is marked: a marked one without a holder of the lock has lost its supervisor. One whose
 // maker died in between stays, empty.
 void sweep(const std::string& place) {
-  const std::unique_ptr<DIR, CloseFolder> folder(::opendir(place.c_str()));
+  const sys::Folder folder(::opendir(place.c_str()));
   if (folder == nullptr) return;
   while (const dirent* entry = ::readdir(folder.get())) {
     if (!std::string_view(entry->d_name).starts_with(kPrefix)) continue;

@@ -1,18 +1,17 @@
 #include "sandbox/etc_files.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
-#include <memory>
 #include <string_view>
 
 #include "sandbox/root_files.h"
 #include "sys/errno.h"
 #include "sys/files.h"
+#include "sys/folder.h"
 #include "sys/mounts.h"
 
 namespace weir::sandbox {
@@ -72,15 +71,11 @@ Result<> take(const std::string& name) {
   return mount_read_only(host_path, path);
 }
 
-struct CloseFolder {
-  void operator()(DIR* folder) const { ::closedir(folder); }
-};
-
 // Debian keeps the settings of a Java in /etc/java-17-openjdk and the like. Only where there is one: to read all names
 // of /etc takes longer than to take those above.
 Result<> take_java() {
   if (::access("/usr/lib/jvm", F_OK) != 0) return {};
-  const std::unique_ptr<DIR, CloseFolder> folder(::opendir("/etc"));
+  const sys::Folder folder(::opendir("/etc"));
   if (folder == nullptr) return sys::errno_error("cannot list /etc");
   while (const dirent* entry = ::readdir(folder.get())) {
     if (std::string_view(entry->d_name).starts_with("java-")) WEIR_CHECK_OK(take(entry->d_name));

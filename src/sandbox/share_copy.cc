@@ -1,27 +1,21 @@
 #include "sandbox/share_copy.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
-#include <memory>
 #include <string>
 #include <string_view>
 
 #include "sys/errno.h"
+#include "sys/folder.h"
 
 namespace weir::sandbox {
 namespace {
 
 constexpr mode_t kModeBits = 01777;
-
-struct CloseFolder {
-  void operator()(DIR* folder) const { ::closedir(folder); }
-};
-using Folder = std::unique_ptr<DIR, CloseFolder>;
 
 Result<sys::OwnedFd> reopen(const sys::OwnedFd& path, int flags, const std::string& name) {
   // "." works on a folder that was opened with O_PATH; a file needs its name in /proc.
@@ -47,7 +41,7 @@ class Copy {
                   int depth) {
     if (depth > kMaxCopiedDepth) return fail("cannot copy " + path + ": folders are nested too deeply");
     const int number = from.get();
-    const Folder entries(::fdopendir(from.release()));
+    const sys::Folder entries(::fdopendir(from.release()));
     if (entries == nullptr) return sys::errno_error("cannot list " + path);
     while (true) {
       errno = 0;

@@ -1,6 +1,5 @@
 #include "sandbox/shares.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -9,9 +8,9 @@
 
 #include <algorithm>
 #include <array>
-#include <memory>
 
 #include "sys/errno.h"
+#include "sys/folder.h"
 
 namespace weir::sandbox {
 namespace {
@@ -52,10 +51,6 @@ bool contains(const std::string& outer, const std::string& inner) {
   return inner.starts_with(outer) && inner[outer.size()] == '/';
 }
 
-struct CloseFolder {
-  void operator()(DIR* folder) const { ::closedir(folder); }
-};
-
 // Looks for a socket below a folder. The path of the first, or nothing.
 class SocketSearch {
  public:
@@ -63,7 +58,7 @@ class SocketSearch {
   Result<std::string> below(int parent, const char* name, const std::string& path, int depth) {
     const int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     // What the caller cannot list, the sandbox cannot search by name either.
-    const std::unique_ptr<DIR, CloseFolder> folder(fd < 0 ? nullptr : ::fdopendir(fd));
+    const sys::Folder folder(fd < 0 ? nullptr : ::fdopendir(fd));
     if (folder == nullptr) return std::string();
     while (const dirent* entry = ::readdir(folder.get())) {
       const std::string_view entry_name = entry->d_name;

@@ -1,15 +1,14 @@
 #include "supervisor/events_sweep.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <memory>
 #include <vector>
 
+#include "sys/folder.h"
 #include "sys/owned_fd.h"
 
 namespace weir::supervisor {
@@ -47,7 +46,7 @@ void remove_if_ended(int folder, const std::string& name) {
 }  // namespace
 
 void sweep_events(const std::string& folder, std::time_t now, const KeptRecords& keep) {
-  const std::unique_ptr<DIR, decltype([](DIR* open) { ::closedir(open); })> open(::opendir(folder.c_str()));
+  const sys::Folder open(::opendir(folder.c_str()));
   if (!open) return;
   const std::vector<Record> records = records_in(open.get());
   const std::time_t oldest = now - std::chrono::seconds(keep.younger_than).count();
