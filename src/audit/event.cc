@@ -57,6 +57,7 @@ void write_answer(JsonWriter& json, const Event& event) {
 }
 
 void write_sandbox(JsonWriter& json, const Event& event) {
+  optional_text(json, "cause", event.cause);
   optional_text(json, "mode", event.mode);
   optional_text(json, "command", event.command);
   optional_text(json, "floor", event.floor);
@@ -101,6 +102,8 @@ std::string_view name_of(EventType type) {
       return "flow.refuse";
     case EventType::limit:
       return "limit";
+    case EventType::policy_update:
+      return "policy.update";
   }
   return "";
 }

@@ -24,6 +24,7 @@ enum class EventType : std::uint8_t {
   flow_close,
   flow_refuse,
   limit,
+  policy_update,
 };
 std::string_view name_of(EventType type);
 
@@ -61,12 +62,13 @@ struct Event {
   std::optional<std::uint64_t> ms;
   std::optional<std::uint64_t> count;  // attempts this event stands for, when more than one
   std::string error;                   // upstream trouble: an errno's name
-  // sandbox.start and sandbox.exit
+  // sandbox.start and sandbox.exit; mode and notices also policy.update
   std::string mode;
   std::string command;
   std::string floor;
   std::vector<std::string> notices;
   std::optional<std::int64_t> exit_code;
+  std::string cause = {};             // policy.update: who asked: "narrow", "seal", "sensitive"
   std::vector<LimitHit> limits = {};  // limit: exactly one; sandbox.exit: all of the run
 };
 

@@ -143,6 +143,12 @@ constexpr std::array kOptions = {
                "Where the record of every attempt goes, as JSON Lines; default a bounded file per sandbox under the "
                "user's state folder, where the newest 256 and those of the last 30 days are kept.",
                "--events e.jsonl"},
+    OptionSpec{
+        OptionId::control, Group::output, "control", kNoAliases, '\0', required, "SOCKET", Repeat::once, kRun,
+        "Make a unix socket, in a folder of the caller's own, on which the same user can narrow the policy while "
+        "the command runs: one line of JSON each way, such as {\"op\": \"narrow\", \"network_mode\": \"none\"}. "
+        "Connections that lose their permission are reset at once; nothing is ever widened.",
+        "--control ./control.sock"},
     OptionSpec{OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once, kRun,
                "Print the effective policy and what would be mounted; start nothing.", "--dry-run"},
     OptionSpec{OptionId::output, Group::output, "output", kNoAliases, 'o', required, "text|json", Repeat::once, kPrints,

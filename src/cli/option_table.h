@@ -57,6 +57,7 @@ enum class OptionId : std::uint8_t {
   terminal,
   remove,
   events,
+  control,
   dry_run,
   output,
   compiled_policy,

@@ -131,6 +131,83 @@ void Admission::settle() {
   recorder_.commit();  // what ended at once, before anybody hears of it
 }
 
+std::vector<Admission::KnownName> Admission::known(const std::vector<policy::NameCandidate>& names) {
+  std::vector<KnownName> out;
+  out.reserve(names.size());
+  for (const policy::NameCandidate& each : names) {
+    out.push_back({.name = *each.name, .aliases = {each.aliases.begin(), each.aliases.end()}});
+  }
+  return out;
+}
+
+// A flight may bring a name that the book did not know at the SYN.
+void Admission::remember(Flow& flow, policy::FirstFlight flight, const Place& place) {
+  flow.names = known(place.names);
+  const auto same = [&](const policy::FirstFlight& each) { return each == flight; };
+  if (flow.flights.size() > kMaxFlights || std::ranges::any_of(flow.flights, same)) return;
+  flow.flights.push_back(std::move(flight));
+}
+
+// Asks about a flow as it was asked when it began, so that a name that came or went since makes no difference.
+policy::Verdict Admission::judge_again(const Flow& flow) {
+  const auto facts = this->facts();
+  if (!facts) return refusal(policy::Reason::floor);
+  if (flow.dialled.port == kDnsPort && !policy::passes_port_53(image_, flow.destination.address)) {
+    return refusal(policy::Reason::no_rule);
+  }
+  if (flow.flights.size() > kMaxFlights) return refusal(policy::Reason::limit);
+  std::vector<policy::NameCandidate> names;
+  for (const KnownName& each : flow.names) names.push_back({.name = &each.name, .aliases = each.aliases});
+  const policy::Request request{.protocol = net::Protocol::tcp,
+                                .address = flow.dialled.address,
+                                .port = flow.dialled.port,
+                                .names = names,
+                                .nameless_candidate = flow.nameless_candidate};
+  policy::Verdict verdict = policy::admit(image_, **facts, request);
+  // Nobody has read the name that this policy wants to know.
+  if (verdict.allowed && verdict.hold_first_flight && !flow.held) return refusal(policy::Reason::no_name);
+  for (const policy::FirstFlight& flight : flow.flights) {
+    if (verdict.allowed) verdict = policy::admit_first_flight(image_, **facts, request, flight);
+  }
+  return verdict;
+}
+
+void Admission::cut(std::uint64_t number, Flow& flow, const policy::Verdict& verdict) {
+  flow.cut = true;
+  flow.cut_by = verdict;
+  if (flow.passed) return answer(control::Cut{.flow = number});
+  close_flow(number, 0, 0, ECONNABORTED);
+  answer(control::ConnectAnswer{
+      .flow = number, .outcome = control::ConnectAnswer::Outcome::refused, .error = 0, .name = {}});
+}
+
+// A name that is denied stays: as long as it is known, its address is not reached without a name either.
+void Admission::forget_names() {
+  const auto facts = this->facts();
+  book_.forget_if([&](const policy::NameCandidate& name, const net::IpAddress& address) {
+    if (!facts) return true;
+    const policy::Verdict verdict = policy::judge_answer(image_, **facts, name, address);
+    return !verdict.allowed && verdict.reason != policy::Reason::denied_by_rule;
+  });
+}
+
+std::size_t Admission::narrow(policy::Image image) {
+  image_ = std::move(image);
+  forget_names();
+  std::vector<std::pair<std::uint64_t, policy::Verdict>> lost;
+  for (const auto& [number, flow] : flows_) {
+    const policy::Verdict verdict = judge_again(flow);
+    if (!verdict.allowed && !flow.cut) lost.emplace_back(number, verdict);
+  }
+  for (const auto& [number, verdict] : lost) cut(number, flows_.at(number), verdict);
+  recorder_.commit();
+  return lost.size();
+}
+
+std::size_t Admission::cuts_open() const {
+  return static_cast<std::size_t>(std::ranges::count_if(flows_, [](const auto& each) { return each.second.cut; }));
+}
+
 Result<const policy::HostFacts*> Admission::facts() {
   if (current_facts_ == nullptr) {
     WEIR_TRY(current_facts_, facts_.current());
@@ -220,8 +297,13 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
   event.verdict = "allow";
   event.rule = rule_of(verdict.rule);
   if (!recorder_.record(std::move(event))) return refuse(ask, refusal(policy::Reason::audit), place.name());
-  flows_[ask.flow] = {
-      .destination = ask.destination, .dialled = place.dialled, .name = place.name(), .opened_ms = reactor_.now_ms()};
+  flows_[ask.flow] = {.destination = ask.destination,
+                      .dialled = place.dialled,
+                      .name = place.name(),
+                      .opened_ms = reactor_.now_ms(),
+                      .names = known(place.names),
+                      .nameless_candidate = place.nameless_candidate,
+                      .held = verdict.hold_first_flight};
   admitted_.push_back({.ask = ask, .hold = verdict.hold_first_flight});
   book_.touch(ask.destination.address, reactor_.now_ms());
 }
@@ -244,6 +326,7 @@ void Admission::dialled(const Admitted& admitted, Dialled dialled) {
     return answer(control::ConnectAnswer{
         .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error), .name = {}});
   }
+  if (const auto flow = flows_.find(ask.flow); flow != flows_.end()) flow->second.passed = true;
   answer(control::ConnectAnswer{.flow = ask.flow,
                                 .outcome = admitted.hold ? Outcome::connected_hold : Outcome::connected,
                                 .error = 0,
@@ -256,6 +339,7 @@ void Admission::on(const control::Flight& flight) {
   const auto found = flows_.find(flight.flow);
   if (found == flows_.end()) return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
   Flow& flow = found->second;
+  if (flow.cut) return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
   const Place place = place_of(flow.destination);
   if (flight.name && flight.resolution == control::Resolution::not_tried && !knows(place.names, *flight.name)) {
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::resolve});
@@ -266,6 +350,7 @@ void Admission::on(const control::Flight& flight) {
                                       : refusal(policy::Reason::floor);
   if (verdict.allowed) {
     if (flight.name) flow.name = flight.name->text();
+    remember(flow, flight_of(flight), place);
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::allowed});
   }
   Event event = flow_event(EventType::flow_refuse, flow.dialled, flight.name ? flight.name->text() : flow.name);
@@ -340,7 +425,7 @@ void Admission::on(const control::NameRefused& refused) {
   event.verdict = "refuse";
   event.reason = policy::name_of(refused.reason < policy::kReasonCount ? static_cast<policy::Reason>(refused.reason)
                                                                        : policy::Reason::malformed);
-  if (refused.layer <= static_cast<std::uint8_t>(policy::Layer::run)) {
+  if (refused.layer <= static_cast<std::uint8_t>(policy::kInnermostLayer)) {
     event.rule = rule_of({.layer = static_cast<policy::Layer>(refused.layer), .index = refused.entry});
   }
   recorder_.record(std::move(event));
@@ -380,6 +465,10 @@ void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t d
   event.bytes_down = down;
   event.ms = reactor_.now_ms() - found->second.opened_ms;
   if (error != 0) event.error = errno_name(error);
+  if (found->second.cut && error != 0) {
+    event.reason = policy::name_of(found->second.cut_by.reason);
+    event.rule = rule_of(found->second.cut_by.rule);
+  }
   dialer_.cancel(found->second.dial);
   flows_.erase(found);
   recorder_.record(std::move(event));

@@ -27,14 +27,19 @@ namespace {
 // What the guest left behind may take this long to go up after its last process has ended.
 constexpr std::uint64_t kDrainMs = 1000;
 
+// The old one stays mapped: a handful of pages each, and as many as a sandbox can be narrowed.
+Result<policy::Image> map_policy(const sys::OwnedFd& file, std::size_t size) {
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (address == MAP_FAILED) return sys::errno_error("cannot map the compiled policy");
+  return policy::Image::open(Bytes(static_cast<const std::uint8_t*>(address), size));
+}
+
 Result<policy::Image> map_policy() {
   const sys::OwnedFd file(kPolicy);
   struct stat info{};
   if (::fstat(file.get(), &info) != 0) return sys::errno_error("cannot read the compiled policy");
   const auto size = static_cast<std::size_t>(info.st_size);
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
-  if (address == MAP_FAILED) return sys::errno_error("cannot map the compiled policy");
-  return policy::Image::open(Bytes(static_cast<const std::uint8_t*>(address), size));
+  return map_policy(file, size);
 }
 
 Result<control::Start> read_start(sys::Channel& channel) {
@@ -51,11 +56,12 @@ Result<control::Start> read_start(sys::Channel& channel) {
 
 class Gateway {
  public:
-  Gateway(sys::Reactor& reactor, sys::Channel channel, const policy::Image& image, const control::Start& world)
+  Gateway(sys::Reactor& reactor, sys::Channel channel, policy::Image image, const control::Start& world)
       : reactor_(reactor),
+        image_(std::move(image)),
         link_(reactor, std::move(channel)),
         tun_(reactor, sys::OwnedFd(kTun)),
-        resolver_(reactor, link_, tun_, image, world),
+        resolver_(reactor, link_, tun_, image_, world),
         flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener), world.idle_timeout_ms),
         router_(reactor, link_, tun_, resolver_, flows_, world) {}
 
@@ -77,6 +83,18 @@ class Gateway {
     if (const auto* learned = std::get_if<control::LearnAnswer>(&message)) return resolver_.on_answer(*learned);
     if (const auto* socket = std::get_if<control::ResolverAnswer>(&message))
       return resolver_.on_answer(*socket, std::move(passed));
+    if (const auto* cut = std::get_if<control::Cut>(&message)) return flows_.cut(cut->flow);
+    if (const auto* policy = std::get_if<control::Policy>(&message)) return take_policy(*policy, passed);
+  }
+
+  // From the next line on nothing is answered by the old one. A gateway that cannot take it must not go on.
+  void take_policy(const control::Policy& policy, const sys::OwnedFd& file) {
+    auto image = map_policy(file, policy.size);
+    if (!image) return reactor_.stop();
+    image_ = std::move(*image);
+    resolver_.policy_changed();
+    flows_.change_idle_timeout(policy.idle_timeout_ms);
+    link_.send(control::PolicyTaken{.generation = policy.generation});
   }
 
   void drain() {
@@ -85,6 +103,7 @@ class Gateway {
   }
 
   sys::Reactor& reactor_;
+  policy::Image image_;
   Link link_;
   Tun tun_;
   Resolver resolver_;
@@ -97,13 +116,13 @@ Result<> serve() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   ::signal(SIGPIPE, SIG_IGN);
   sys::Channel channel{sys::OwnedFd(kControl)};
-  WEIR_TRY(const policy::Image image, map_policy());
+  WEIR_TRY(policy::Image image, map_policy());
   WEIR_TRY(sys::Reactor reactor, sys::Reactor::create());
   // Beyond this point no file, no new socket, no other process. Hostile bytes are read only after it.
   if (::dup2(STDIN_FILENO, STDERR_FILENO) < 0) return sys::errno_error("cannot let go of the caller's standard error");
   WEIR_CHECK_OK(confine());
   WEIR_TRY(const control::Start world, read_start(channel));
-  Gateway gateway(reactor, std::move(channel), image, world);
+  Gateway gateway(reactor, std::move(channel), std::move(image), world);
   return gateway.serve();
 }
 

@@ -43,6 +43,10 @@ class AuditLog : public dial::Recorder {
   // Writes what still waits for repeats.
   void flush_roll_ups();
 
+  // Everything recorded from here on was decided by this policy. What was recorded before is written first, as what it
+  // was.
+  void begin_generation(const std::string& policy, std::uint64_t generation);
+
   // Most frequent first.
   std::vector<RefusedDestination> refused() const;
   bool healthy() const override { return last_written_ && !full_; }
@@ -68,6 +72,7 @@ class AuditLog : public dial::Recorder {
   bool absorb(const audit::Event& event);
   void count_refusal(const audit::Event& event);
 
+  audit::Envelope envelope_;
   audit::LineWriter writer_;
   sys::OwnedFd fd_;
   std::string path_;

@@ -10,6 +10,7 @@
 
 #include "image/store.h"
 #include "net/ip_address.h"
+#include "policy/text/narrow.h"
 #include "sandbox/limits.h"
 #include "sandbox/spec.h"
 #include "sys/owned_fd.h"
@@ -58,6 +59,11 @@ struct RunOptions {
   std::string floor_hash;
   // dns.upstream of the policy, in order; empty: what the host's resolv.conf says.
   std::vector<net::Endpoint> dns_upstreams;
+
+  // --control: where the owner may speak to the sandbox while it runs; absolute, empty: nowhere.
+  std::string control_path;
+  // The [after] of the policy.
+  std::optional<policy::Narrowing> after;
 
   // --dry-run: what holds each of spec.limits here.
   std::vector<sandbox::LimitLine> limit_lines;

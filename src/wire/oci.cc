@@ -4,18 +4,12 @@
 #include <optional>
 #include <set>
 
-#define JSON_NO_IO 1
-#define JSON_USE_IMPLICIT_CONVERSIONS 0
-#include <nlohmann/json.hpp>
-
 #include "base/failure_line.h"
+#include "wire/strict_json.h"
 
 namespace weir::wire {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr int kMaxNesting = 32;          // the deepest of these documents has six
 constexpr std::size_t kMaxItems = 4096;  // of any list: manifests, layers, variables
 
 std::unexpected<Error> wrong(const std::string& what) {
@@ -23,21 +17,8 @@ std::unexpected<Error> wrong(const std::string& what) {
 }
 
 Result<Json> parse(std::string_view text) {
-  std::vector<std::set<std::string>> keys;
-  std::string problem;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
-    if (depth > kMaxNesting) problem = "nested too deeply";
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second)
-      problem = "the key '" + printable(value.get<std::string>().substr(0, 60)) + "' twice";
-    return problem.empty();
-  };
-  // With a problem the library goes on and keeps nothing of the rest.
-  Json document = Json::parse(text, watch, false);
-  if (!problem.empty()) return wrong(problem);
-  if (document.is_discarded()) return wrong("not JSON");
-  return document;
+  Result<Json> document = parse_strict_json(text);
+  return document ? std::move(document) : wrong(document.error().what());
 }
 
 const Json* member(const Json& object, const char* key) {

@@ -54,6 +54,10 @@ class FlowTable : public sys::EventHandler {
   void on_answer(const control::ConnectAnswer& answer, sys::OwnedFd upstream);
   void on_answer(const control::FlightAnswer& answer);
 
+  // The flow lost its permission: both its ends are reset, and that is reported. Nothing happens where it is over.
+  void cut(std::uint64_t flow);
+  void change_idle_timeout(std::uint64_t ms) { idle_timeout_ms_ = ms; }
+
   // The guest's processes are gone: ends each flow when what was sent has gone up, then calls `on_drained`.
   void drain(std::function<void()> on_drained);
 
@@ -85,7 +89,7 @@ class FlowTable : public sys::EventHandler {
   void refuse(const FourTuple& tuple, wire::Refusal how);
   void stay_silent(const FourTuple& tuple, Attempt& attempt);
   void forget(const FourTuple& tuple);
-  void give_up(const FourTuple& tuple);
+  void give_up(const FourTuple& tuple, int error);
   void accept_failed(int error);
   void accepted(sys::OwnedFd guest, const sys::SocketAddress& peer);
   void claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest);

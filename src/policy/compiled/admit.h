@@ -49,6 +49,8 @@ struct FirstFlight {
   std::optional<net::DomainName> name;  // SNI or authority, if it is exactly one valid host name
   bool name_present = false;            // there was an SNI or Host, though perhaps not a usable one (literal, several)
   bool ech = false;
+
+  friend bool operator==(const FirstFlight&, const FirstFlight&) = default;
 };
 
 // Judges the first flight: policy.md section 4 "First flight". `flight.name` must be among request.names if it leads to
