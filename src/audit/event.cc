@@ -57,7 +57,6 @@ void write_answer(JsonWriter& json, const Event& event) {
 }
 
 void write_sandbox(JsonWriter& json, const Event& event) {
-  optional_text(json, "cause", event.cause);
   optional_text(json, "mode", event.mode);
   optional_text(json, "command", event.command);
   optional_text(json, "floor", event.floor);

@@ -68,7 +68,6 @@ struct Event {
   std::string floor;
   std::vector<std::string> notices;
   std::optional<std::int64_t> exit_code;
-  std::string cause = {};             // policy.update: who asked: "narrow", "seal", "sensitive"
   std::vector<LimitHit> limits = {};  // limit: exactly one; sandbox.exit: all of the run
 };
 

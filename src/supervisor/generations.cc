@@ -1,7 +1,6 @@
 #include "supervisor/generations.h"
 
 #include <cerrno>
-#include <utility>
 
 #include "sys/memory_file.h"
 
@@ -43,9 +42,8 @@ Result<std::shared_ptr<const sys::OwnedFd>> sealed_image(Bytes image) {
 }
 
 // Everything that can fail, and the record last of it.
-Result<Generations::Change> Generations::adopt(const policy::Narrowing& by, policy::Wider wider,
-                                               const std::string& cause, std::optional<Network::Policy>& out) {
-  WEIR_TRY(policy::Narrowed narrowed, policy::narrow_policy(network_.policy(), by, wider));
+Result<Generations::Change> Generations::adopt(const policy::Narrowing& by, std::optional<Network::Policy>& out) {
+  WEIR_TRY(policy::Narrowed narrowed, policy::narrow_policy(network_.policy(), by));
   WEIR_TRY(auto file, sealed_image(narrowed.image));
   WEIR_TRY(Network::Policy next, Network::Policy::of(std::move(file)));
   // What was admitted is the business of the generation that admitted it, also in the record.
@@ -53,7 +51,6 @@ Result<Generations::Change> Generations::adopt(const policy::Narrowing& by, poli
   log_.begin_generation(narrowed.hash, generation_ + 1);
   audit::Event event;
   event.type = audit::EventType::policy_update;
-  event.cause = cause;
   event.mode = policy::name_of(next.image.mode());
   event.notices = narrowed.warnings;
   if (!log_.record(std::move(event)) || !log_.commit()) {
@@ -68,9 +65,9 @@ Result<Generations::Change> Generations::adopt(const policy::Narrowing& by, poli
                 .warnings = std::move(narrowed.warnings)};
 }
 
-void Generations::narrow(const policy::Narrowing& by, policy::Wider wider, const std::string& cause, OnDone on_done) {
+void Generations::narrow(const policy::Narrowing& by, OnDone on_done) {
   std::optional<Network::Policy> next;
-  auto change = adopt(by, wider, cause, next);
+  auto change = adopt(by, next);
   if (!change) return on_done(std::move(change));
   const std::uint64_t generation = change->generation;
   network_.narrow(std::move(*next), generation,
@@ -84,35 +81,12 @@ Generations::Change Generations::now() const {
   return {.generation = generation_, .policy = std::string(network_.policy().hash()), .cut = 0, .warnings = {}};
 }
 
-void Generations::seal(const std::string& cause, OnDone on_done) {
-  if (!after_) {
-    return on_done(std::unexpected(
-        Error("this sandbox has nothing to seal").with_remedy("start it with a policy that has an [after] section")));
-  }
-  if (seal_ == Seal::closed) return on_done(now());
-  waiting_.push_back(std::move(on_done));
-  if (std::exchange(seal_, Seal::closing) == Seal::closing) return;
-  narrow(*after_, policy::Wider::stays_refused, cause, [this](const Result<Change>& change) { sealed(change); });
-}
-
-void Generations::sealed(const Result<Change>& change) {
-  seal_ = change ? Seal::closed : Seal::open;
-  for (const OnDone& each : std::exchange(waiting_, {})) each(change);
-}
-
 void Generations::serve(const wire::ControlRequest& request, const ControlSocket::Answer& answer) {
   const auto on_done = [answer](const Result<Change>& change) { answer(reply_of(change)); };
-  switch (request.op) {
-    case wire::ControlRequest::Op::show:
-      return on_done(now());
-    case wire::ControlRequest::Op::seal:
-      return seal("seal", on_done);
-    case wire::ControlRequest::Op::narrow:
-      break;
-  }
+  if (request.op == wire::ControlRequest::Op::show) return on_done(now());
   const auto by = policy::compile_narrowing(flags_of(request));
   if (!by) return answer(refusal_of(code_of(by.error()), by.error()));
-  narrow(*by, policy::Wider::is_an_error, "narrow", on_done);
+  narrow(*by, on_done);
 }
 
 }  // namespace weir::supervisor

@@ -10,7 +10,6 @@
 
 #include "image/store.h"
 #include "net/ip_address.h"
-#include "policy/text/narrow.h"
 #include "sandbox/limits.h"
 #include "sandbox/spec.h"
 #include "sys/owned_fd.h"
@@ -62,8 +61,6 @@ struct RunOptions {
 
   // --control: where the owner may speak to the sandbox while it runs; absolute, empty: nowhere.
   std::string control_path;
-  // The [after] of the policy.
-  std::optional<policy::Narrowing> after;
 
   // --dry-run: what holds each of spec.limits here.
   std::vector<sandbox::LimitLine> limit_lines;

@@ -101,7 +101,7 @@ Result<> Session::start_network() {
   WEIR_TRY(auto image, sealed_policy());
   WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, std::move(image),
                                      std::move(resolvers), log_, lost));
-  generations_.emplace(*network_, log_, std::move(options_.after));
+  generations_.emplace(*network_, log_);
   return {};
 }
 

@@ -16,7 +16,7 @@ struct OpName {
   Op op;
   std::string_view name;
 };
-constexpr std::array kOps = {OpName{Op::show, "show"}, OpName{Op::narrow, "narrow"}, OpName{Op::seal, "seal"}};
+constexpr std::array kOps = {OpName{Op::show, "show"}, OpName{Op::narrow, "narrow"}};
 
 std::unexpected<Error> wrong(const std::string& what) {
   return std::unexpected(Error("the request is wrong: " + what)
@@ -51,7 +51,7 @@ Result<Op> op_of(const Json& object) {
   for (const OpName& each : kOps) {
     if (each.name == text) return each.op;
   }
-  return wrong("'op' is " + quoted(text) + ", not show, narrow or seal");
+  return wrong("'op' is " + quoted(text) + "; there are show and narrow");
 }
 
 // False: no such key.
@@ -72,16 +72,6 @@ Result<bool> take(ControlRequest& request, const std::string& key, const Json& v
     return false;
   }
   return true;
-}
-
-std::uint64_t number_of(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
-}
-
-std::string string_of(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 void write_list(JsonWriter& json, std::string_view key, const std::vector<std::string>& items) {
@@ -116,18 +106,6 @@ Result<ControlRequest> parse_control_request(std::string_view line) {
   return request;
 }
 
-std::string control_request_line(const ControlRequest& request) {
-  JsonWriter json;
-  json.begin_object().field("op", name_of(request.op));
-  if (request.policy) json.field("policy", std::string_view(*request.policy));
-  if (!request.network_mode.empty()) json.field("network_mode", std::string_view(request.network_mode));
-  if (!request.network_allowlist.empty()) write_list(json, "network_allowlist", request.network_allowlist);
-  if (!request.network_denylist.empty()) write_list(json, "network_denylist", request.network_denylist);
-  if (!request.insist.empty()) write_list(json, "insist", request.insist);
-  json.end_object();
-  return json.take() + '\n';
-}
-
 std::string control_reply_line(const ControlReply& reply) {
   JsonWriter json;
   json.begin_object();
@@ -144,23 +122,6 @@ std::string control_reply_line(const ControlReply& reply) {
   }
   json.end_object();
   return json.take() + '\n';
-}
-
-Result<ControlReply> parse_control_reply(std::string_view line) {
-  const Result<Json> document = parse_strict_json(line);
-  if (!document || !document->is_object()) return fail("what answered is no sandbox of weir");
-  ControlReply reply;
-  if (const auto error = document->find("error"); error != document->end() && error->is_object()) {
-    reply.refused = ControlReply::Refusal{.code = string_of(*error, "code"),
-                                          .message = string_of(*error, "message"),
-                                          .remedy = string_of(*error, "remedy")};
-    return reply;
-  }
-  reply.generation = number_of(*document, "generation");
-  if (reply.generation == 0) return fail("what answered is no sandbox of weir");
-  reply.policy = string_of(*document, "policy");
-  reply.cut = number_of(*document, "cut");
-  return reply;
 }
 
 }  // namespace weir::wire

@@ -22,7 +22,6 @@ struct ControlRequest {
   enum class Op : std::uint8_t {
     show,    // which policy is in force
     narrow,  // a narrower one, from now on
-    seal,    // the [after] of the policy, from now on
   };
   // Bytes of a line, its newline included. Longer ones are refused before they are parsed.
   static constexpr std::size_t kMaxLine = 1u << 20;
@@ -41,9 +40,6 @@ struct ControlRequest {
 // `line` without its newline. Unknown keys, wrong types and keys of another op are errors.
 Result<ControlRequest> parse_control_request(std::string_view line);
 
-// The other way round, newline included.
-std::string control_request_line(const ControlRequest& request);
-
 struct ControlReply {
   struct Refusal {
     std::string code;
@@ -60,6 +56,5 @@ struct ControlReply {
 
 // Newline included.
 std::string control_reply_line(const ControlReply& reply);
-Result<ControlReply> parse_control_reply(std::string_view line);
 
 }  // namespace weir::wire

@@ -2,6 +2,7 @@
 
 #include "policy/text/enforced.h"
 #include "policy/text/layer_compiler.h"
+#include "policy/text/policy_file.h"
 #include "policy/text/widen.h"
 
 namespace weir::policy {
@@ -23,7 +24,11 @@ Result<> check_tables(const PolicyText& text, const PolicyFlags& flags) {
 
 }  // namespace
 
-Result<Narrowing> compile_narrowing(const PolicyText& text, const PolicyFlags& flags) {
+Result<Narrowing> compile_narrowing(const PolicyFlags& flags) {
+  PolicyText text;
+  if (flags.file) {
+    WEIR_TRY(text, parse_policy(flags.file->text, flags.file->name));
+  }
   WEIR_CHECK_OK(check_tables(text, flags));
   WEIR_TRY(const Insisted insisted, parse_insist(flags.insist));
   if (!insisted.floor.empty()) return cannot_widen("a live sandbox keeps its floor");
@@ -40,13 +45,7 @@ Result<Narrowing> compile_narrowing(const PolicyText& text, const PolicyFlags& f
   return narrowing;
 }
 
-Result<Narrowing> compile_narrowing(const PolicyFlags& flags) {
-  if (!flags.file) return compile_narrowing(PolicyText{}, flags);
-  WEIR_TRY(const PolicyText text, parse_policy(flags.file->text, flags.file->name));
-  return compile_narrowing(text, flags);
-}
-
-Result<Narrowed> narrow_policy(const Image& current, const Narrowing& by, Wider wider) {
+Result<Narrowed> narrow_policy(const Image& current, const Narrowing& by) {
   WEIR_TRY(ImageSource source, read_back(current, "the policy in force"));
   const Layer innermost = source.layers.back().layer;
   if (innermost == kInnermostLayer) {
@@ -54,7 +53,7 @@ Result<Narrowed> narrow_policy(const Image& current, const Narrowing& by, Wider 
                                .with_remedy("end it, and start one with the policy that is wanted"));
   }
   Narrowed narrowed;
-  if (wider == Wider::is_an_error) WEIR_CHECK_OK(check_narrower(source, by.layer, narrowed.warnings));
+  WEIR_CHECK_OK(check_narrower(source, by.layer, narrowed.warnings));
   source.layers.push_back(by.layer);
   source.layers.back().layer = std::max(Layer::run, static_cast<Layer>(static_cast<std::uint8_t>(innermost) + 1));
   source.limits.narrow(by.limits);

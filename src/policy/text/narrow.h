@@ -12,7 +12,6 @@
 #include "policy/compiled/image.h"
 #include "policy/compiled/source.h"
 #include "policy/text/compile.h"
-#include "policy/text/policy_file.h"
 
 namespace weir::policy {
 
@@ -24,8 +23,7 @@ struct Narrowing {
 };
 
 // From a file's text and flags, as for compile_policy(). Lists are not read, ports and name servers stay those of the
-// start: errors that say so. `text` is flags.file, parsed.
-Result<Narrowing> compile_narrowing(const PolicyText& text, const PolicyFlags& flags);
+// start: errors that say so.
 Result<Narrowing> compile_narrowing(const PolicyFlags& flags);
 
 struct Narrowed {
@@ -34,9 +32,7 @@ struct Narrowed {
   std::vector<std::string> warnings;  // what the policy before allows only in part
 };
 
-// What to do with a wish that the policy refuses already: an error (cannot_widen), or nothing, for it stays refused.
-enum class Wider : std::uint8_t { is_an_error, stays_refused };
-
-Result<Narrowed> narrow_policy(const Image& current, const Narrowing& by, Wider wider);
+// A wish that the policy refuses entirely is an error (cannot_widen), as is a wider mode.
+Result<Narrowed> narrow_policy(const Image& current, const Narrowing& by);
 
 }  // namespace weir::policy
