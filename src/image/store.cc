@@ -64,7 +64,8 @@ Result<std::vector<std::string>> names_in(const std::string& folder) {
   const sys::Folder entries(::opendir(folder.c_str()));
   if (entries == nullptr) return sys::errno_error("cannot list " + folder);
   std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(entries.get())) names.emplace_back(entry->d_name);
+  while (const dirent* entry = sys::next_entry(entries)) names.emplace_back(entry->d_name);
+  if (errno != 0) return sys::errno_error("cannot list " + folder);
   std::ranges::sort(names);
   return names;
 }

@@ -1,9 +1,7 @@
 #include "image/tree_writer.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -13,6 +11,7 @@
 #include "image/limits.h"
 #include "sys/errno.h"
 #include "sys/folder.h"
+#include "sys/open_resolved.h"
 
 namespace weir::image {
 namespace {
@@ -38,13 +37,8 @@ std::unexpected<Error> broken(const std::string& path, const char* what) {
   return std::unexpected(Error("entry " + quoted(path) + ": " + what + ": " + sys::errno_text(code), code));
 }
 
-sys::OwnedFd open_below(int folder, const std::string& path, std::uint64_t flags, std::uint64_t mode = 0) {
-  open_how how{};
-  how.flags = flags | O_CLOEXEC;
-  how.mode = mode;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  return sys::OwnedFd(
-      static_cast<int>(::syscall(SYS_openat2, folder, path.empty() ? "." : path.c_str(), &how, sizeof how)));
+sys::OwnedFd open_below(int folder, const std::string& path, int flags, std::uint64_t mode = 0) {
+  return sys::open_resolved(folder, path, flags, sys::kBeneath | RESOLVE_NO_XDEV, mode);
 }
 
 std::string parent_of(const std::string& path) {
@@ -70,14 +64,10 @@ std::unexpected<Error> unreachable(const std::string& path, const std::string& f
 }  // namespace
 
 Result<> remove_below(int folder, const std::string& prefix, const std::unordered_set<std::string>& kept) {
-  sys::OwnedFd again = open_below(folder, "", O_RDONLY | O_DIRECTORY);
-  if (!again.valid()) return sys::errno_error("cannot list " + quoted(prefix));
-  const sys::Folder entries(::fdopendir(again.get()));
+  const sys::Folder entries = sys::folder_of(open_below(folder, "", O_RDONLY | O_DIRECTORY));
   if (entries == nullptr) return sys::errno_error("cannot list " + quoted(prefix));
-  static_cast<void>(again.release());  // closedir() closes it
-  while (const dirent* entry = ::readdir(entries.get())) {
+  while (const dirent* entry = sys::next_entry(entries)) {
     const std::string name = entry->d_name;
-    if (name == "." || name == "..") continue;
     const std::string path = prefix.empty() ? name : prefix + "/" + name;
     struct stat status{};
     if (::fstatat(folder, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) return broken(path, "cannot look at it");
@@ -93,6 +83,7 @@ Result<> remove_below(int folder, const std::string& prefix, const std::unordere
       return broken(path, "cannot remove it");
     }
   }
+  if (errno != 0) return sys::errno_error("cannot list " + quoted(prefix));
   return {};
 }
 
