@@ -18,8 +18,8 @@ def store_is_empty(lab):
     return not lab.store.exists() or sorted(os.listdir(lab.store)) in ([], [".lock"])
 
 
-def imported(lab, *words):
-    out = lab.cli("image", "import", *words, timeout=120)
+def imported(lab, *words, timeout=120):
+    out = lab.cli("image", "import", *words, timeout=timeout)
     assert out.code == 0, out
     return out
 
@@ -35,3 +35,16 @@ def debian_archive(folder):
             return None, "mmdebstrap could not make a tree (no package mirror?): " + done.stdout.strip().splitlines()[-1]
         shutil.move(made, path)
     return path, ""
+
+
+def unpacker_of(process):
+    """The confined child, as soon as it is confined."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        for pid in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            try:
+                if "Seccomp:\t2" in pathlib.Path(f"/proc/{pid}/status").read_text():
+                    return pid
+            except OSError:
+                pass
+    raise AssertionError("no confined process was seen")

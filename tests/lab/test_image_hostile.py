@@ -14,8 +14,7 @@ import pytest
 
 import archives
 from archives import END, entry, folder
-from images import imported, put, store_is_empty
-
+from images import imported, put, store_is_empty, unpacker_of
 
 LIMIT_ENTRIES = 500_000
 
@@ -202,7 +201,7 @@ def test_unpacker_is_confined(images, root_archive):
     big = put(images, "big.tar", folder("./") + b"".join(entry(f"f{i}", b"x" * 4096) for i in range(40_000)) + END)
     process = subprocess.Popen(images.command([images.weir, "image", "import", big, "big"]), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        child = _unpacker_of(process)
+        child = unpacker_of(process)
         status = pathlib.Path(f"/proc/{child}/status").read_text()
         assert "CapEff:\t000000000000001b" in status and "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status, status
         assert re.search(r"Max cpu time +3600 +3600 ", pathlib.Path(f"/proc/{child}/limits").read_text())
@@ -226,7 +225,7 @@ def test_unpacker_ends_with_weir(images):
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
         process = subprocess.Popen(images.command([images.weir, "image", "import", str(big), "big"]),
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        child = os.pidfd_open(int(_unpacker_of(process)))
+        child = os.pidfd_open(int(unpacker_of(process)))
         with select.epoll() as ended:
             ended.register(child, select.EPOLLIN)
             assert not ended.poll(0), "it ended by itself"
@@ -239,16 +238,3 @@ def test_unpacker_ends_with_weir(images):
         assert gone, f"the unpacker outlives weir after {number.name}"
     imported(images, put(images, "small.tar", folder("./") + entry("f", b"x") + END), "small")
     assert sorted(os.listdir(images.store)) == [".lock", "small"]
-
-
-def _unpacker_of(process):
-    """The confined child, as soon as it is confined."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        for pid in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            try:
-                if "Seccomp:\t2" in pathlib.Path(f"/proc/{pid}/status").read_text():
-                    return pid
-            except OSError:
-                pass
-    raise AssertionError("no confined process was seen")
