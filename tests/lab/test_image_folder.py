@@ -239,6 +239,9 @@ def test_reader_is_confined(images, tree):
             with pytest.raises(OSError, match="Read-only"):
                 (proc / "fd" / fd / "etc" / "written").touch()
         os.kill(int(child), signal.SIGCONT)
+    except BaseException:
+        process.kill()
+        raise
     finally:
         process.communicate(timeout=60)
     assert process.returncode == 0

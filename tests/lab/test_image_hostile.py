@@ -210,6 +210,18 @@ def test_unpacker_is_confined(images, root_archive):
         assert not [x for x in os.listdir(f"/proc/{child}/root") if x in ("etc", "usr", "proc")]
         mounts = pathlib.Path(f"/proc/{child}/mountinfo").read_text().splitlines()
         assert len(mounts) == 1 and "nosuid,nodev,noexec" in mounts[0], mounts
+        # The archive is held by a mount of its own that nobody, not even root outside, can change it through.
+        os.kill(int(child), signal.SIGSTOP)
+        held = [f"/proc/{child}/fd/{fd}" for fd in os.listdir(f"/proc/{child}/fd")]
+        held = [fd for fd in held if os.stat(fd).st_ino == os.stat(big).st_ino]
+        assert len(held) == 1, held
+        with pytest.raises(OSError, match="Read-only"):
+            os.chmod(held[0], 0o600)
+        os.chmod(big, 0o644)
+        os.kill(int(child), signal.SIGCONT)
+    except BaseException:
+        process.kill()
+        raise
     finally:
         process.communicate(timeout=60)
     assert process.returncode == 0
