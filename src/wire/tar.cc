@@ -165,7 +165,7 @@ Result<> TarReader::Overrides::take_all(std::string_view records) {
 }
 
 std::string quoted_path(std::string_view path) {
-  return path.empty() ? "the root folder" : "'" + printable(path) + "'";
+  return path.empty() ? "the root folder" : quoted(path);
 }
 
 Result<std::string> canonical_tar_path(std::string_view path) {
