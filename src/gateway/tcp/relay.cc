@@ -37,6 +37,7 @@ void Relay::Leg::on_events(std::uint32_t events) {
   constexpr std::uint32_t kReadOn = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
   if ((events & kReadable) != 0) readable = true;
   if ((events & kReadOn) != 0) thorough = true;
+  if ((events & EPOLLRDHUP) != 0) closed = true;
   if ((events & kWritable) != 0) writable = true;
   relay.run();
 }
@@ -160,7 +161,9 @@ bool Relay::move_by_copy(Direction& direction) {
 bool Relay::deliver(Direction& direction, Bytes bytes) {
   std::size_t sent = 0;
   if (direction.sink.writable) {
-    const ssize_t count = ::write(direction.sink.fd.get(), bytes.data(), bytes.size());
+    // Behind these bytes stand others or the end, which the next call sends along: one segment, one wake-up.
+    const int flags = direction.source.closed ? MSG_MORE | MSG_NOSIGNAL : MSG_NOSIGNAL;
+    const ssize_t count = ::send(direction.sink.fd.get(), bytes.data(), bytes.size(), flags);
     if (count < 0 && !would_block(errno)) {
       error_ = errno;
       return false;
