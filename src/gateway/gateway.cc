@@ -2,9 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +17,7 @@
 #include "gateway/tun.h"
 #include "policy/compiled/image.h"
 #include "sys/errno.h"
+#include "sys/memory_file.h"
 
 namespace weir::gateway {
 
@@ -26,21 +25,6 @@ namespace {
 
 // What the guest left behind may take this long to go up after its last process has ended.
 constexpr std::uint64_t kDrainMs = 1000;
-
-// The old one stays mapped: a handful of pages each, and as many as a sandbox can be narrowed.
-Result<policy::Image> map_policy(const sys::OwnedFd& file, std::size_t size) {
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
-  if (address == MAP_FAILED) return sys::errno_error("cannot map the compiled policy");
-  return policy::Image::open(Bytes(static_cast<const std::uint8_t*>(address), size));
-}
-
-Result<policy::Image> map_policy() {
-  const sys::OwnedFd file(kPolicy);
-  struct stat info{};
-  if (::fstat(file.get(), &info) != 0) return sys::errno_error("cannot read the compiled policy");
-  const auto size = static_cast<std::size_t>(info.st_size);
-  return map_policy(file, size);
-}
 
 Result<control::Start> read_start(sys::Channel& channel) {
   std::array<std::uint8_t, control::kMaxMessage> buffer;
@@ -56,8 +40,10 @@ Result<control::Start> read_start(sys::Channel& channel) {
 
 class Gateway {
  public:
-  Gateway(sys::Reactor& reactor, sys::Channel channel, policy::Image image, const control::Start& world)
+  Gateway(sys::Reactor& reactor, sys::Channel channel, sys::Mapping compiled, policy::Image image,
+          const control::Start& world)
       : reactor_(reactor),
+        compiled_(std::move(compiled)),
         image_(std::move(image)),
         link_(reactor, std::move(channel)),
         tun_(reactor, sys::OwnedFd(kTun)),
@@ -88,13 +74,16 @@ class Gateway {
   }
 
   // From the next line on nothing is answered by the old one. A gateway that cannot take it must not go on.
-  void take_policy(const control::Policy& policy, const sys::OwnedFd& file) {
-    auto image = map_policy(file, policy.size);
+  void take_policy(const control::Policy& next, const sys::OwnedFd& file) {
+    auto compiled = sys::Mapping::of(file, next.size);
+    if (!compiled) return reactor_.stop();
+    auto image = policy::Image::open(compiled->bytes());
     if (!image) return reactor_.stop();
     image_ = std::move(*image);
+    compiled_ = std::move(*compiled);
     resolver_.policy_changed();
-    flows_.change_idle_timeout(policy.idle_timeout_ms);
-    link_.send(control::PolicyTaken{.generation = policy.generation});
+    flows_.change_idle_timeout(next.idle_timeout_ms);
+    link_.send(control::PolicyTaken{.generation = next.generation});
   }
 
   void drain() {
@@ -103,7 +92,8 @@ class Gateway {
   }
 
   sys::Reactor& reactor_;
-  policy::Image image_;
+  sys::Mapping compiled_;
+  policy::Image image_;  // of it
   Link link_;
   Tun tun_;
   Resolver resolver_;
@@ -116,13 +106,14 @@ Result<> serve() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   ::signal(SIGPIPE, SIG_IGN);
   sys::Channel channel{sys::OwnedFd(kControl)};
-  WEIR_TRY(policy::Image image, map_policy());
+  WEIR_TRY(sys::Mapping compiled, sys::Mapping::of(sys::OwnedFd(kPolicy)));
+  WEIR_TRY(policy::Image image, policy::Image::open(compiled.bytes()));
   WEIR_TRY(sys::Reactor reactor, sys::Reactor::create());
   // Beyond this point no file, no new socket, no other process. Hostile bytes are read only after it.
   if (::dup2(STDIN_FILENO, STDERR_FILENO) < 0) return sys::errno_error("cannot let go of the caller's standard error");
   WEIR_CHECK_OK(confine());
   WEIR_TRY(const control::Start world, read_start(channel));
-  Gateway gateway(reactor, std::move(channel), std::move(image), world);
+  Gateway gateway(reactor, std::move(channel), std::move(compiled), std::move(image), world);
   return gateway.serve();
 }
 
