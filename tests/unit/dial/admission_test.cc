@@ -198,7 +198,7 @@ TEST_F(AdmissionTest, WhatWasAllowedByItsNameIsAskedWithThatName) {
   const auto [server, port] = listener();
   const std::string at = ":" + std::to_string(port);
   start({"host.weir.internal" + at, "127.0.0.1" + at});
-  EXPECT_EQ(connect(1, "10.254.0.5", port), ConnectOutcome::connected) << "by the name";
+  EXPECT_EQ(connect(1, "10.254.0.5", port), ConnectOutcome::connected_hold) << "by the name";
   EXPECT_EQ(connect(2, "127.0.0.1", port), ConnectOutcome::connected) << "by the address";
   EXPECT_EQ(admission_->narrow(narrower({"host.weir.internal" + at})), 1u);
   EXPECT_EQ(std::get<control::Cut>(answers_.back()).flow, 2u);

@@ -64,7 +64,7 @@ TEST(ControlRequest, Bounds) {
 
 TEST(ControlReply, IsOneLine) {
   EXPECT_EQ(control_reply_line({.refused = {}, .generation = 2, .policy = "00ff", .cut = 3, .warnings = {"a\nb"}}),
-            "{\"generation\":2,\"policy\":\"00ff\",\"cut\":3,\"warnings\":[\"a\\nb\"]}\n");
+            "{\"generation\":2,\"policy\":\"00ff\",\"cut\":3,\"warnings\":[\"a\\u000ab\"]}\n");
   EXPECT_EQ(control_reply_line({.refused = ControlReply::Refusal{.code = "busy", .message = "m", .remedy = "r"}}),
             "{\"error\":{\"code\":\"busy\",\"message\":\"m\",\"remedy\":\"r\"}}\n");
 }
