@@ -100,8 +100,14 @@ void ControlSocket::answer(std::uint64_t id, const wire::ControlReply& reply) {
   const auto found = clients_.find(id);
   if (found == clients_.end()) return;
   const std::string line = wire::control_reply_line(reply);
+  const int socket = found->second->socket.get();
   // Its buffer is empty and takes far more than an answer. Who is gone is not told.
-  static_cast<void>(::send(found->second->socket.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+  static_cast<void>(::send(socket, line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+  // What nobody read would reset the connection, and the asker might miss the answer. No more can come after this.
+  ::shutdown(socket, SHUT_RD);
+  std::array<char, 4096> rest;
+  while (::recv(socket, rest.data(), rest.size(), MSG_DONTWAIT) > 0) {
+  }
   drop(id);
 }
 

@@ -166,7 +166,9 @@ resolve('a.cdn.test'); resolve('b.cdn.test')
 s = socket.create_connection(({w.SHARED4!r}, 80)); s.settimeout(10)
 def get(host):
     try:
-        s.sendall(('GET / HTTP/1.1\\r\\nHost: ' + host + '\\r\\n\\r\\n').encode()); return s.recv(4096).decode()[:15]
+        s.sendall(('GET / HTTP/1.1\\r\\nHost: ' + host + '\\r\\n\\r\\n').encode()); data = b''
+        while b'weir lab' not in data or not data.endswith(b'\\n'): data += s.recv(4096) or b'weir lab: eof\\n'
+        return data.decode()[:15]
     except OSError as error: return name_of(error)
 print(get('a.cdn.test'), flush=True)
 for line in sys.stdin: print(json.dumps(eval(line)), flush=True)
