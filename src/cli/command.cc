@@ -25,6 +25,8 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::image_ls:
     case CommandId::image_rm:
       return image_command(line, caller);
+    case CommandId::log:
+      return log_command(line);
     case CommandId::doctor:
       return doctor_command(line);
     case CommandId::version:

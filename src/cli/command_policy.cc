@@ -217,6 +217,7 @@ Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
     case CommandId::image_import:
     case CommandId::image_ls:
     case CommandId::image_rm:
+    case CommandId::log:
     case CommandId::doctor:
     case CommandId::version:
     case CommandId::completion:

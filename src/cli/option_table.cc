@@ -11,13 +11,14 @@ namespace {
 using enum CommandId;
 using enum ValueKind;
 
-constexpr CommandSet kAll = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
-                                   policy_compile, image_import, image_ls, image_rm, doctor, version, completion, help);
+constexpr CommandSet kAll =
+    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, policy_compile, image_import,
+           image_ls, image_rm, log, doctor, version, completion, help);
 constexpr CommandSet kRun = only(run);
 constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show, policy_compile);
 constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_compile);
 constexpr CommandSet kPrints = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
-                                      image_import, image_ls, image_rm, doctor, version);
+                                      image_import, image_ls, image_rm, log, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -143,6 +144,26 @@ constexpr std::array kOptions = {
                "Where the record of every attempt goes, as JSON Lines; default a bounded file per sandbox under the "
                "user's state folder, where the newest 256 and those of the last 30 days are kept.",
                "--events e.jsonl"},
+    OptionSpec{OptionId::follow, Group::output, "follow", kNoAliases, 'f', none, "", Repeat::once, only(CommandId::log),
+               "Print what comes as well, until the sandbox has ended. Without an ID or a file the newest record is "
+               "followed.",
+               "-f"},
+    OptionSpec{OptionId::event_type, Group::output, "type", kNoAliases, '\0', required, "TYPE", Repeat::many,
+               only(CommandId::log),
+               "Only events of a type (flow.open, flow.close, flow.refuse, dns.answer, dns.refuse, limit, "
+               "sandbox.start, sandbox.exit), or of a family (flow, dns, sandbox).",
+               "--type dns.refuse"},
+    OptionSpec{OptionId::event_name, Group::output, "name", kNoAliases, '\0', required, "NAME|ADDRESS", Repeat::many,
+               only(CommandId::log),
+               "Only events about a name (example.com; *.example.com below it; .example.com both) or an address.",
+               "--name '*.example.com'"},
+    OptionSpec{OptionId::verdict, Group::output, "verdict", kNoAliases, '\0', required, "allow|refuse", Repeat::once,
+               only(CommandId::log), "Only what was allowed, or what was refused.", "--verdict refuse"},
+    OptionSpec{OptionId::summary, Group::output, "summary", kNoAliases, '\0', none, "", Repeat::once,
+               only(CommandId::log),
+               "Instead of the events print what they come to: destinations with their bytes, names asked, refusals, "
+               "limits.",
+               "--summary"},
     OptionSpec{OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once, kRun,
                "Print the effective policy and what would be mounted; start nothing.", "--dry-run"},
     OptionSpec{OptionId::output, Group::output, "output", kNoAliases, 'o', required, "text|json", Repeat::once, kPrints,
@@ -201,6 +222,13 @@ constexpr std::array kImportExamples = {
 };
 constexpr std::array kImageLsExamples = {Example{"weir image ls -o json", "what there is, for scripts"}};
 constexpr std::array kImageRmExamples = {Example{"weir image rm alpine", "refused while a sandbox runs in it"}};
+constexpr std::array kLogExamples = {
+    Example{"weir log", "every event of every record that is kept, oldest record first"},
+    Example{"weir log -f", "follow the newest sandbox until it ends"},
+    Example{"weir log w-3f9a1c27 --verdict refuse", "what one sandbox was refused"},
+    Example{"weir log --summary e.jsonl", "destinations, bytes, names and refusals of one file"},
+    Example{"weir log --type flow --name .example.com -o json", "the lines themselves, for scripts"},
+};
 constexpr std::array kDoctorExamples = {
     Example{"weir doctor", "one line per control, and the command that repairs what is missing"},
     Example{"weir doctor --json", "for scripts; docs/doctor.schema.json says what stands there"},
@@ -263,6 +291,12 @@ constexpr std::array kCommands = {
                 "Prints name, digest, size, format and time of import of every stored image.", kImageLsExamples},
     CommandSpec{image_rm, "image rm", "NAME", 1, 1, false, "remove a stored image",
                 "Removes an image and its files. Refused while a sandbox runs in it.", kImageRmExamples},
+    CommandSpec{
+        CommandId::log, "log", "[ID|FILE]", 0, 1, false, "print or follow the record of what sandboxes tried",
+        "Prints events: of a file (weir run --events FILE), of one sandbox by its id, or of every record that is kept. "
+        "Files are read strictly: a line that weir did not write so, and numbers that are missing, are said with "
+        "their place, and the exit code is then 1. What a guest chose is escaped.",
+        kLogExamples},
     CommandSpec{
         doctor, "doctor", "", 0, 0, false, "say what this machine can enforce",
         "Tries every control that weir relies on, for real, in a throw-away child, and prints one line for each: "

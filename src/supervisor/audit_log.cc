@@ -30,14 +30,6 @@ bool is_refusal(audit::EventType type) {
   return type == audit::EventType::flow_refuse || type == audit::EventType::dns_refuse;
 }
 
-std::string destination_text(const audit::Event& event) {
-  std::string host = event.name.empty() && event.dst ? event.dst->text() : event.name;
-  if (host.empty()) host = event.proto.empty() ? "a malformed name" : event.proto;
-  if (!event.port) return host;
-  const bool bare_v6 = event.name.empty() && event.dst && !event.dst->is_v4();
-  return (bare_v6 ? "[" + host + "]" : host) + ":" + std::to_string(*event.port);
-}
-
 Result<> make_folders(const std::string& path) {
   for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     const std::string part = path.substr(0, slash);
@@ -107,7 +99,7 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& e
 }
 
 bool AuditLog::record(audit::Event event) {
-  if (is_refusal(event.type)) count_refusal(event);
+  tally_.add(event);
   if (full_) return false;
   const bool rolls_up = is_refusal(event.type) || event.type == audit::EventType::dns_answer;
   if (rolls_up && absorb(event)) return true;
@@ -225,25 +217,6 @@ void AuditLog::note_failure(int cause) {
   if (failure_.empty()) {
     failure_ = "cannot write events" + (path_.empty() ? "" : " to " + path_) + ": " + sys::errno_text(cause);
   }
-}
-
-void AuditLog::count_refusal(const audit::Event& event) {
-  const std::string what = destination_text(event);
-  const std::string key = what + '\0' + event.reason;
-  if (refused_.size() >= kMaxSummary && !refused_.contains(key)) return;
-  RefusedDestination& entry = refused_[key];
-  entry.what = what;
-  entry.reason = event.reason;
-  ++entry.times;
-}
-
-std::vector<RefusedDestination> AuditLog::refused() const {
-  std::vector<RefusedDestination> all;
-  for (const auto& [key, entry] : refused_) all.push_back(entry);
-  std::ranges::sort(all, [](const auto& left, const auto& right) {
-    return left.times != right.times ? left.times > right.times : left.what < right.what;
-  });
-  return all;
 }
 
 }  // namespace weir::supervisor

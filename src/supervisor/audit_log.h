@@ -4,21 +4,14 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "audit/event.h"
+#include "audit/tally.h"
 #include "dial/recorder.h"
 #include "supervisor/run_options.h"
 #include "sys/reactor.h"
 
 namespace weir::supervisor {
-
-// One destination that was refused, for the summary at exit.
-struct RefusedDestination {
-  std::string what;  // "evil.example:443"
-  std::string reason;
-  std::uint64_t times = 0;
-};
 
 class AuditLog : public dial::Recorder {
  public:
@@ -26,8 +19,6 @@ class AuditLog : public dial::Recorder {
   static constexpr std::uint64_t kMaxDefaultFile = 64ull << 20;
   // Refusals of the last second that wait for their repeats; beyond it every repeat is written on its own.
   static constexpr std::size_t kMaxRollUps = 1024;
-  // Destinations told apart in the summary.
-  static constexpr std::size_t kMaxSummary = 4096;
 
   // Opens the sink; nothing is written yet. An unwritable sink is an error: the sandbox does not start. A default file
   // that exists already is the record of another sandbox: an error with the code EEXIST.
@@ -43,8 +34,8 @@ class AuditLog : public dial::Recorder {
   // Writes what still waits for repeats.
   void flush_roll_ups();
 
-  // Most frequent first.
-  std::vector<RefusedDestination> refused() const;
+  // Of everything that was recorded, with --events none as well.
+  const audit::Tally& tally() const { return tally_; }
   bool healthy() const override { return last_written_ && !full_; }
   std::uint64_t failed_commits() const override { return failed_commits_; }
   // Empty if every write succeeded; otherwise how the first one failed.
@@ -66,7 +57,6 @@ class AuditLog : public dial::Recorder {
   void cut_off(std::size_t written);
   void note_failure(int cause);
   bool absorb(const audit::Event& event);
-  void count_refusal(const audit::Event& event);
 
   audit::LineWriter writer_;
   sys::OwnedFd fd_;
@@ -83,7 +73,7 @@ class AuditLog : public dial::Recorder {
   bool full_ = false;  // a default file that has reached its end: a shorter line is not taken either
   std::uint64_t failed_commits_ = 0;
   std::map<std::string, Repeats> repeats_;
-  std::map<std::string, RefusedDestination> refused_;
+  audit::Tally tally_;
 };
 
 // $XDG_STATE_HOME/weir/events, or $HOME/.local/state/weir/events.

@@ -45,12 +45,12 @@ audit::Event exit_event(const Session::Ending& ending) {
 }
 
 void summarise_text(const AuditLog& log) {
-  const auto refused = log.refused();
+  const auto refused = log.tally().refused();
   // Only a person may be told how to open the door: a program that reads stderr must not be talked into it by a name
   // that the guest chose.
   const bool person = ::isatty(STDERR_FILENO) == 1;
   for (std::size_t i = 0; i < refused.size() && i < kSummaryLines; ++i) {
-    const RefusedDestination& entry = refused[i];
+    const audit::RefusedDestination& entry = refused[i];
     std::string line = "refused " + entry.what + " (" + entry.reason + ")";
     if (entry.times > 1) line += ", " + std::to_string(entry.times) + " times";
     if (person && entry.reason == "no-rule") line += "; to allow: --allow " + entry.what;
@@ -72,7 +72,7 @@ void summarise_json(const AuditLog& log, const Session::Ending& ending) {
   JsonWriter json;
   json.begin_object().field("exit_code", std::int64_t{ending.exit_code});
   json.key("refused").begin_array();
-  for (const RefusedDestination& entry : log.refused()) {
+  for (const audit::RefusedDestination& entry : log.tally().refused()) {
     json.begin_object();
     json.field("destination", std::string_view(entry.what))
         .field("reason", std::string_view(entry.reason))
