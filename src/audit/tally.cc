@@ -44,7 +44,9 @@ std::string key_of(const Event& event) {
 void describe(Destination& entry, const Event& event) {
   entry.proto = event.proto;
   entry.name = event.name;
-  if (event.name.empty()) entry.address = event.dst;
+  if (event.dst && entry.addresses.size() < Destination::kMaxAddresses &&
+      std::ranges::find(entry.addresses, *event.dst) == entry.addresses.end())
+    entry.addresses.push_back(*event.dst);
   entry.port = event.port;
 }
 
@@ -58,7 +60,9 @@ std::vector<Entry> values_of(const std::map<std::string, Entry>& entries) {
 void write_destination(JsonWriter& json, const Destination& entry) {
   json.begin_object().field("proto", std::string_view(entry.proto));
   if (!entry.name.empty()) json.field("name", std::string_view(entry.name));
-  if (entry.address) json.field("dst", std::string_view(entry.address->text()));
+  json.key("addresses").begin_array();
+  for (const net::IpAddress& address : entry.addresses) json.value(std::string_view(address.text()));
+  json.end_array();
   if (entry.port) json.field("port", std::uint64_t{*entry.port});
   json.field("flows", entry.flows).field("bytes_up", entry.bytes_up).field("bytes_down", entry.bytes_down).end_object();
 }
@@ -81,7 +85,8 @@ std::string destinations_text(const Tally& tally) {
 }  // namespace
 
 std::string Destination::text() const {
-  const std::string host = host_and_port(name, address, port);
+  const auto first = addresses.empty() ? std::nullopt : std::optional(addresses.front());
+  const std::string host = host_and_port(name, first, port);
   return proto.empty() ? host : proto + " " + host;
 }
 

@@ -19,10 +19,13 @@ namespace weir::audit {
 
 // Somewhere that was reached.
 struct Destination {
-  std::string proto;
-  std::string name;                       // as the guest asked for it; empty for an address that had no name
-  std::optional<net::IpAddress> address;  // only without a name
-  std::optional<net::Port> port;          // none for ICMP
+  // Of one destination; the first that were dialled.
+  static constexpr std::size_t kMaxAddresses = 16;
+
+  std::string proto = {};
+  std::string name = {};                       // as the guest asked for it; empty for an address that had no name
+  std::vector<net::IpAddress> addresses = {};  // without a name exactly one
+  std::optional<net::Port> port = {};          // none for ICMP
   std::uint64_t flows = 0;
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;

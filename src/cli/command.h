@@ -49,6 +49,7 @@ struct Outcome {
 // Errors are weir's own failures: exit code 125 and one line on stderr.
 Result<Outcome> run_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> policy_command(const CommandLine& line, const Caller& caller);
+Result<Outcome> learn_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> image_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> log_command(const CommandLine& line);
 Result<Outcome> doctor_command(const CommandLine& line);

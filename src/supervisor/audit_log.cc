@@ -20,12 +20,6 @@ namespace {
 
 constexpr std::uint64_t kRollUpMs = 1000;
 
-audit::Timestamp wall_clock() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return {.seconds = now.tv_sec, .microseconds = static_cast<std::uint32_t>(now.tv_nsec / 1000)};
-}
-
 bool is_refusal(audit::EventType type) {
   return type == audit::EventType::flow_refuse || type == audit::EventType::dns_refuse;
 }
@@ -54,6 +48,12 @@ ssize_t write_now(int fd, std::string_view lines) {
 }
 
 }  // namespace
+
+audit::Timestamp wall_clock() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return {.seconds = now.tv_sec, .microseconds = static_cast<std::uint32_t>(now.tv_nsec / 1000)};
+}
 
 Result<std::string> default_events_folder() {
   const char* state = std::getenv("XDG_STATE_HOME");
@@ -99,7 +99,13 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& e
 }
 
 bool AuditLog::record(audit::Event event) {
-  tally_.add(event);
+  const bool taken = write_or_absorb(event);
+  // What could not be recorded does not happen; but a refusal has happened.
+  if (taken || is_refusal(event.type)) tally_.add(event);
+  return taken;
+}
+
+bool AuditLog::write_or_absorb(const audit::Event& event) {
   if (full_) return false;
   const bool rolls_up = is_refusal(event.type) || event.type == audit::EventType::dns_answer;
   if (rolls_up && absorb(event)) return true;

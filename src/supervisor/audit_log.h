@@ -51,6 +51,7 @@ class AuditLog : public dial::Recorder {
   };
 
   AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind);
+  bool write_or_absorb(const audit::Event& event);
   bool take(const audit::Event& event);
   std::size_t write_lines();
   std::size_t write_whole_lines();
@@ -75,6 +76,8 @@ class AuditLog : public dial::Recorder {
   std::map<std::string, Repeats> repeats_;
   audit::Tally tally_;
 };
+
+audit::Timestamp wall_clock();
 
 // $XDG_STATE_HOME/weir/events, or $HOME/.local/state/weir/events.
 Result<std::string> default_events_folder();

@@ -49,7 +49,7 @@ TEST(Tally, AddsUpByDestination) {
   EXPECT_EQ(all[0].flows, 2u);
   EXPECT_EQ(all[0].bytes_up, 200u);
   EXPECT_EQ(all[0].bytes_down, 4000u);
-  EXPECT_FALSE(all[0].address);
+  EXPECT_EQ(all[0].addresses.size(), 2u);
   EXPECT_EQ(all[1].text(), "tcp [2001:db8::1]:443");
   EXPECT_EQ(all[1].flows, 1u);
 }

@@ -1,0 +1,40 @@
+// One page about one run: what ran, where it went, what it was refused.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "audit/tally.h"
+#include "base/error.h"
+
+namespace weir::audit {
+
+struct Receipt {
+  std::string sandbox = {};
+  std::string name = {};     // --name, else the same as `sandbox`
+  std::string command = {};  // the program, not its arguments: those may hold secrets
+  std::string mode = {};     // of the policy
+  std::string policy = {};   // hash
+  std::string floor = {};    // hash of the operator's floor; may be empty
+  std::string started = {};  // RFC 3339
+  std::string ended = {};
+  std::int64_t exit_code = 0;
+  std::string error = {};                 // why weir or a limit ended it; may be empty
+  std::string record = {};                // the file of the events; empty where there is none
+  std::string incomplete = {};            // why the record is not whole; may be empty
+  std::vector<std::string> notices = {};  // what was insisted on, what was opened that usually is not
+  Tally tally = {};
+};
+
+// The page for people: what came from the guest is escaped.
+std::string receipt_text(const Receipt& receipt);
+// The same as one JSON object with a newline (docs/receipt.schema.json).
+std::string receipt_json(const Receipt& receipt);
+
+// The destinations of what receipt_json() wrote; for `weir policy learn`. Strict as parse_line() is: a guest chose
+// names that stand there, and anybody may have written the file.
+Result<std::vector<Destination>> parse_receipt(std::string_view text);
+
+}  // namespace weir::audit
