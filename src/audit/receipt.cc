@@ -88,6 +88,32 @@ Result<Destination> destination(const Json& entry) {
   return found;
 }
 
+std::string files_text(const FileChanges& files) {
+  if (!files.looked) return "";
+  if (files.changes.empty() && files.left_out == 0) return "\nno file of an overlay was changed\n";
+  std::string text = "\nfiles changed in overlays (gone now)\n";
+  for (const FileChange& change : files.changes) {
+    std::string line = change.kind + " " + change.type + " " + change.path;
+    if (!change.link_target.empty()) line += " -> " + change.link_target;
+    if (change.type == "file" && change.kind != "deleted") line += ", " + bytes_text(change.bytes);
+    if (change.runs_outside) line += " (would be run outside by itself)";
+    text += "  " + printable(line) + "\n";
+  }
+  if (files.left_out != 0) text += "  and " + std::to_string(files.left_out) + " more\n";
+  return text;
+}
+
+void write_files(JsonWriter& json, const FileChanges& files) {
+  json.key("files").begin_array();
+  for (const FileChange& change : files.changes) {
+    json.begin_object().field("path", std::string_view(change.path)).field("kind", std::string_view(change.kind));
+    json.field("type", std::string_view(change.type)).field("bytes", change.bytes);
+    optional_field(json, "link_target", change.link_target);
+    json.field("runs_outside", change.runs_outside).end_object();
+  }
+  json.end_array().field("files_left_out", files.left_out);
+}
+
 }  // namespace
 
 std::string receipt_text(const Receipt& receipt) {
@@ -98,8 +124,10 @@ std::string receipt_text(const Receipt& receipt) {
   text += row("policy", receipt.policy + " (mode " + receipt.mode + ")") + row("floor", receipt.floor);
   for (const std::string& notice : receipt.notices) text += row("notice", notice);
   text += row("record", receipt.record) + row("warning", receipt.incomplete) + "\n";
-  if (receipt.mode == "host") return text + "the network of the host: nothing was recorded\n";
-  return text + (receipt.tally.empty() ? "nothing was tried\n" : tally_text(receipt.tally));
+  if (receipt.mode == "host")
+    return text + "the network of the host: nothing was recorded\n" + files_text(receipt.files);
+  text += receipt.tally.empty() ? "nothing was tried\n" : tally_text(receipt.tally);
+  return text + files_text(receipt.files);
 }
 
 std::string receipt_json(const Receipt& receipt) {
@@ -118,6 +146,7 @@ std::string receipt_json(const Receipt& receipt) {
   for (const std::string& notice : receipt.notices) json.value(std::string_view(notice));
   json.end_array();
   write_tally(json, receipt.tally);
+  write_files(json, receipt.files);
   json.end_object();
   return json.take() + "\n";
 }

@@ -11,6 +11,22 @@
 
 namespace weir::audit {
 
+// What the command did to a file of an overlay (--here=overlay, -v SRC:DST:overlay).
+struct FileChange {
+  std::string path;              // inside; as the command chose it
+  std::string kind;              // "added", "changed", "deleted", "replaced", "unreadable"
+  std::string type;              // "file", "folder", "link", "other"
+  std::uint64_t bytes = 0;       // of a file
+  std::string link_target = {};  // as the command chose it
+  bool runs_outside = false;     // taken over, something outside would run it by itself (.git/hooks, .envrc ...)
+};
+
+struct FileChanges {
+  bool looked = false;  // there was an overlay
+  std::vector<FileChange> changes = {};
+  std::uint64_t left_out = 0;
+};
+
 struct Receipt {
   std::string sandbox = {};
   std::string name = {};     // --name, else the same as `sandbox`
@@ -25,6 +41,7 @@ struct Receipt {
   std::string record = {};                // the file of the events; empty where there is none
   std::string incomplete = {};            // why the record is not whole; may be empty
   std::vector<std::string> notices = {};  // what was insisted on, what was opened that usually is not
+  FileChanges files = {};
   Tally tally = {};
 };
 

@@ -152,7 +152,8 @@ constexpr std::array kOptions = {
                "--events e.jsonl"},
     OptionSpec{OptionId::receipt, Group::output, "receipt", kNoAliases, '\0', required, "FILE", Repeat::once, kStarts,
                "When everything inside has ended, however it ended, write one page about it to FILE, and the same as "
-               "JSON to FILE.json: what ran, the policy's hash, destinations with their bytes, names asked, refusals. "
+               "JSON to FILE.json: what ran, the policy's hash, destinations with their bytes, names asked, refusals, "
+               "and what was changed in overlays. "
                "A file that is there is replaced. weir exits with 125 when it cannot be written.",
                "--receipt r.txt"},
     OptionSpec{OptionId::follow, Group::output, "follow", kNoAliases, 'f', none, "", Repeat::once, only(CommandId::log),
@@ -239,7 +240,7 @@ constexpr std::array kCompileExamples = {
 };
 constexpr std::array kLearnExamples = {
     Example{"weir policy learn -o agents.toml -- ./agent", "run it once with an open door and write down what it used"},
-    Example{"weir run --policy agents.toml -- ./agent", "from then on that, and nothing else"},
+    Example{"weir policy learn --here=overlay --deny @private -- ./agent", "the same with less of a door"},
     Example{"weir policy learn --from r.txt.json --from e.jsonl", "from receipts and records of earlier runs"},
 };
 constexpr std::array kImportExamples = {

@@ -147,6 +147,7 @@ void end_receipt(audit::Receipt& receipt, const Session::Ending& ending, const A
   if (ending.error) receipt.error = ending.error->what();
   receipt.record = log.path();
   receipt.incomplete = log.failure();
+  receipt.files = ending.files;
   receipt.tally = log.tally();
 }
 

@@ -18,20 +18,28 @@ namespace {
 
 constexpr mode_t kPrivate = 0600;
 
-// Asked by doing it; where the file system has no files without a name, by asking.
-Result<> check_writable(const OwnedFd& folder, const std::string& path) {
-  const OwnedFd probe(::openat(folder.get(), ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, kPrivate));
-  if (probe.valid()) return {};
-  const bool unknown = errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL;
-  if (unknown && ::faccessat(folder.get(), ".", W_OK | X_OK, AT_EACCESS) == 0) return {};
-  return errno_error("cannot write " + path);
-}
-
 Result<std::string> temporary_name(const std::string& name) {
   std::uint64_t random = 0;
   if (::getrandom(&random, sizeof random, 0) != sizeof random) return errno_error("cannot make a random name");
   constexpr std::size_t kKept = 200;  // a name has at most 255 bytes
   return "." + name.substr(0, kKept) + "." + std::to_string(random);
+}
+
+Result<OwnedFd> make_temporary(const OwnedFd& folder, const std::string& name, const std::string& path) {
+  return checked_fd(
+      ::openat(folder.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kPrivate),
+      "cannot write " + path);
+}
+
+// Asked by doing it; where the file system has no files without a name, with one.
+Result<> check_writable(const OwnedFd& folder, const std::string& name, const std::string& path) {
+  const OwnedFd probe(::openat(folder.get(), ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, kPrivate));
+  if (probe.valid()) return {};
+  if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL) return errno_error("cannot write " + path);
+  WEIR_TRY(const std::string temporary, temporary_name(name));
+  WEIR_CHECK_OK(make_temporary(folder, temporary, path));
+  ::unlinkat(folder.get(), temporary.c_str(), 0);
+  return {};
 }
 
 }  // namespace
@@ -43,7 +51,7 @@ Result<PendingFile> PendingFile::prepare(const std::string& path) {
   if (name.empty() || name == "." || name == "..") return fail(path + ": not the name of a file");
   WEIR_TRY(OwnedFd folder,
            checked_fd(::open(folder_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC), "cannot write " + path));
-  WEIR_CHECK_OK(check_writable(folder, path));
+  WEIR_CHECK_OK(check_writable(folder, name, path));
   struct stat status{};
   if (::fstatat(folder.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(status.st_mode))
     return fail(path + ": is there already, and is no regular file");
@@ -52,9 +60,7 @@ Result<PendingFile> PendingFile::prepare(const std::string& path) {
 
 Result<> PendingFile::write(Bytes bytes) const {
   WEIR_TRY(const std::string temporary, temporary_name(name_));
-  WEIR_TRY(const OwnedFd fd, checked_fd(::openat(folder_.get(), temporary.c_str(),
-                                                 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kPrivate),
-                                        "cannot write " + path_));
+  WEIR_TRY(const OwnedFd fd, make_temporary(folder_, temporary, path_));
   Result<> done = write_whole(fd, path_, bytes);
   if (done && ::fsync(fd.get()) != 0) done = errno_error("cannot write " + path_);
   if (done && ::renameat(folder_.get(), temporary.c_str(), folder_.get(), name_.c_str()) != 0)

@@ -23,14 +23,14 @@ def learn(lab, code, *extra):
 @pytest.mark.refusal
 def test_what_was_learned_passes_and_a_second_destination_is_refused(lab):
     learned, policy = learn(lab, USES)
-    assert '"allowed.test:7,80"' in policy or '"allowed.test:80"' in policy, policy
+    assert "\"allowed.test:7,80\"" in policy, policy
     assert lab.cli("policy", "check", "learned.toml").code == 0
     again = lab.guest(USES, policy=policy)
     assert again.result == learned.result, (again, policy)
     assert not again.refusals(), again
     other = lab.guest(f"result = [dns('evil.test')['rcode'], tcp({w.EVIL4!r}, 80)['connect'], "
                       f"tcp({w.ALLOWED4!r}, 8080)['connect']]", policy=policy)
-    assert other.result == ["NXDOMAIN", "ECONNREFUSED", "ECONNREFUSED"], other
+    assert other.result == [3, "ECONNREFUSED", "ECONNREFUSED"], other
     assert lab.world.packets_to(w.EVIL4, 80) == lab.world.packets_to(w.ALLOWED4, 8080) == 0
     assert len(other.refusals(dst=w.EVIL4, port=80)) == 1, other
 
