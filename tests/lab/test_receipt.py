@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 
 import pytest
 
@@ -15,9 +16,16 @@ result = 'done'
 """
 
 
+SCHEMA = json.loads((pathlib.Path(__file__).resolve().parents[2] / "docs/receipt.schema.json").read_text())
+
+
 def receipt_of(lab, name="r.txt"):
+    import jsonschema
     text = (lab.folder / name).read_text()
-    return text, json.loads((lab.folder / f"{name}.json").read_text())
+    page = json.loads((lab.folder / f"{name}.json").read_text())
+    wrong = [error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(page)]
+    assert not wrong, wrong[:3]
+    return text, page
 
 
 @pytest.mark.refusal
@@ -82,7 +90,7 @@ def test_a_link_is_replaced_and_not_followed(lab):
     assert not [name for name in os.listdir(work) if name.startswith(".")], "a temporary file is left"
 
 
-def overlay(lab, command, *extra, receipt=True):
+def overlay(lab, command, *extra):
     """Runs a shell command in an overlay over a small folder. -> (outcome, {path: entry}, text)"""
     work = lab.folder / "work"
     if not work.exists():
