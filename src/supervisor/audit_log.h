@@ -34,7 +34,9 @@ class AuditLog : public dial::Recorder {
   // Writes what still waits for repeats.
   void flush_roll_ups();
 
-  // Of everything that was recorded, with --events none as well.
+  // From here on the tally has flows and questions too, not the refusals alone: for whoever shows them at the end.
+  void count_everything() { counts_everything_ = true; }
+  // With --events none as well. Repeats of the last second count once they are written.
   const audit::Tally& tally() const { return tally_; }
   bool healthy() const override { return last_written_ && !full_; }
   std::uint64_t failed_commits() const override { return failed_commits_; }
@@ -51,13 +53,15 @@ class AuditLog : public dial::Recorder {
   };
 
   AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind);
-  bool write_or_absorb(const audit::Event& event);
   bool take(const audit::Event& event);
   std::size_t write_lines();
   std::size_t write_whole_lines();
   void cut_off(std::size_t written);
   void note_failure(int cause);
   bool absorb(const audit::Event& event);
+  void write_repeats(Repeats& repeats);
+  void forget_repeats_of_nothing();
+  void count(const audit::Event& event);
 
   audit::LineWriter writer_;
   sys::OwnedFd fd_;
@@ -75,6 +79,7 @@ class AuditLog : public dial::Recorder {
   std::uint64_t failed_commits_ = 0;
   std::map<std::string, Repeats> repeats_;
   audit::Tally tally_;
+  bool counts_everything_ = false;
 };
 
 audit::Timestamp wall_clock();

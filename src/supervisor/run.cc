@@ -174,6 +174,7 @@ int run(RunOptions options) {
     return own_failure(Error(log->failure()).with_remedy("name another file with --events FILE, or --events none"));
   }
   log->attach(*reactor);
+  if (*receipt_files || options.afterwards) log->count_everything();
   Session session(options, *reactor, *log, std::move(sandbox));
   const Session::Ending ending = session.run();
   log->record(exit_event(ending));
