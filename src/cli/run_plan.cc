@@ -168,6 +168,11 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   const auto events = [&](std::string_view text) { return parse_events(text, caller.folder); };
   WEIR_CHECK_OK(take(line, OptionId::events, options.events, events));
   WEIR_CHECK_OK(check_events(options.events, options.spec.shares));
+  const auto receipt = [&](std::string_view text) {
+    return in_context(absolute_path(text, caller.folder), "option --receipt");
+  };
+  WEIR_CHECK_OK(take(line, OptionId::receipt, options.receipt, receipt));
+  options.spec.shows_layers = !options.receipt.empty();
   WEIR_CHECK_OK(plan_limits(line, options));
   WEIR_TRY(const OutputFormat format, output_format(line));
   options.summary = format == OutputFormat::json ? supervisor::SummaryFormat::json : supervisor::SummaryFormat::text;

@@ -80,7 +80,7 @@ TEST_F(AuditLogTest, RepeatsOfASecondBecomeOneEventWithACountAndNoDestinationIsL
   ASSERT_EQ(all.size(), 3u);
   EXPECT_NE(all[2].find("\"count\":4"), std::string::npos) << all[2];
   EXPECT_NE(all[2].find("a.example"), std::string::npos);
-  const auto refused = log.refused();
+  const auto refused = log.tally().refused();
   ASSERT_EQ(refused.size(), 2u);
   EXPECT_EQ(refused[0].what, "a.example:443");
   EXPECT_EQ(refused[0].times, 5u);
