@@ -183,7 +183,7 @@ TEST_F(AuditLogTest, ARepeatOfWhatWasNeverWrittenIsNoRepeat) {
   // Refused they were: the summary counts them, those that waited for their second too.
   for (int i = 0; i < 3; ++i) log->record(refusal("a.example", 443));
   EXPECT_FALSE(log->commit());
-  const auto refused = log->refused();
+  const auto refused = log->tally().refused();
   ASSERT_EQ(refused.size(), 1u);
   EXPECT_EQ(refused[0].times, 5u);
 }
