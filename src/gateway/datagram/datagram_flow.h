@@ -1,0 +1,66 @@
+// One flow of UDP datagrams or ICMP echoes that was admitted: the guest's packets and its connected host socket.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "gateway/datagram/dialect.h"
+#include "gateway/refuser.h"
+#include "gateway/tun.h"
+#include "net/ip_address.h"
+#include "sys/owned_fd.h"
+#include "sys/reactor.h"
+
+namespace weir::gateway {
+
+// What all flows of a gateway share.
+struct DatagramContext {
+  sys::Reactor& reactor;
+  Tun& tun;
+  Refuser& refuser;
+  std::vector<std::uint8_t> received = std::vector<std::uint8_t>(wire::kMaxPacket);
+  std::vector<std::uint8_t> packet = std::vector<std::uint8_t>(wire::kMaxPacket);
+};
+
+class DatagramFlow : public sys::EventHandler {
+ public:
+  struct Count {
+    std::uint64_t bytes_up = 0;
+    std::uint64_t bytes_down = 0;
+    int error = 0;  // how the last datagram failed, if nothing was heard from the peer since
+  };
+
+  // `socket`: non-blocking and connected, so that nobody but its peer is ever sent to; errors queue in it.
+  DatagramFlow(DatagramContext& context, const DatagramKey& key, std::uint64_t number, sys::OwnedFd socket);
+
+  Result<> start();
+
+  // A datagram that the kernel has no room for is lost, as on any wire.
+  void send(Bytes message);
+  void on_events(std::uint32_t events) override;
+  // Closes the socket; an event already fetched finds nothing to do.
+  void end() { socket_.reset(); }
+
+  const DatagramKey& key() const { return key_; }
+  std::uint64_t number() const { return number_; }
+  std::uint64_t last_activity_ms() const { return last_activity_ms_; }
+  const Count& count() const { return count_; }
+
+ private:
+  bool try_send(Bytes message);
+  void receive();
+  void take(Bytes message);
+  void read_errors();
+  bool read_error();
+  void tell_guest(Bytes message, wire::Refusal how);
+
+  DatagramContext& context_;
+  DatagramKey key_;
+  std::uint64_t number_;
+  sys::OwnedFd socket_;
+  net::IpAddress peer_;
+  std::uint64_t last_activity_ms_;
+  Count count_;
+};
+
+}  // namespace weir::gateway
