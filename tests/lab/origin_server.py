@@ -230,15 +230,15 @@ def serve_tcp(sock, kind, config, log, tls):
     threading.Thread(target=loop, daemon=True).start()
 
 
-def forge(here, port, peer):
+def forge(sock, here, peer):
     """Answers that are none: from another port of the asked address, and from another address. -> how many were sent"""
-    sources = [(here, port + 1), ("2606:2800:220::20" if ":" in here else "93.184.216.20", port)]
-    for source in sources:
-        with socket.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(source)
-            sock.sendto(b"forged", (plain(peer[0]), peer[1]))
-    return len(sources)
+    with socket.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((here, 0))
+        other.sendto(b"forged", (plain(peer[0]), peer[1]))
+    source = "2606:2800:220::20" if ":" in here else "::ffff:93.184.216.20"
+    info = socket.inet_pton(socket.AF_INET6, source) + bytes(4)
+    sock.sendmsg([b"forged"], [(socket.IPPROTO_IPV6, IPV6_PKTINFO, info)], 0, peer)
+    return 2
 
 
 def ntp_answer(query):
@@ -269,7 +269,7 @@ def serve_udp(address, port, kind, config, log):
             if kind == "echo":
                 sock.sendmsg([data], ancillary, 0, peer)
             elif kind == "forger":
-                log.write(event="forged", count=forge(here, port, peer))
+                log.write(event="forged", count=forge(sock, here, peer))
                 sock.sendmsg([b"true"], ancillary, 0, peer)
             elif kind == "clock":
                 sock.sendmsg([ntp_answer(data)], ancillary, 0, peer)
