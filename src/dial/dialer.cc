@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include "sys/errno.h"
@@ -135,6 +136,8 @@ Dialled datagram_socket(net::Protocol protocol, const net::Endpoint& to) {
       ::connect(fd->get(), address.get(), address.size) != 0) {
     return {.socket = {}, .error = errno};
   }
+  // Without it (before 5.0) each datagram is read on its own.
+  if (protocol == net::Protocol::udp) ::setsockopt(fd->get(), IPPROTO_UDP, UDP_GRO, &on, sizeof on);
   if (!peer_is(fd->get(), peer)) return {.socket = {}, .error = EPROTO};
   return {.socket = std::move(*fd), .error = 0};
 }

@@ -70,7 +70,10 @@ class Gateway {
     WEIR_CHECK_OK(flows_.start());
     datagrams_.start();
     WEIR_CHECK_OK(tun_.start([this](Bytes packet) { router_.on_packet(packet); }, [this] { return link_.flush(); }));
-    reactor_.after_each_round([this] { tun_.flush(); });
+    reactor_.after_each_round([this] {
+      datagrams_.flush();
+      tun_.flush();
+    });
     return reactor_.run();
   }
 

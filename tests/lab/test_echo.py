@@ -3,7 +3,7 @@
 import pytest
 
 import world as w
-from checks import ALLOWED, EVIL, FAMILIES, TWINS, UNREACHABLE, assert_datagram_allowed, assert_datagram_refused
+from checks import ALLOWED, EVIL, FAMILIES, TWINS, UNREACHABLE, assert_datagram_allowed, assert_datagram_refused, at
 
 # Echo requests by hand: {"sequence": payload} of the replies that come within `seconds`.
 ECHO = """
@@ -26,7 +26,7 @@ def reply(sock):
 @FAMILIES
 def test_address(lab, family, verdict):
     dst = EVIL[family]
-    allow = [f"icmp://{dst}"] if verdict == "allow" else ["allowed.test", f"udp://{'[' + dst + ']' if family == 6 else dst}:7"]
+    allow = [f"icmp://{dst}"] if verdict == "allow" else ["allowed.test", f"udp://{at(dst, 7)}"]
     out = lab.guest(f"result = ping({dst!r})", allow=allow)
     if verdict == "allow":
         assert out.result == "OK", out
@@ -106,7 +106,6 @@ except OSError: pass
     assert forger.stdout.readline().strip() == "forged"
     forger.kill()
     assert out.result == ["true"], out
-    assert lab.world.host.run(["nft", "list", "ruleset"]).returncode == 0
 
 
 @pytest.mark.elsewhere

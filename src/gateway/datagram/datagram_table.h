@@ -11,6 +11,7 @@
 #include "gateway/datagram/datagram_flow.h"
 #include "gateway/link.h"
 #include "gateway/resolver/resolver.h"
+#include "policy/compiled/image.h"
 
 namespace weir::gateway {
 
@@ -21,6 +22,9 @@ class DatagramTable {
   // What a flow that waits keeps: a client's first flight. More is lost, as behind a slow link.
   static constexpr std::size_t kMaxHeldPackets = 16;
   static constexpr std::size_t kMaxHeldBytes = 4 << 20;  // of all of them
+  // A datagram has no end by which a flow could be known to be over, so that one ends also where the policy sets no
+  // limit (RFC 4787 4.3 recommends this much).
+  static constexpr std::uint64_t kIdleWithoutLimitMs = 300'000;
 
   DatagramTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Refuser& refuser,
                 std::uint64_t idle_timeout_ms)
@@ -28,13 +32,18 @@ class DatagramTable {
         link_(link),
         resolver_(resolver),
         refuser_(refuser),
-        idle_timeout_ms_(idle_timeout_ms),
+        idle_timeout_ms_(idle_timeout_ms == policy::Limits::kUnlimited ? kIdleWithoutLimitMs : idle_timeout_ms),
         context_{.reactor = reactor, .tun = tun, .refuser = refuser} {}
 
   void start();
 
   // A whole UDP datagram or echo request from weir0 whose source is the guest's own address.
   void on_packet(const wire::Packet& packet);
+
+  // Sends what on_packet() took since the last time. To be called at the end of each round.
+  void flush() {
+    if (!context_.train.empty()) context_.train.flow()->send_train();
+  }
 
   // Whether this flow number was asked with here.
   bool asked(std::uint64_t number) const { return numbers_.contains(number); }
