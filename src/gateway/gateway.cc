@@ -12,6 +12,7 @@
 
 #include "gateway/confine.h"
 #include "gateway/link.h"
+#include "gateway/proxy/proxies.h"
 #include "gateway/resolver/resolver.h"
 #include "gateway/router.h"
 #include "gateway/tcp/flow_table.h"
@@ -57,7 +58,16 @@ class Gateway {
         tun_(reactor, sys::OwnedFd(kTun)),
         resolver_(reactor, link_, tun_, image, world),
         flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener), world.idle_timeout_ms),
-        router_(reactor, link_, tun_, resolver_, flows_, world) {}
+        proxies_(reactor, link_, resolver_, flows_, world),
+        router_(reactor, link_, tun_, resolver_, flows_, world) {
+    flows_.serve_here(
+        {.is_here =
+             [world](const net::Endpoint& to) {
+               const bool ours = to.address == world.gateway4 || to.address == world.gateway6;
+               return ours && (to.port == net::kHttpProxyPort || to.port == net::kSocksProxyPort);
+             },
+         .serve = [this](sys::OwnedFd guest, const net::Endpoint& here) { proxies_.serve(std::move(guest), here); }});
+  }
 
   Result<> serve() {
     WEIR_CHECK_OK(link_.start(
@@ -71,9 +81,14 @@ class Gateway {
 
  private:
   void on_message(const control::ToGateway& message, sys::OwnedFd passed) {
-    if (const auto* connect = std::get_if<control::ConnectAnswer>(&message))
+    if (const auto* connect = std::get_if<control::ConnectAnswer>(&message)) {
+      if (proxies_.on_answer(*connect, passed)) return;
       return flows_.on_answer(*connect, std::move(passed));
-    if (const auto* flight = std::get_if<control::FlightAnswer>(&message)) return flows_.on_answer(*flight);
+    }
+    if (const auto* flight = std::get_if<control::FlightAnswer>(&message)) {
+      if (proxies_.on_answer(*flight)) return;
+      return flows_.on_answer(*flight);
+    }
     if (const auto* learned = std::get_if<control::LearnAnswer>(&message)) return resolver_.on_answer(*learned);
     if (const auto* socket = std::get_if<control::ResolverAnswer>(&message))
       return resolver_.on_answer(*socket, std::move(passed));
@@ -81,6 +96,7 @@ class Gateway {
 
   void drain() {
     reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
+    proxies_.drain();
     flows_.drain([this] { reactor_.stop(); });
   }
 
@@ -89,6 +105,7 @@ class Gateway {
   Tun tun_;
   Resolver resolver_;
   FlowTable flows_;
+  Proxies proxies_;
   Router router_;
 };
 
@@ -112,7 +129,7 @@ Result<> serve() {
 std::size_t descriptors_besides_flows() {
   constexpr std::size_t kOwn = 16;  // standard ones, the inherited four, the event loop
   return kOwn + 2 * (PipePool::kMaxLent + PipePool::kMaxIdle) + Resolver::kMaxStreams + Resolver::kMaxLookups +
-         sys::Channel::kMaxPassed;
+         Proxies::kMaxSessions + sys::Channel::kMaxPassed;
 }
 
 int run() {

@@ -13,12 +13,6 @@ namespace {
 using Event = RequestStream::Event;
 using namespace std::string_literals;
 
-std::string text_of(const Authority& authority) {
-  std::string text = authority.name() != nullptr ? authority.name()->text() : authority.address()->text();
-  if (authority.port) text += ":" + std::to_string(*authority.port);
-  return text;
-}
-
 struct Walk {
   std::vector<std::string> authorities;
   std::string forwarded;
