@@ -46,6 +46,7 @@ enum class OptionId : std::uint8_t {
   workdir,
   env,
   env_file,
+  no_proxy_env,
   user,
   timeout,
   memory,
