@@ -563,7 +563,7 @@ CLIENTS = {
 @pytest.mark.parametrize("client", CLIENTS)
 def test_clients_that_know_proxies(announcing, ca, client, scheme, verdict):
     lab = announcing
-    program = CLIENTS[client].split()[0] if client == "node" else None
+    program = client if client == "node" else None
     if program and lab.run("sh", "-c", f"command -v {program}").code != 0:
         pytest.skip(f"{program} is not installed here")
     if client == "requests" and lab.run("python3", "-c", "import requests").code != 0:

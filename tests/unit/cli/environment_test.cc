@@ -38,9 +38,9 @@ TEST(Environment, StartsEmpty) {
 
 TEST(Environment, AnnouncesTheProxiesInBothSpellings) {
   std::vector<std::string> notices;
-  const auto result =
-      guest_environment(Caller{.environment = {}, .folder = "/"}, {}, proxy_variables(net::IpAddress::v4({10, 0, 0, 1})),
-                        {"HTTP_PROXY=http://image.example"}, {{"no_proxy", "mine"}}, notices);
+  const auto result = guest_environment(Caller{.environment = {}, .folder = "/"}, {},
+                                        proxy_variables(net::IpAddress::v4({10, 0, 0, 1})),
+                                        {"HTTP_PROXY=http://image.example"}, {{"no_proxy", "mine"}}, notices);
   ASSERT_TRUE(result);
   EXPECT_EQ(value_of(*result, "http_proxy"), "http://10.0.0.1:3128");
   EXPECT_EQ(value_of(*result, "https_proxy"), "http://10.0.0.1:3128");
@@ -115,7 +115,8 @@ TEST(Environment, RefusesWhatExecWouldRefuse) {
               HasSubstr("environment variable A"));
   std::vector<VariableRequest> many;
   for (int i = 0; i < 9; ++i) many.push_back({"A" + std::to_string(i), std::string(kMaxVariableBytes - 3, 'x')});
-  EXPECT_THAT(guest_environment(caller, {}, {}, {}, many, notices).error().what(), HasSubstr("the environment is larger"));
+  EXPECT_THAT(guest_environment(caller, {}, {}, {}, many, notices).error().what(),
+              HasSubstr("the environment is larger"));
 }
 
 TEST(GuestEnvironment, AnImageComesBeforeWhatWasAsked) {
