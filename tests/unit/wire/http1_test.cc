@@ -211,7 +211,7 @@ TEST(RequestStream, RefusesBrokenHosts) {
       {"port with zero in front", get("a.example:080")},
       {"empty port", get("a.example:")},
       {"two ports", get("a.example:80:80")},
-      {"IPv6 without brackets", get("[2001:db8::1]")},
+      {"IPv6 without brackets", get("2001:db8::1")},
       {"zone", get("[fe80::1%25eth0]")},
       {"IPv4 in brackets", get("[192.0.2.1]")},
       {"brackets left open", get("[2001:db8::1")},
