@@ -102,8 +102,11 @@ void drop_capability_bounds() {
 
 [[noreturn]] void become_gateway(const Plan& plan) {
   constexpr int kProgram = gateway::kPolicy + 1;
-  // Away from the caller's terminal: its ^C is for the command.
-  ::setsid();
+  // Away from the caller's terminal: its ^C is for the command. Not in a session of its own: the kernel would schedule
+  // it as a group of its own (sched_autogroup), against the programs whose bytes it moves.
+  require(::setpgid(0, 0) == 0, "setpgid");
+  // The one line that says why a gateway cannot start must not stop it (stty tostop).
+  ::signal(SIGTTOU, SIG_IGN);
   place_descriptors(plan);
   detach_standard_descriptors();
   become_nobody();

@@ -16,8 +16,11 @@ struct Pipe {
 
 class PipePool {
  public:
-  // Pipe pages are a budget per user that all gateways share (fs.pipe-user-pages-soft): ask for little, keep few.
-  static constexpr std::size_t kWantedCapacity = 256 * 1024;
+  // Pipe pages are a budget per user that all gateways share (fs.pipe-user-pages-soft, 64 MiB): few large ones, which a
+  // lone bulk flow fills, little for the rest, and few are kept.
+  static constexpr std::size_t kLargeCapacity = 1024 * 1024;
+  static constexpr std::size_t kMaxLarge = 2;
+  static constexpr std::size_t kCapacity = 256 * 1024;
   static constexpr std::size_t kMaxIdle = 4;
   static constexpr std::size_t kMaxLent = 64;
 

@@ -12,12 +12,14 @@ namespace {
 
 // Two full buffers in a row: this is bulk, and splice saves both copies.
 constexpr unsigned kBulkReads = 2;
+// A splice that found less says that it is bulk no more. An empty source says nothing: a fast flow empties it often.
+constexpr std::size_t kSmallSplice = RelayContext::kBuffer / 4;
 // Bytes one direction may move before the other flows get their turn.
-constexpr std::size_t kBudget = 4 * RelayContext::kBuffer;
+constexpr std::size_t kBudget = 16 * RelayContext::kBuffer;
 // A gate sees at most this much before it must have decided: 64 KiB of ClientHello or request head, and its records.
 constexpr std::size_t kMaxHeld = 96 * 1024;
-// The same budget for a held flow: a judgement reads a buffer at most.
-constexpr std::size_t kJudgementsPerRun = kBudget / RelayContext::kBuffer;
+// The turn of a held flow: a judgement reads a buffer at most.
+constexpr std::size_t kJudgementsPerRun = 4;
 
 bool would_block(int code) {
   return code == EAGAIN || code == EINTR;
@@ -189,16 +191,13 @@ bool Relay::move_by_splice(Direction& direction) {
   // The pipe is empty here, so EAGAIN means that the source is.
   const ssize_t moved = ::splice(direction.source.fd.get(), nullptr, direction.pipe->write_end.get(), nullptr,
                                  direction.pipe->capacity, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-  if (moved < 0) {
-    // The next burst decides anew whether it is bulk.
-    direction.full_reads = 0;
-    return source_failed(direction);
-  }
+  if (moved < 0) return source_failed(direction);
   if (moved == 0) {
     direction.source_ended = true;
     return true;
   }
   direction.in_pipe = static_cast<std::size_t>(moved);
+  if (direction.in_pipe < kSmallSplice) direction.full_reads = 0;
   return drain_pipe(direction) || error_ == 0;
 }
 

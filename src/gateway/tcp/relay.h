@@ -5,10 +5,10 @@
 // arrives later is a new edge. (After the peer's end, and where urgent data cuts reads short, only EAGAIN counts.) A
 // direction moves with recv/send through one buffer that all flows share; what the receiver did not take is kept in the
 // direction (`pending`, at most one buffer) and nothing more is read until it is gone: back-pressure is the kernel's. A
-// direction that fills the buffer kBulkReads times in a row goes on with splice through a borrowed pipe and gives the
-// pipe back when it pauses. End of stream is passed on per direction (shutdown). The death of this process, and every
-// abnormal end, must reach both peers as a reset: SO_LINGER{1,0} stands on both legs from birth and is cleared only
-// before an orderly close.
+// direction that fills the buffer kBulkReads times in a row goes on with splice through a borrowed pipe until a splice
+// finds little; it gives the pipe back whenever its source is empty. End of stream is passed on per direction
+// (shutdown). The death of this process, and every abnormal end, must reach both peers as a reset: SO_LINGER{1,0}
+// stands on both legs from birth and is cleared only before an orderly close.
 //
 // A held flow (Gate): bytes of the guest go to the gate first, which says how many may pass.
 #pragma once
