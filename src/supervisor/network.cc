@@ -108,6 +108,7 @@ Result<> Network::start_gateway() {
   gateway_.emplace(std::move(process));
   WEIR_CHECK_OK(reactor_.watch(gateway_->channel().fd(), EPOLLIN, gateway_handler_));
   WEIR_CHECK_OK(reactor_.watch(gateway_->pidfd(), EPOLLIN, death_handler_));
+  WEIR_TRY(const bool upstream_ipv6, admission_->ipv6_upstream());
   send(control::Start{.guest4 = addresses_.guest4,
                       .gateway4 = addresses_.gateway4,
                       .guest6 = addresses_.guest6,
@@ -115,7 +116,7 @@ Result<> Network::start_gateway() {
                       .host4 = addresses_.host4,
                       .host6 = addresses_.host6,
                       .resolvers = static_cast<std::uint8_t>(admission_->resolver_count()),
-                      .upstream_ipv6 = admission_->ipv6_upstream(),
+                      .upstream_ipv6 = upstream_ipv6,
                       .idle_timeout_ms = admission_->idle_timeout_ms()},
        {});
   return {};
