@@ -103,12 +103,17 @@ constexpr std::array kOptions = {
                "-w /data"},
     OptionSpec{OptionId::env, Group::process, "env", kNoAliases, 'e', required, "NAME[=VALUE]", Repeat::many, kStarts,
                "Set an environment variable; without =VALUE it is copied from the caller. The environment starts with "
-               "PATH, HOME, USER, LANG, TERM and WEIR=1 and nothing else.",
+               "PATH, HOME, USER, LANG, TERM and WEIR=1, and where there is a gateway the names of its proxies (see "
+               "--no-proxy-env).",
                "-e LOG=debug -e CI"},
     OptionSpec{OptionId::env_file, Group::process, "env-file", kNoAliases, '\0', required, "FILE", Repeat::many,
                kStarts,
                "Read variables from a file, one NAME=VALUE or NAME per line, # for comments; --env wins over it.",
                "--env-file test.env"},
+    OptionSpec{OptionId::no_proxy_env, Group::network, "no-proxy-env", kNoAliases, '\0', none, "", Repeat::once, kRun,
+               "Do not announce the gateway's HTTP and SOCKS5 proxies in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and "
+               "NO_PROXY. They are there all the same; programs that do not use them meet the same verdicts.",
+               "--no-proxy-env"},
     OptionSpec{OptionId::user, Group::process, "user", kNoAliases, '\0', required, "root|sandbox|UID", Repeat::once,
                kStarts, "Who the command runs as, inside; default sandbox (1000). root inside is nobody outside.",
                "--user root"},

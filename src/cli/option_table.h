@@ -48,6 +48,7 @@ enum class OptionId : std::uint8_t {
   workdir,
   env,
   env_file,
+  no_proxy_env,
   user,
   timeout,
   memory,

@@ -60,6 +60,8 @@ class Admission {
     net::Protocol protocol = net::Protocol::tcp;
     net::Endpoint destination;  // as the guest asked
     net::Endpoint dialled;
+    control::Entry entry = control::Entry::transparent;
+    std::optional<net::DomainName> asked_name;  // by an explicit proxy: the only candidate
     std::string name;
     std::uint64_t opened_ms = 0;
     Dialer::Id dial = 0;  // cancelled with the flow: no dial outlives its count
@@ -84,7 +86,9 @@ class Admission {
     policy::Request request() const;
     std::string name() const { return names.empty() ? std::string() : names.front().name->text(); }
   };
-  Place place_of(net::Protocol protocol, const net::Endpoint& destination) const;
+  Place place_of(net::Protocol protocol, const net::Endpoint& destination,
+                 const std::optional<net::DomainName>& asked_name) const;
+  void judge_name_of(const control::Connect& ask);
   policy::Verdict judge(const Place& place);
   std::size_t max_flows() const;
   audit::Event learn_event(const control::Learn& learn, std::uint32_t allowed, const policy::Verdict& refused) const;

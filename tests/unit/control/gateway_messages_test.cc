@@ -58,7 +58,7 @@ TEST(GatewayMessages, ValuesOutsideTheirTypeAreRefused) {
   Connect connect;
   connect.destination = {*net::IpAddress::parse("192.0.2.1"), 443};
   std::size_t size = encode(FromGateway(connect), buffer).size();
-  buffer[size - 1] = 2;  // Resolution has two values
+  buffer[size - 3] = 2;  // Resolution has two values
   EXPECT_FALSE(decode<FromGateway>(Bytes(buffer).first(size)).has_value());
   buffer[size - 1] = 0;
   EXPECT_TRUE(decode<FromGateway>(Bytes(buffer).first(size)).has_value());
