@@ -39,6 +39,15 @@ std::uint64_t flows_possible() {
   return std::min<std::uint64_t>((limit.rlim_max - others) / 2, dial::Admission::kMaxFlows);
 }
 
+// A connection loses its peer, which is reset. A socket of datagrams keeps it: without one it could be given another.
+void sever(int socket) {
+  const sockaddr nowhere{.sa_family = AF_UNSPEC, .sa_data = {}};
+  int type = 0;
+  socklen_t size = sizeof type;
+  const bool stream = ::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+  if (!stream || ::connect(socket, &nowhere, sizeof nowhere) != 0) ::shutdown(socket, SHUT_RDWR);
+}
+
 std::vector<net::Cidr> own_subnets(const sandbox::CaptureAddresses& addresses) {
   return {net::Cidr::of(addresses.guest4, 16), net::Cidr::of(addresses.guest6, 48)};
 }
@@ -106,7 +115,8 @@ void Network::narrow(Policy next, std::uint64_t generation, OnTaken on_taken) {
   if (!copy.valid()) return fail("cannot hand over the narrower policy: " + sys::errno_text(errno));
   send(control::Policy{.generation = generation,
                        .size = policy_.mapping.bytes().size(),
-                       .idle_timeout_ms = admission_->idle_timeout_ms()},
+                       .idle_timeout_ms = admission_->limit(policy::Limit::idle_timeout_ms),
+                       .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms)},
        std::move(copy));
   const auto deadline =
       reactor_.at(sys::monotonic_ms() + kTakeMs, [this] { fail("the gateway did not take the narrower policy"); });
@@ -152,7 +162,8 @@ Result<> Network::start_gateway() {
                       .host6 = addresses_.host6,
                       .resolvers = static_cast<std::uint8_t>(admission_->resolver_count()),
                       .upstream_ipv6 = upstream_ipv6,
-                      .idle_timeout_ms = admission_->idle_timeout_ms()},
+                      .idle_timeout_ms = admission_->limit(policy::Limit::idle_timeout_ms),
+                      .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms)},
        {});
   return {};
 }
@@ -170,10 +181,7 @@ void Network::send(const control::ToGateway& message, sys::OwnedFd passed) {
 void Network::disconnect_queued(std::uint64_t flow) {
   const auto disconnect = [flow](const Packet& packet) {
     for (const Passed& each : packet.passed) {
-      const sockaddr nowhere{.sa_family = AF_UNSPEC, .sa_data = {}};
-      if (each.flow == flow && ::connect(each.fd.get(), &nowhere, sizeof nowhere) != 0) {
-        ::shutdown(each.fd.get(), SHUT_RDWR);
-      }
+      if (each.flow == flow) sever(each.fd.get());
     }
   };
   std::ranges::for_each(unsent_, disconnect);

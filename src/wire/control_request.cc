@@ -4,7 +4,7 @@
 
 #include "base/failure_line.h"
 #include "base/json.h"
-#include "wire/strict_json.h"
+#include "base/json_document.h"
 
 namespace weir::wire {
 
@@ -88,7 +88,7 @@ std::string_view name_of(Op op) {
 
 Result<ControlRequest> parse_control_request(std::string_view line) {
   if (line.size() >= ControlRequest::kMaxLine) return wrong("longer than 1 MiB");
-  const Result<Json> document = parse_strict_json(line);
+  const Result<Json> document = parse_json(line);
   if (!document) return wrong(document.error().what());
   if (!document->is_object()) return wrong("no object");
   ControlRequest request;

@@ -55,14 +55,18 @@ def test_large_download_and_upload(lab):
     assert out.stdout.split() == ["50000000", "20000000"], out
 
 
-@TWINS
-def test_git(lab, verdict):
+def make_repository(lab):
     repository = lab.world.www / "git" / "project.git"
     if not repository.exists():
         script = f"""set -e; mkdir -p {repository}; work=$(mktemp -d); cd $work; git init -q -b main .
             git config user.email lab@lab.test; git config user.name lab; echo hello > file; git add file; git commit -qm one
             git clone -q --bare . {repository}; cd {repository}; git update-server-info; rm -rf $work; chmod -R a+rX {repository}"""
         subprocess.run(["sh", "-c", script], check=True, capture_output=True, env={**os.environ, "HOME": "/nonexistent"})
+
+
+@TWINS
+def test_git(lab, verdict):
+    make_repository(lab)
     name = "allowed.test" if verdict == "allow" else "evil.test"
     out = lab.run("sh", "-c", f"git clone -q http://{name}/git/project.git /tmp/p && cat /tmp/p/file", allow=["allowed.test"])
     if verdict == "allow":

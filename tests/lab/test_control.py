@@ -206,6 +206,118 @@ for line in sys.stdin: print(json.dumps(eval(line)), flush=True)
         assert closed.get("reason") == (None if verdict == "allow" else "no-rule"), out
 
 
+# Over UDP, or through a tunnel of a proxy: two flows that echo, as TWO_FLOWS.
+def two_flows(dial):
+    head, tail = TWO_FLOWS.split("kept, lost =")
+    return f"{head}{dial}\nkept, lost ={tail}"
+
+
+DATAGRAMS = """
+def dial(address, port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.connect((address, port))
+    return s
+"""
+
+
+def cut_flow(out, dst, via):
+    """The record of the one flow that lost its permission."""
+    [closed] = out.of_type("flow.close", dst=dst)
+    assert (closed["via"], closed["reason"], closed["error"], closed["bytes_up"]) == (via, "no-rule", "ECONNABORTED", 1), out
+    [changed] = out.of_type("policy.update")
+    assert closed["generation"] == changed["generation"] == 2 and closed["seq"] > changed["seq"], out
+    return closed
+
+
+@TWINS
+def test_a_flow_of_datagrams(lab, verdict):
+    both = [f"udp://{KEPT}", f"udp://{LOST}"]
+    with Live(lab, two_flows(DATAGRAMS), allow=both) as live:
+        assert live.first == '["x", "x"]', live.run.finish()
+        answer = live.ask({"op": "narrow", "network_allowlist": both if verdict == "allow" else both[:1]})
+        assert answer["cut"] == (0 if verdict == "allow" else 1), answer
+        before = lab.world.packets_to(w.EVIL4, 7)
+        seen = live.do("[said(kept, b'on'), said(lost, b'on')]")
+        arrived = lab.world.packets_to(w.EVIL4, 7) - before
+        out = live.end()
+        if verdict == "allow":
+            assert seen == ["on", "on"] and arrived == 1 and not out.refusals(), (seen, arrived, out)
+        else:
+            assert seen == ["on", "EHOSTUNREACH"] and arrived == 0, (seen, arrived, out)
+            [refused] = out.refusals(dst=w.EVIL4, proto="udp")
+            assert refused["generation"] == 2 and refused["reason"] == "no-rule", out
+            cut_flow(out, w.EVIL4, "udp")
+        [kept] = out.of_type("flow.close", dst=w.ALLOWED4)
+        assert "reason" not in kept and kept["bytes_up"] == kept["bytes_down"] == 3, out
+
+
+@TWINS
+@pytest.mark.parametrize("door", ["connect", "socks5h"])
+def test_a_tunnel(lab, verdict, door):
+    """C07: by its name, which is all that a tunnel was asked with."""
+    names = ["allowed.test:7", "evil.test:7"]
+    tunnel = f"names = {{ {w.ALLOWED4!r}: 'allowed.test', {w.EVIL4!r}: 'evil.test' }}\n" \
+             f"def dial(address, port): return TUNNELS[{door!r}](names[address], port)[0]"
+    zero = two_flows(tunnel).replace("what=b'x'", "what=bytes(1)")  # the first byte of no protocol that carries a name
+    via = "socks" if door == "socks5h" else "http"
+    with Live(lab, zero, allow=names) as live:
+        assert json.loads(live.first) == [chr(0), chr(0)], live.run.finish()
+        answer = live.ask({"op": "narrow", "network_allowlist": names if verdict == "allow" else names[:1]})
+        assert answer["cut"] == (0 if verdict == "allow" else 1), answer
+        if verdict == "allow":
+            assert live.do("[said(kept, b'on'), said(lost, b'on')]") == ["on", "on"]
+            assert not live.end().refusals()
+            return
+        assert live.do("heard(lost)") == "ECONNRESET"
+        wait_until(lambda: closes_of(lab, w.EVIL4) == ["Connection reset by peer"], what="the reset at the server")
+        before = lab.world.packets_to(w.EVIL4, 7)
+        assert live.do(f"[said(kept, b'on'), TUNNELS[{door!r}]('evil.test', 7)[1]]") == ["on", "refused"]
+        assert lab.world.packets_to(w.EVIL4, 7) == before
+        out = live.end()
+        [refused] = out.refusals(name="evil.test")
+        assert refused["generation"] == 2 and refused["reason"] == "no-rule" and refused["via"] == via, out
+        assert cut_flow(out, w.EVIL4, via)["name"] == "evil.test", out
+
+
+@TWINS
+@pytest.mark.parametrize("when", ["between", "under-way"])
+def test_a_connection_of_the_http_proxy(lab, verdict, when):
+    """Requests in absolute form: the connection to the origin goes, idle or in the middle of a request."""
+    port = 80 if when == "between" else 11  # 11 takes the request and says nothing
+    guest = f"""
+s = socket.create_connection((GATEWAY, HTTP_PROXY)); s.settimeout(3)
+def ask(port): s.sendall(f'GET http://{w.EVIL4}:{{port}}/ HTTP/1.1\\r\\nHost: {w.EVIL4}:{{port}}\\r\\n\\r\\n'.encode())
+def answer():
+    data = b''
+    try:
+        while not (b'\\r\\n\\r\\n' in data and data.endswith(b'\\n') and not data.endswith(b'\\r\\n\\r\\n')):
+            part = s.recv(4096)
+            if not part: break
+            data += part
+    except OSError as error: return name_of(error)
+    return data.decode()[9:12]
+def get(port): ask(port); return answer()
+ask({port})
+print(answer() if {port} == 80 else 'asked', flush=True)
+for line in sys.stdin: print(json.dumps(eval(line)), flush=True)
+"""
+    target = at(w.EVIL4, port)
+    with Live(lab, guest, allow=[KEPT, target]) as live:
+        assert live.first == ("200" if when == "between" else "asked"), live.run.finish()
+        wait_until(lambda: lab.world.packets.payload_to(w.EVIL4, port) > 0, what="the request")
+        answer = live.ask({"op": "narrow", "network_allowlist": [KEPT, target] if verdict == "allow" else [KEPT]})
+        assert answer["cut"] == (0 if verdict == "allow" else 1), answer
+        before = lab.world.packets.payload_to(w.EVIL4, port)
+        seen = live.do("get(80)" if when == "between" else "answer()")
+        out = live.end()
+        wanted = {"between": ("200", "403"), "under-way": ("TIMEOUT", "ECONNRESET")}[when]
+        assert seen == wanted[verdict != "allow"], (seen, out)
+        [closed] = out.of_type("flow.close", dst=w.EVIL4)
+        assert closed.get("reason") == (None if verdict == "allow" else "no-rule"), out
+        if verdict != "allow":
+            assert lab.world.packets.payload_to(w.EVIL4, port) == before and closed["error"] == "ECONNABORTED", out
+            assert len(out.refusals(dst=w.EVIL4)) == (1 if when == "between" else 0), out
+
+
 WRONG = {
     "wider-mode": ({"op": "narrow", "network_mode": "open"}, "cannot_widen"),
     "another-destination": ({"op": "narrow", "network_allowlist": [at(w.SHARED4, 80)]}, "cannot_widen"),
