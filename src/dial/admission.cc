@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
+#include "dial/errno_name.h"
 #include "policy/compiled/own_names.h"
 #include "wire/dns.h"
 
@@ -14,11 +14,6 @@ namespace {
 
 using audit::Event;
 using audit::EventType;
-
-std::string errno_name(int code) {
-  const char* name = ::strerrorname_np(code);
-  return name != nullptr ? name : std::to_string(code);
-}
 
 std::string rcode_text(std::uint16_t rcode) {
   switch (rcode) {
@@ -103,6 +98,7 @@ Admission::Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts
       settings_(std::move(settings)),
       send_(std::move(send)),
       dialer_(reactor),
+      inbound_(reactor, recorder),
       host_service_(*net::DomainName::parse(policy::kHostService)) {}
 
 void Admission::handle(const control::FromGateway& message) {
@@ -112,6 +108,7 @@ void Admission::handle(const control::FromGateway& message) {
 void Admission::end() {
   admitted_.clear();
   while (!flows_.empty()) close_flow(flows_.begin()->first, 0, 0, ECANCELED);
+  inbound_.close_all(ECANCELED);
   recorder_.commit();
 }
 
@@ -128,6 +125,7 @@ void Admission::settle() {
       refuse(admitted.ask, refusal(policy::Reason::audit), {});
     }
   }
+  inbound_.settle(recorded ? InboundFlows::Written::yes : InboundFlows::Written::no);
   recorder_.commit();  // what ended at once, before anybody hears of it
 }
 
@@ -175,6 +173,10 @@ policy::Verdict Admission::judge(const Place& place) {
   return facts ? policy::admit(image_, **facts, place.request()) : refusal(policy::Reason::floor);
 }
 
+std::uint64_t Admission::connect_timeout_ms() const {
+  return std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs);
+}
+
 std::size_t Admission::max_flows() const {
   return static_cast<std::size_t>(
       std::min<std::uint64_t>(image_.limits()[policy::Limit::max_flows], settings_.flows_possible));
@@ -183,8 +185,8 @@ std::size_t Admission::max_flows() const {
 void Admission::on(const control::Connect& ask) {
   using Outcome = control::ConnectAnswer::Outcome;
   // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
-  const bool fresh = ask.flow > last_flow_;
-  last_flow_ = std::max(last_flow_, ask.flow);
+  const bool fresh = ask.flow > last_flow_ && ask.flow < InboundFlows::kFirst;
+  if (fresh) last_flow_ = ask.flow;
   if (ask.destination.port == 0 || !fresh) return refuse(ask, refusal(policy::Reason::protocol), {});
   if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address)) {
     return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver, .error = 0, .name = {}});
@@ -192,7 +194,7 @@ void Admission::on(const control::Connect& ask) {
   const Place place = place_of(ask.destination);
   if (ending_) return refuse(ask, refusal(policy::Reason::shutting_down), place.name());
   const policy::Verdict verdict = judge(place);
-  if (verdict.allowed && flows_.size() >= max_flows()) return refuse(ask, refusal(policy::Reason::limit), place.name());
+  if (verdict.allowed && is_full()) return refuse(ask, refusal(policy::Reason::limit), place.name());
   if (verdict.allowed) return admit(ask, verdict, place);
   if (ask.resolution == control::Resolution::not_tried) {
     auto expired = book_.expired(ask.destination.address, reactor_.now_ms());
@@ -229,8 +231,7 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
 void Admission::dial(const Admitted& admitted) {
   const auto flow = flows_.find(admitted.ask.flow);
   if (flow == flows_.end()) return;  // the gateway gave it up meanwhile
-  const Dialer::Id id = dialer_.connect(flow->second.dialled,
-                                        std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs),
+  const Dialer::Id id = dialer_.connect(flow->second.dialled, connect_timeout_ms(),
                                         [this, admitted](Dialled result) { dialled(admitted, std::move(result)); });
   // It may have failed already, and the flow with it.
   if (const auto still = flows_.find(admitted.ask.flow); still != flows_.end()) still->second.dial = id;
@@ -368,7 +369,17 @@ void Admission::on(const control::OpenResolver& ask) {
 }
 
 void Admission::on(const control::FlowClosed& closed) {
-  close_flow(closed.flow, closed.bytes_up, closed.bytes_down, static_cast<int>(closed.error & 0xfff));
+  const auto error = static_cast<int>(closed.error & 0xfff);
+  if (closed.flow >= InboundFlows::kFirst)
+    return inbound_.close(closed.flow, closed.bytes_up, closed.bytes_down, error);
+  close_flow(closed.flow, closed.bytes_up, closed.bytes_down, error);
+}
+
+void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
+  const bool room = !is_full() && !ending_;
+  if (room) return inbound_.open(arrival, std::move(then));
+  inbound_.refuse(arrival, ending_ ? policy::Reason::shutting_down : policy::Reason::limit);
+  then(0);
 }
 
 void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error) {

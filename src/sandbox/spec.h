@@ -70,7 +70,8 @@ struct Spec {
   Network network = Network::loopback;
   CaptureAddresses addresses;
   Limits limits;
-  bool terminal = false;  // -t: a terminal of its own
+  bool terminal = false;   // -t: a terminal of its own
+  bool published = false;  // init opens sockets for published ports
 };
 
 }  // namespace weir::sandbox
