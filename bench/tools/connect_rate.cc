@@ -161,8 +161,8 @@ class Run {
 int main(int argc, char** argv) {
   using namespace weir;
   using namespace weir::bench;
-  const Arguments arguments = Arguments::parse(argc, argv);
-  if (arguments.words.size() != 1) die("usage: connect_rate ADDRESS:PORT [parallel=N] [total=N] [expect=refused]");
+  const Arguments arguments =
+      Arguments::parse(argc, argv, 1, "connect_rate ADDRESS:PORT [parallel=N] [total=N] [expect=refused]");
   const Expect expect = arguments.text("expect", "answer") == "refused" ? Expect::refused : Expect::answer;
   raise_descriptor_limit();
   const std::string& target = arguments.words[0];

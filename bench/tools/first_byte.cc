@@ -76,8 +76,7 @@ void fetch(const net::Endpoint& target, const std::string& name) {
 int main(int argc, char** argv) {
   using namespace weir;
   using namespace weir::bench;
-  const Arguments arguments = Arguments::parse(argc, argv);
-  if (arguments.words.size() != 2) die("usage: first_byte NAME PORT [total=N] [fresh=1]");
+  const Arguments arguments = Arguments::parse(argc, argv, 2, "first_byte NAME PORT [total=N] [fresh=1]");
   const net::Port port = or_die(net::parse_port(arguments.words[1]));
   const sys::SocketAddress server = sys::SocketAddress::of({name_server(), 53});
   const std::uint64_t total = arguments.number("total", 1);

@@ -12,8 +12,7 @@
 int main(int argc, char** argv) {
   using namespace weir;
   using namespace weir::bench;
-  const Arguments arguments = Arguments::parse(argc, argv);
-  if (arguments.words.size() != 1) die("usage: idle_connections ADDRESS:PORT [total=N] [parallel=N]");
+  const Arguments arguments = Arguments::parse(argc, argv, 1, "idle_connections ADDRESS:PORT [total=N] [parallel=N]");
   const sys::SocketAddress target = address_of(arguments.words[0]);
   const std::uint64_t total = arguments.number("total", 1000);
   const std::uint64_t parallel = arguments.number("parallel", 200);

@@ -87,8 +87,8 @@ class Run {
 int main(int argc, char** argv) {
   using namespace weir;
   using namespace weir::bench;
-  const Arguments arguments = Arguments::parse(argc, argv);
-  if (arguments.words.size() != 1) die("usage: request_rate ADDRESS:PORT [connections=N] [seconds=N] [bytes=N]");
+  const Arguments arguments =
+      Arguments::parse(argc, argv, 1, "request_rate ADDRESS:PORT [connections=N] [seconds=N] [bytes=N]");
   raise_descriptor_limit();
   Run run(address_of(arguments.words[0]), arguments.number("connections", 1), arguments.number("bytes", 1));
   const std::uint64_t began = now_ns();

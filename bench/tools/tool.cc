@@ -62,6 +62,12 @@ Arguments Arguments::parse(int argc, char** argv) {
   return out;
 }
 
+Arguments Arguments::parse(int argc, char** argv, std::size_t words, const char* usage) {
+  Arguments out = parse(argc, argv);
+  if (out.words.size() != words) die(std::string("usage: ") + usage);
+  return out;
+}
+
 std::uint64_t Arguments::number(const std::string& name, std::uint64_t otherwise) const {
   const auto found = settings.find(name);
   if (found == settings.end()) return otherwise;

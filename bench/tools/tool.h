@@ -40,6 +40,8 @@ struct Arguments {
   std::vector<char*> command;  // ends with a null pointer; empty without a command
 
   static Arguments parse(int argc, char** argv);
+  // Ends the program with its usage unless there are so many plain words.
+  static Arguments parse(int argc, char** argv, std::size_t words, const char* usage);
   std::uint64_t number(const std::string& name, std::uint64_t otherwise) const;
   std::string text(const std::string& name, const std::string& otherwise) const;
 };

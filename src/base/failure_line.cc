@@ -55,6 +55,10 @@ std::string shortened(const std::string& text, std::size_t max) {
 
 }  // namespace
 
+std::string quoted(std::string_view text, std::size_t most) {
+  return "'" + printable(text.substr(0, most)) + (text.size() > most ? "...'" : "'");
+}
+
 std::string printable(std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdef";
   std::string out;

@@ -14,6 +14,9 @@ namespace weir {
 // to the terminal nor turn its reading order around nor hide. Other UTF-8 passes.
 std::string printable(std::string_view text);
 
+// The same between quotes. Of what is longer than `most` bytes the beginning.
+std::string quoted(std::string_view text, std::size_t most = std::string_view::npos);
+
 // Bytes of a failure line without its newline: a few lines of a terminal, whatever a file or the guest put into it.
 inline constexpr std::size_t kMaxFailureLine = 400;
 

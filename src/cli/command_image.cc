@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "cli/image_input.h"
+#include "cli/run_files.h"
 
 namespace weir::cli {
 namespace {
@@ -53,8 +54,9 @@ Result<Outcome> import(const CommandLine& line, const Caller& caller, OutputForm
     return std::unexpected(Error("'" + name + "' is no name of an image")
                                .with_remedy("write 1 to 63 letters, digits, '_', '.', ':' or '-' behind the source"));
   }
+  WEIR_TRY(const image::Source::Kind kind, kind_of_source(line.operands[0], source, sharer_of(line, caller)));
   WEIR_TRY(image::Store store, image_store(caller));
-  WEIR_TRY(const image::Description image, store.import(source, name));
+  WEIR_TRY(const image::Description image, store.import(source, kind, name));
   Outcome outcome;
   if (format == OutputFormat::json) {
     JsonWriter json;
@@ -64,8 +66,9 @@ Result<Outcome> import(const CommandLine& line, const Caller& caller, OutputForm
   }
   for (const std::string& remark : image::remarks(image)) outcome.err += "weir: " + printable(remark) + "\n";
   outcome.err += notes(store);
-  outcome.out = "imported " + printable(name) + " (" + printable(image.format) + ", " + printable(image.digest) + ", " +
-                std::to_string(image.tally.entries) + " entries, " + size_text(image.tally.bytes) + ")\n";
+  outcome.out = "imported " + printable(name) + " (" + printable(image.format) + ", " +
+                (image.digest.empty() ? "" : printable(image.digest) + ", ") + std::to_string(image.tally.entries) +
+                " entries, " + size_text(image.tally.bytes) + ")\n";
   return outcome;
 }
 
@@ -84,7 +87,8 @@ Result<Outcome> list(const Caller& caller, OutputFormat format) {
   }
   if (images.empty()) outcome.err += "weir: no images; weir image import FILE NAME makes one\n";
   for (const image::Description& image : images) {
-    outcome.out += padded(printable(image.name), 24) + padded(printable(image.digest.substr(0, 19)), 21) +
+    outcome.out += padded(printable(image.name), 24) +
+                   padded(image.digest.empty() ? "-" : printable(image.digest.substr(0, 19)), 21) +
                    padded(size_text(image.tally.bytes), 10) + padded(printable(image.format), 15) +
                    printable(image.created) + "\n";
   }

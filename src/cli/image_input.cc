@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+
 #include "cli/run_plan.h"
 #include "sys/errno.h"
 
@@ -14,26 +17,14 @@ bool exists_in(const std::string& folder, const char* name) {
   return ::access((folder + "/" + name).c_str(), F_OK) == 0;
 }
 
-// A folder is a root file system unless it has the index of an OCI layout.
-bool is_layout(const std::string& folder) {
-  return exists_in(folder, "index.json") && exists_in(folder, "oci-layout");
-}
-
-Result<> check_root_folder(const std::string& text, const std::string& folder, const sandbox::Sharer& sharer) {
+Result<> check_root_folder(const std::string& folder, const sandbox::Sharer& sharer) {
   if (folder == "/") {
-    return std::unexpected(Error("option --image: / is this machine itself, with everything its user can read")
-                               .with_remedy("leave --image out, or name a folder made for it"));
+    return std::unexpected(
+        Error("/ is this machine itself, with everything its user can read").with_remedy("name a folder made for it"));
   }
-  // Through an overlay the sockets below a folder lead nowhere.
-  WEIR_CHECK_OK(in_context(
-      sandbox::check_source(
-          {.source = folder, .target = "/", .access = sandbox::Share::Access::overlay, .read_only_below = {}}, sharer),
-      "option --image"));
-  for (const char* name : {"bin", "usr", "lib", "etc", "sbin"}) {
-    if (exists_in(folder, name)) return {};
-  }
-  return std::unexpected(Error("option --image: " + text + " is no root file system: it has neither bin, usr nor etc")
-                             .with_remedy("name the folder that becomes / inside, or an archive, or an OCI layout"));
+  // Through an overlay the sockets below a folder lead nowhere; imports refuse them.
+  return sandbox::check_source(
+      {.source = folder, .target = "/", .access = sandbox::Share::Access::overlay, .read_only_below = {}}, sharer);
 }
 
 }  // namespace
@@ -55,6 +46,29 @@ Result<std::string> image_source(const std::string& text, const Caller& caller) 
   return std::string(real.get());
 }
 
+Result<image::Source::Kind> kind_of_source(const std::string& text, const std::string& source,
+                                           const sandbox::Sharer& sharer) {
+  using Kind = image::Source::Kind;
+  struct stat status{};
+  if (::stat(source.c_str(), &status) != 0) return sys::errno_error("cannot look at " + text);
+  if (!S_ISDIR(status.st_mode)) return Kind::file;
+  const auto has = [&](const char* name) { return exists_in(source, name); };
+  const bool root = std::ranges::any_of(std::array{"bin", "usr", "lib", "etc", "sbin"}, has);
+  if (root && has("oci-layout") && has("index.json")) {
+    return std::unexpected(Error(text + " is an OCI layout and a root file system at once: which one is meant?")
+                               .with_remedy("name a folder that is one of them"));
+  }
+  if (root) {
+    WEIR_CHECK_OK(check_root_folder(source, sharer));
+    return Kind::tree;
+  }
+  if (has("index.json") || has("manifest.json") || has("oci-layout")) return Kind::layout;
+  return std::unexpected(
+      Error(text + " is no root file system (it has neither bin, usr nor etc) and no image (neither index.json nor "
+                   "manifest.json)")
+          .with_remedy("name the folder that becomes / inside, or an archive, or an OCI layout"));
+}
+
 Result<ImageChoice> choose_image(const std::string& text, const Caller& caller, const sandbox::Sharer& sharer) {
   ImageChoice choice{.text = text, .source = {}, .lease = {}, .leftovers = {}};
   if (text.find('/') == std::string::npos && image::is_image_name(text)) {
@@ -69,18 +83,16 @@ Result<ImageChoice> choose_image(const std::string& text, const Caller& caller, 
       return std::unexpected(std::move(lease).error().context("option --image"));
   }
   WEIR_TRY(choice.source, in_context(image_source(text, caller), "option --image"));
-  struct stat status{};
-  if (::stat(choice.source.c_str(), &status) != 0) return sys::errno_error("option --image: cannot look at " + text);
-  const bool root = S_ISDIR(status.st_mode) && !is_layout(choice.source);
-  choice.kind = root ? ImageChoice::Kind::folder : ImageChoice::Kind::archive;
-  if (root) WEIR_CHECK_OK(check_root_folder(text, choice.source, sharer));
+  WEIR_TRY(choice.source_kind, in_context(kind_of_source(text, choice.source, sharer), "option --image"));
+  choice.kind =
+      choice.source_kind == image::Source::Kind::tree ? ImageChoice::Kind::folder : ImageChoice::Kind::archive;
   return choice;
 }
 
 Result<> unpack_for_run(ImageChoice& choice, const Caller& caller) {
   if (choice.kind != ImageChoice::Kind::archive || choice.lease) return {};
   WEIR_TRY(image::Store store, image_store(caller));
-  WEIR_TRY(image::Lease lease, in_context(store.unpack_once(choice.source), "option --image"));
+  WEIR_TRY(image::Lease lease, in_context(store.unpack_once(choice.source, choice.source_kind), "option --image"));
   choice.lease = std::make_shared<image::Lease>(std::move(lease));
   choice.leftovers = store.leftovers();
   return {};

@@ -202,6 +202,7 @@ constexpr std::array kCompileExamples = {
 };
 constexpr std::array kImportExamples = {
     Example{"weir image import alpine.tar.gz alpine", "a root file system in an archive"},
+    Example{"weir image import ./tree mine", "a folder that holds a root file system; it stays as it is"},
     Example{"weir image import ./layout debian:12",
             "an OCI layout, as skopeo copy docker://debian:12 oci:layout makes"},
 };

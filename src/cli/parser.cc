@@ -2,14 +2,11 @@
 
 #include <algorithm>
 
+#include "base/failure_line.h"
 #include "base/spelling.h"
 
 namespace weir::cli {
 namespace {
-
-std::string quoted(std::string_view word) {
-  return "'" + std::string(word) + "'";
-}
 
 std::unexpected<Error> usage_error(std::string what, std::string remedy) {
   return std::unexpected(Error(std::move(what)).with_remedy(std::move(remedy)));

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "dial/errno_name.h"
+#include "dial/published_marks.h"
+#include "net/loopback.h"
 #include "policy/compiled/own_names.h"
 #include "wire/dns.h"
 
@@ -79,6 +81,10 @@ policy::Verdict refusal(policy::Reason reason) {
   policy::Verdict verdict;
   verdict.reason = reason;
   return verdict;
+}
+
+bool is_of_this_machine(const policy::HostFacts& facts, const net::IpAddress& address) {
+  return net::is_loopback(address) || std::ranges::find(facts.host, address) != facts.host.end();
 }
 
 constexpr net::Port kDnsPort = 53;
@@ -158,7 +164,7 @@ policy::Request Admission::Place::request() const {
 Admission::Place Admission::place_of(const net::Endpoint& destination) const {
   const bool host4 = destination.address == settings_.host4;
   if (host4 || destination.address == settings_.host6) {
-    const net::IpAddress loopback = host4 ? net::IpAddress::v4({127, 0, 0, 1}) : *net::IpAddress::parse("::1");
+    const net::IpAddress loopback = host4 ? net::kLoopback4 : net::kLoopback6;
     return {.dialled = {loopback, destination.port},
             .names = {{.name = &host_service_, .aliases = {}}},
             .nameless_candidate = false};
@@ -170,7 +176,12 @@ Admission::Place Admission::place_of(const net::Endpoint& destination) const {
 
 policy::Verdict Admission::judge(const Place& place) {
   const auto facts = this->facts();
-  return facts ? policy::admit(image_, **facts, place.request()) : refusal(policy::Reason::floor);
+  if (!facts) return refusal(policy::Reason::floor);
+  if (!is_of_this_machine(**facts, place.dialled.address) || !leads_to_published(net::Protocol::tcp, place.dialled))
+    return policy::admit(image_, **facts, place.request());
+  policy::HostFacts with_listener = **facts;
+  with_listener.own_listeners.push_back(place.dialled);
+  return policy::admit(image_, with_listener, place.request());
 }
 
 std::uint64_t Admission::connect_timeout_ms() const {

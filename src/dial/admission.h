@@ -58,7 +58,7 @@ class Admission {
   // The sandbox has ended: records the end of flows whose end nobody reported, and writes it.
   void end();
 
-  bool ipv6_upstream() const { return facts_.ipv6_default_route(); }
+  Result<bool> ipv6_upstream() { return facts_.ipv6_default_route(); }
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
   std::uint64_t connect_timeout_ms() const;
   std::uint64_t idle_timeout_ms() const { return image_.limits()[policy::Limit::idle_timeout_ms]; }

@@ -8,9 +8,7 @@ Result<LiveFacts> LiveFacts::open(std::vector<net::Cidr> sandboxes) {
   // Subscribed before the first reading, so that no change falls in between.
   WEIR_TRY(netlink::Socket changes, netlink::watch_machine());
   WEIR_TRY(netlink::Socket questions, netlink::Socket::open(NETLINK_ROUTE));
-  LiveFacts facts(std::move(changes), std::move(questions), std::move(sandboxes));
-  WEIR_CHECK_OK(facts.read());
-  return facts;
+  return LiveFacts(std::move(changes), std::move(questions), std::move(sandboxes));
 }
 
 Result<const policy::HostFacts*> LiveFacts::current() {
@@ -19,6 +17,11 @@ Result<const policy::HostFacts*> LiveFacts::current() {
   if (stale_) WEIR_CHECK_OK(read());
   stale_ = false;
   return &facts_;
+}
+
+Result<bool> LiveFacts::ipv6_default_route() {
+  WEIR_CHECK_OK(current());
+  return ipv6_default_route_;
 }
 
 Result<> LiveFacts::read() {

@@ -11,13 +11,15 @@ namespace weir::dial {
 
 class LiveFacts {
  public:
-  // `sandboxes`: weir's own subnets.
+  // Begins to listen for changes. The first question reads: most short commands never connect, and their supervisors
+  // never ask. `sandboxes`: weir's own subnets.
   static Result<LiveFacts> open(std::vector<net::Cidr> sandboxes);
 
   // Call before each decision. Fails only if the kernel cannot be asked; then nothing may be admitted.
   Result<const policy::HostFacts*> current();
 
-  bool ipv6_default_route() const { return ipv6_default_route_; }
+  // As above.
+  Result<bool> ipv6_default_route();
 
  private:
   LiveFacts(netlink::Socket changes, netlink::Socket questions, std::vector<net::Cidr> sandboxes)
@@ -30,7 +32,7 @@ class LiveFacts {
   netlink::Socket questions_;
   policy::HostFacts facts_;
   bool ipv6_default_route_ = false;
-  bool stale_ = false;
+  bool stale_ = true;
 };
 
 }  // namespace weir::dial

@@ -2,9 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -20,6 +18,7 @@
 #include "gateway/tun.h"
 #include "policy/compiled/image.h"
 #include "sys/errno.h"
+#include "sys/memory_file.h"
 
 namespace weir::gateway {
 
@@ -27,16 +26,6 @@ namespace {
 
 // What the guest left behind may take this long to go up after its last process has ended.
 constexpr std::uint64_t kDrainMs = 1000;
-
-Result<policy::Image> map_policy() {
-  const sys::OwnedFd file(kPolicy);
-  struct stat info{};
-  if (::fstat(file.get(), &info) != 0) return sys::errno_error("cannot read the compiled policy");
-  const auto size = static_cast<std::size_t>(info.st_size);
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
-  if (address == MAP_FAILED) return sys::errno_error("cannot map the compiled policy");
-  return policy::Image::open(Bytes(static_cast<const std::uint8_t*>(address), size));
-}
 
 Result<control::Start> read_start(sys::Channel& channel) {
   std::array<std::uint8_t, control::kMaxMessage> buffer;
@@ -134,7 +123,8 @@ Result<> serve() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   ::signal(SIGPIPE, SIG_IGN);
   sys::Channel channel{sys::OwnedFd(kControl)};
-  WEIR_TRY(const policy::Image image, map_policy());
+  WEIR_TRY(const sys::Mapping compiled, sys::Mapping::of(sys::OwnedFd(kPolicy)));
+  WEIR_TRY(const policy::Image image, policy::Image::open(compiled.bytes()));
   WEIR_TRY(sys::Reactor reactor, sys::Reactor::create());
   // Beyond this point no file, no new socket, no other process. Hostile bytes are read only after it.
   if (::dup2(STDIN_FILENO, STDERR_FILENO) < 0) return sys::errno_error("cannot let go of the caller's standard error");

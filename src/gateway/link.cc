@@ -25,14 +25,12 @@ bool Link::flush() {
 
 void Link::on_events(std::uint32_t) {
   std::array<std::uint8_t, control::kMaxPacket> buffer;
-  std::vector<sys::OwnedFd> passed;
   // Bounded so that a flood of answers does not starve the flows.
   for (int i = 0; i < 16; ++i) {
-    passed.clear();
-    const auto received = channel_.receive(buffer, passed);
+    auto received = channel_.receive(buffer, sys::Channel::kMaxPassed);
     if (!received || received->state == sys::Channel::Received::State::closed) return end();
     if (received->state == sys::Channel::Received::State::nothing) return;
-    if (!take(received->message, passed)) return end();
+    if (!take(received->message, received->passed)) return end();
   }
 }
 

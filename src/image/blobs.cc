@@ -1,24 +1,19 @@
 #include "image/blobs.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/failure_line.h"
 #include "image/limits.h"
 #include "image/streams.h"
 #include "sys/errno.h"
+#include "sys/open_resolved.h"
 #include "wire/tar.h"
 
 namespace weir::image {
 
 Result<Blob> FolderBlobs::open(const std::string& name) {
-  open_how how{};
-  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  current_ = sys::OwnedFd(static_cast<int>(::syscall(SYS_openat2, folder_, name.c_str(), &how, sizeof how)));
+  current_ = sys::open_resolved(folder_, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, sys::kBeneath | RESOLVE_NO_XDEV);
   if (!current_.valid()) return sys::errno_error("cannot open " + printable(name) + " of the image");
   struct stat status{};
   if (::fstat(current_.get(), &status) != 0) return sys::errno_error("cannot look at " + printable(name));

@@ -65,9 +65,10 @@ struct Job {
 // By a read-only mount of its own: a descriptor of the caller's file could change its mode.
 Result<> take_source(Job& job) {
   WEIR_TRY(const sys::OwnedFd named, sys::open_without_links(job.path));
+  // With what is mounted below it, so that it is met, and refused, instead of an empty folder.
   WEIR_TRY(sys::OwnedFd mount,
-           sys::clone_mount(named.get(), "", sys::Submounts::left_out, kTargetAttributes | MOUNT_ATTR_RDONLY));
-  if (job.source.kind == Source::Kind::layout) {
+           sys::clone_mount(named.get(), "", sys::Submounts::included, kTargetAttributes | MOUNT_ATTR_RDONLY));
+  if (job.source.kind != Source::Kind::file) {
     job.source.fd = std::move(mount);
     return {};
   }
@@ -127,7 +128,7 @@ Result<> filter_calls() {
   allow(filter, {SYS_read, SYS_pread64, SYS_write, SYS_close, SYS_openat2, SYS_fstat, SYS_newfstatat, SYS_getdents64,
                  SYS_readlinkat, SYS_flistxattr, SYS_fgetxattr, SYS_fcntl, SYS_lseek});
   allow(filter, {SYS_mkdirat, SYS_symlinkat, SYS_linkat, SYS_unlinkat, SYS_fchown, SYS_fchownat, SYS_fchmod,
-                 SYS_fsetxattr, SYS_utimensat});
+                 SYS_ftruncate, SYS_fsetxattr, SYS_utimensat});
   constexpr std::uint64_t kExecutable = PROT_EXEC;
   filter.add(SYS_mmap, Filter::Action::allow(), {{.argument = 2, .mask = kExecutable, .value = 0}});
   filter.add(SYS_mprotect, Filter::Action::allow(), {{.argument = 2, .mask = kExecutable, .value = 0}});
@@ -258,23 +259,25 @@ Result<> take_mounts(Job& job, const Ids& ids) {
   WEIR_TRY(job.target_mount, sys::clone_mount(target.get(), "", sys::Submounts::left_out, kTargetAttributes));
   if (job.path.empty()) return {};
   WEIR_CHECK_OK(take_source(job));
-  if (job.source.kind != Source::Kind::layout) return {};
+  if (job.source.kind == Source::Kind::file) return {};
   return sys::map_ids(job.source.fd, {{.inside = 0, .outside = kStoredFirst, .count = kIdCount}},
                       {{.inside = 0, .outside = kStoredFirst, .count = kIdCount}}, job.path);
 }
 
 }  // namespace
 
-Result<Description> unpack_confined(const std::string& source, const std::string& target, const Ids& ids) {
+Result<Description> unpack_confined(const std::string& source, Source::Kind kind, const std::string& target,
+                                    const Ids& ids) {
   const Work work = [&](const Source& from, sys::OwnedFd root) { return unpack(from, std::move(root), ids.owners()); };
   Job job{.target = target, .target_mount = {}, .path = source, .source = {}, .owners = ids.owners(), .work = work};
   WEIR_TRY(const sys::OwnedFd fd, sys::open_without_links(source));
   struct stat status{};
   if (::fstat(fd.get(), &status) != 0) return sys::errno_error("cannot look at " + source);
-  if (S_ISDIR(status.st_mode)) {
-    job.source.kind = Source::Kind::layout;
-  } else if (!S_ISREG(status.st_mode)) {
-    return fail(source + " is neither a file nor a folder");
+  if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) return fail(source + " is neither a file nor a folder");
+  if (S_ISDIR(status.st_mode) != (kind != Source::Kind::file)) return fail(source + " has just been replaced");
+  job.source.kind = kind;
+  if (kind == Source::Kind::tree && ids.owners() == Owners::all) {
+    WEIR_TRY(job.source.unmapped, ids_of_unmapped());
   }
   WEIR_CHECK_OK(take_mounts(job, ids));
   return run(job, ids);

@@ -14,9 +14,10 @@
 
 namespace weir::image {
 
-// `source`: absolute path of a regular file or of a folder that is an OCI layout. `target`: absolute path of an empty
-// folder of the caller's. Links in both are resolved already.
-Result<Description> unpack_confined(const std::string& source, const std::string& target, const Ids& ids);
+// `source`: absolute path of a regular file, or of a folder that is what `kind` says. `target`: absolute path of an
+// empty folder of the caller's. Links in both are resolved already.
+Result<Description> unpack_confined(const std::string& source, Source::Kind kind, const std::string& target,
+                                    const Ids& ids);
 
 // Empties a folder that unpack_confined() filled; such files may be nobody's to remove from outside.
 Result<> empty_confined(const std::string& target, const Ids& ids);

@@ -105,10 +105,10 @@ std::vector<std::string> remarks(const Description& description) {
   if (tally.device_nodes > 0)
     lines.push_back(counted(tally.device_nodes, "node", "nodes") + " below /dev left out: a sandbox has weir's /dev");
   if (description.owners == Owners::one && tally.other_owners > 0) {
-    lines.push_back(
-        counted(tally.other_owners, "file", "files") +
-        " of other users than root belong to the sandbox's user, as everything in this image does: you have "
-        "no range of ids (apt install uidmap, 65536 ids in /etc/subuid and /etc/subgid, import again)");
+    lines.push_back(counted(tally.other_owners, "file", "files") + " of other users than " +
+                    (description.format == "folder" ? "you" : "root") +
+                    " belong to the sandbox's user, as everything in this image does: you have no range of ids (apt "
+                    "install uidmap, 65536 ids in /etc/subuid and /etc/subgid, import again)");
   }
   return lines;
 }

@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <charconv>
+#include <utility>
+
 #include "sys/files.h"
 
 namespace weir::image {
@@ -49,6 +52,17 @@ Result<Ids> ids_of_stored(const std::string& text, const Ids& now) {
   if (text == now.text()) return now;
   if (text == "one") return only_caller();
   return fail("its files belong to user ids (" + text + ") that you do not have now (" + now.text() + ")", EPERM);
+}
+
+Result<OwnerIds> ids_of_unmapped() {
+  OwnerIds ids;
+  for (auto [name, id] : {std::pair("uid", &ids.uid), std::pair("gid", &ids.gid)}) {
+    const std::string path = std::string("/proc/sys/kernel/overflow") + name;
+    WEIR_TRY(const std::string text, sys::read_file(path, 32));
+    if (std::from_chars(text.data(), text.data() + text.size(), *id).ec != std::errc())
+      return fail(path + " holds no number");
+  }
+  return ids;
 }
 
 Result<Ids> ids_of_caller() {

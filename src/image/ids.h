@@ -37,4 +37,13 @@ Result<Ids> ids_of_stored(const std::string& text, const Ids& now);
 // What the caller has.
 Result<Ids> ids_of_caller();
 
+struct OwnerIds {
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+};
+
+// What the kernel shows in place of an owner who has no id in the namespace of the one who looks: 65534 ("nobody")
+// unless the machine's operator says otherwise. Whoever really has that id cannot be told from the others.
+Result<OwnerIds> ids_of_unmapped();
+
 }  // namespace weir::image

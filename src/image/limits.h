@@ -10,6 +10,11 @@ namespace weir::image {
 inline constexpr std::uint64_t kMaxEntries = 500'000;
 // Content of all files of all layers.
 inline constexpr std::uint64_t kMaxBytes = std::uint64_t{32} << 30;
+// The same as a value: tests lower it.
+struct Limits {
+  std::uint64_t entries = kMaxEntries;
+  std::uint64_t bytes = kMaxBytes;
+};
 // What a decompressor may make of its input: beyond the first GiB, 100 times as much. Program files shrink to a third;
 // only bombs shrink to a hundredth.
 inline constexpr std::uint64_t kFreeExpansion = std::uint64_t{1} << 30;

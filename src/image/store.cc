@@ -1,6 +1,7 @@
 #include "image/store.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -64,9 +65,16 @@ Result<std::vector<std::string>> names_in(const std::string& folder) {
   const sys::Folder entries(::opendir(folder.c_str()));
   if (entries == nullptr) return sys::errno_error("cannot list " + folder);
   std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(entries.get())) names.emplace_back(entry->d_name);
+  while (const dirent* entry = sys::next_entry(entries)) names.emplace_back(entry->d_name);
+  if (errno != 0) return sys::errno_error("cannot list " + folder);
   std::ranges::sort(names);
   return names;
+}
+
+// `outer`: without links.
+bool contains(const std::string& outer, const std::string& inner) {
+  const std::unique_ptr<char, decltype(&::free)> real(::realpath(inner.c_str(), nullptr), &::free);
+  return real == nullptr || (std::string(real.get()) + "/").starts_with(outer + "/");
 }
 
 Result<Description> description_in(const std::string& folder) {
@@ -174,8 +182,9 @@ Result<Store::Begun> Store::begin(const char* prefix) {
   return begun;
 }
 
-Result<Description> Store::unpack_into(const Begun& begun, const std::string& source, const std::string& name) {
-  auto made = unpack_confined(source, begun.folder + "/rootfs", ids_);
+Result<Description> Store::unpack_into(const Begun& begun, const std::string& source, Source::Kind kind,
+                                       const std::string& name) {
+  auto made = unpack_confined(source, kind, begun.folder + "/rootfs", ids_);
   if (!made) {
     // What cannot be removed now is swept the next time; what failed first is worth more to the reader.
     static_cast<void>(discard(begun.folder));
@@ -187,14 +196,18 @@ Result<Description> Store::unpack_into(const Begun& begun, const std::string& so
   return made;
 }
 
-Result<Description> Store::import(const std::string& source, const std::string& name) {
+Result<Description> Store::import(const std::string& source, Source::Kind kind, const std::string& name) {
   const std::string final_folder = folder_ + "/" + name;
   const auto taken = [&] {
     return std::unexpected(Error("there is an image '" + name + "' already").with_remedy("weir image rm " + name));
   };
   if (::access(final_folder.c_str(), F_OK) == 0) return taken();
+  if (kind == Source::Kind::tree && contains(source, folder_)) {
+    return std::unexpected(Error(source + " holds the images of weir itself: the image would be a part of itself")
+                               .with_remedy("name a folder made for it"));
+  }
   WEIR_TRY(const Begun begun, begin(kNew));
-  WEIR_TRY(Description made, unpack_into(begun, source, name));
+  WEIR_TRY(Description made, unpack_into(begun, source, kind, name));
   WEIR_CHECK_OK(write_description(begun.folder, made));
   if (::renameat2(AT_FDCWD, begun.folder.c_str(), AT_FDCWD, final_folder.c_str(), RENAME_NOREPLACE) == 0) return made;
   const int code = errno;
@@ -270,9 +283,9 @@ Result<Lease> Store::use(const std::string& name) const {
   return Lease(folder, std::move(description), ids_, std::move(*opened));
 }
 
-Result<Lease> Store::unpack_once(const std::string& source) {
+Result<Lease> Store::unpack_once(const std::string& source, Source::Kind kind) {
   WEIR_TRY(Begun begun, begin(kRun));
-  WEIR_TRY(Description made, unpack_into(begun, source, ""));
+  WEIR_TRY(Description made, unpack_into(begun, source, kind, ""));
   Lease lease(begun.folder, std::move(made), ids_, std::move(begun.lock));
   lease.temporary_ = begun.folder;
   return lease;

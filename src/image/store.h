@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "image/description.h"
 #include "image/ids.h"
+#include "image/unpack.h"
 #include "sys/owned_fd.h"
 
 namespace weir::image {
@@ -50,8 +51,8 @@ class Store {
   // into it.
   static Result<Store> open(const std::string& folder);
 
-  // `source`: absolute, links resolved: an archive or an OCI layout. As a whole or not at all.
-  Result<Description> import(const std::string& source, const std::string& name);
+  // `source`: absolute, links resolved: what `kind` says. As a whole or not at all.
+  Result<Description> import(const std::string& source, Source::Kind kind, const std::string& name);
   // Sweeps first.
   Result<std::vector<Description>> list();
   // An error while a sandbox uses it.
@@ -59,8 +60,8 @@ class Store {
 
   // ENOENT: there is no such image.
   Result<Lease> use(const std::string& name) const;
-  // Unpacks for this run only.
-  Result<Lease> unpack_once(const std::string& source);
+  // Unpacks an archive or a layout for this run only.
+  Result<Lease> unpack_once(const std::string& source, Source::Kind kind);
 
   // What the calls above met that cannot be removed, one sentence each. It is in nobody's way.
   const std::vector<std::string>& leftovers() const { return leftovers_; }
@@ -69,7 +70,8 @@ class Store {
   Store(std::string folder, Ids ids) : folder_(std::move(folder)), ids_(std::move(ids)) {}
   struct Begun;
   Result<Begun> begin(const char* prefix);
-  Result<Description> unpack_into(const Begun& begun, const std::string& source, const std::string& name);
+  Result<Description> unpack_into(const Begun& begun, const std::string& source, Source::Kind kind,
+                                  const std::string& name);
   Result<Ids> ids_of(const std::string& folder) const;
   Result<> discard(const std::string& folder) const;
   Result<sys::OwnedFd> lock_store() const;

@@ -211,7 +211,7 @@ Result<std::size_t> FileStream::read(MutableBytes into) {
   do {
     got = ::pread(fd_, into.data(), wanted, static_cast<off_t>(offset_));
   } while (got < 0 && errno == EINTR);
-  if (got < 0) return sys::errno_error("cannot read the archive");
+  if (got < 0) return sys::errno_error("cannot read it");
   offset_ += static_cast<std::uint64_t>(got);
   left_ -= static_cast<std::uint64_t>(got);
   return static_cast<std::size_t>(got);

@@ -1,18 +1,18 @@
 #include "image/tree_writer.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "base/failure_line.h"
-#include "image/limits.h"
 #include "sys/errno.h"
 #include "sys/folder.h"
+#include "sys/open_resolved.h"
 
 namespace weir::image {
 namespace {
@@ -25,26 +25,17 @@ constexpr std::uint32_t kLargestId = 65535;
 constexpr std::uint64_t kIdBits = S_ISUID | S_ISGID;
 constexpr const char* kWithout = "make the image without it, or tell weir's authors why a sandbox needs it";
 
-std::string quoted(const std::string& path) {
-  return path.empty() ? "the root folder" : "'" + printable(path) + "'";
-}
-
 std::unexpected<Error> refuse(const std::string& path, const std::string& why, const char* remedy = kWithout) {
-  return std::unexpected(Error("entry " + quoted(path) + ": " + why).with_remedy(remedy));
+  return std::unexpected(Error("entry " + wire::quoted_path(path) + ": " + why).with_remedy(remedy));
 }
 
 std::unexpected<Error> broken(const std::string& path, const char* what) {
   const int code = errno;
-  return std::unexpected(Error("entry " + quoted(path) + ": " + what + ": " + sys::errno_text(code), code));
+  return std::unexpected(Error("entry " + wire::quoted_path(path) + ": " + what + ": " + sys::errno_text(code), code));
 }
 
-sys::OwnedFd open_below(int folder, const std::string& path, std::uint64_t flags, std::uint64_t mode = 0) {
-  open_how how{};
-  how.flags = flags | O_CLOEXEC;
-  how.mode = mode;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  return sys::OwnedFd(
-      static_cast<int>(::syscall(SYS_openat2, folder, path.empty() ? "." : path.c_str(), &how, sizeof how)));
+sys::OwnedFd open_below(int folder, const std::string& path, int flags, std::uint64_t mode = 0) {
+  return sys::open_resolved(folder, path, flags, sys::kBeneath | RESOLVE_NO_XDEV, mode);
 }
 
 std::string parent_of(const std::string& path) {
@@ -60,6 +51,25 @@ std::unexpected<Error> comes_twice(const TarEntry& entry) {
                 "make the archive anew, without appending to an older one");
 }
 
+bool is_zero(Bytes bytes) {
+  return bytes.front() == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
+}
+
+// Whole pages of zeros become holes: what was sparse stays so. False and errno: it could not be written.
+bool write_with_holes(const sys::OwnedFd& file, Bytes bytes) {
+  constexpr std::size_t kPage = 4096;
+  const auto page_at = [&](std::size_t at) { return bytes.subspan(at, std::min(kPage, bytes.size() - at)); };
+  while (!bytes.empty()) {
+    const bool hole = is_zero(page_at(0));
+    std::size_t run = 0;
+    while (run < bytes.size() && is_zero(page_at(run)) == hole) run += page_at(run).size();
+    const ssize_t done = hole ? static_cast<ssize_t>(run) : ::write(file.get(), bytes.data(), run);
+    if (done < 0 || (hole && ::lseek(file.get(), done, SEEK_CUR) < 0)) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(done));
+  }
+  return true;
+}
+
 // After a folder could not be opened.
 std::unexpected<Error> unreachable(const std::string& path, const std::string& folder) {
   if (errno != ELOOP && errno != ENOTDIR && errno != EXDEV) return broken(path, "cannot open its folder");
@@ -70,14 +80,10 @@ std::unexpected<Error> unreachable(const std::string& path, const std::string& f
 }  // namespace
 
 Result<> remove_below(int folder, const std::string& prefix, const std::unordered_set<std::string>& kept) {
-  sys::OwnedFd again = open_below(folder, "", O_RDONLY | O_DIRECTORY);
-  if (!again.valid()) return sys::errno_error("cannot list " + quoted(prefix));
-  const sys::Folder entries(::fdopendir(again.get()));
-  if (entries == nullptr) return sys::errno_error("cannot list " + quoted(prefix));
-  static_cast<void>(again.release());  // closedir() closes it
-  while (const dirent* entry = ::readdir(entries.get())) {
+  const sys::Folder entries = sys::folder_of(open_below(folder, "", O_RDONLY | O_DIRECTORY));
+  if (entries == nullptr) return sys::errno_error("cannot list " + wire::quoted_path(prefix));
+  while (const dirent* entry = sys::next_entry(entries)) {
     const std::string name = entry->d_name;
-    if (name == "." || name == "..") continue;
     const std::string path = prefix.empty() ? name : prefix + "/" + name;
     struct stat status{};
     if (::fstatat(folder, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) return broken(path, "cannot look at it");
@@ -93,10 +99,11 @@ Result<> remove_below(int folder, const std::string& prefix, const std::unordere
       return broken(path, "cannot remove it");
     }
   }
+  if (errno != 0) return sys::errno_error("cannot list " + wire::quoted_path(prefix));
   return {};
 }
 
-Result<> TreeWriter::apply(wire::TarReader& archive, Whiteouts whiteouts) {
+Result<> TreeWriter::apply(wire::EntrySource& archive, Whiteouts whiteouts) {
   made_.clear();
   whiteouts_.clear();
   while (true) {
@@ -106,17 +113,17 @@ Result<> TreeWriter::apply(wire::TarReader& archive, Whiteouts whiteouts) {
   }
 }
 
-Result<> TreeWriter::limits(const TarEntry& entry) {
-  if (++tally_.entries > kMaxEntries) {
+Result<> TreeWriter::count(const TarEntry& entry) {
+  if (++tally_.entries > limits_.entries) {
     return refuse(
         entry.path,
-        "it is entry number " + std::to_string(tally_.entries) + " (limit " + std::to_string(kMaxEntries) + ")",
+        "it is entry number " + std::to_string(tally_.entries) + " (limit " + std::to_string(limits_.entries) + ")",
         "make a smaller image");
   }
-  if (entry.size > kMaxBytes || tally_.bytes + entry.size > kMaxBytes) {
+  if (entry.size > limits_.bytes || tally_.bytes + entry.size > limits_.bytes) {
     return refuse(entry.path,
                   "with its " + std::to_string(entry.size) + " bytes the image is larger than " +
-                      std::to_string(kMaxBytes >> 30) + " GiB",
+                      std::to_string(limits_.bytes >> 30) + " GiB",
                   "make a smaller image");
   }
   tally_.bytes += entry.size;
@@ -124,7 +131,7 @@ Result<> TreeWriter::limits(const TarEntry& entry) {
 }
 
 Result<> TreeWriter::entry(const TarEntry& entry, wire::ByteStream& content, Whiteouts whiteouts) {
-  WEIR_CHECK_OK(limits(entry));
+  WEIR_CHECK_OK(count(entry));
   const std::string name = name_of(entry.path);
   if (name.starts_with(kWhiteout)) {
     if (whiteouts == Whiteouts::refused) {
@@ -260,16 +267,16 @@ Result<> TreeWriter::make_file(const Place& place, const TarEntry& entry, wire::
   const sys::OwnedFd made = open_below(place.parent.get(), place.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
   if (!made.valid()) return broken(entry.path, "cannot make the file");
   std::array<std::uint8_t, 256 * 1024> buffer;
+  std::uint64_t size = 0;
   while (true) {
     auto got = content.read(buffer);
-    if (!got) return std::unexpected(std::move(got).error().context("entry " + quoted(entry.path)));
+    if (!got) return std::unexpected(std::move(got).error().context("entry " + wire::quoted_path(entry.path)));
     if (*got == 0) break;
-    for (std::size_t done = 0; done < *got;) {
-      const ssize_t written = ::write(made.get(), buffer.data() + done, *got - done);
-      if (written < 0) return broken(entry.path, "cannot write it");
-      done += static_cast<std::size_t>(written);
-    }
+    if (!write_with_holes(made, Bytes(buffer).first(*got))) return broken(entry.path, "cannot write it");
+    size += *got;
   }
+  // A hole at the end is not there yet.
+  if (::ftruncate(made.get(), static_cast<off_t>(size)) != 0) return broken(entry.path, "cannot write it");
   WEIR_CHECK_OK(set_attributes(made.get(), entry));
   WEIR_CHECK_OK(set_owner_and_mode(made.get(), entry));
   const std::array<timespec, 2> times = {timespec{.tv_sec = entry.mtime, .tv_nsec = 0},

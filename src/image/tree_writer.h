@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "image/limits.h"
 #include "sys/owned_fd.h"
 #include "wire/tar.h"
 
@@ -33,11 +34,12 @@ class TreeWriter {
   // An archive that is a whole tree has no whiteouts; a layer may have them.
   enum class Whiteouts : std::uint8_t { refused, applied };
 
-  TreeWriter(sys::OwnedFd root, Owners owners) : root_(std::move(root)), owners_(owners) {}
+  TreeWriter(sys::OwnedFd root, Owners owners, Limits limits = {})
+      : root_(std::move(root)), owners_(owners), limits_(limits) {}
 
-  // Applies one archive on top of what is there. What an earlier layer made may be replaced; within one archive only
-  // folders may come twice.
-  Result<> apply(wire::TarReader& archive, Whiteouts whiteouts);
+  // Applies one archive (or other source) on top of what is there. What an earlier layer made may be replaced; within
+  // one archive only folders may come twice.
+  Result<> apply(wire::EntrySource& archive, Whiteouts whiteouts);
 
   const Tally& tally() const { return tally_; }
 
@@ -48,7 +50,7 @@ class TreeWriter {
   };
 
   Result<> entry(const wire::TarEntry& entry, wire::ByteStream& content, Whiteouts whiteouts);
-  Result<> limits(const wire::TarEntry& entry);
+  Result<> count(const wire::TarEntry& entry);
   Result<> whiteout(const wire::TarEntry& entry, const std::string& folder, const std::string& name);
   Result<bool> left_out(const wire::TarEntry& entry);
   Result<Place> place_of(const std::string& path);
@@ -64,6 +66,7 @@ class TreeWriter {
 
   sys::OwnedFd root_;
   Owners owners_;
+  Limits limits_;
   Tally tally_;
   // By the archive that is applied now.
   std::unordered_set<std::string> made_;

@@ -6,6 +6,7 @@
 
 #include "base/failure_line.h"
 #include "image/blobs.h"
+#include "image/folder_entries.h"
 #include "image/limits.h"
 #include "image/streams.h"
 #include "wire/oci.h"
@@ -210,6 +211,15 @@ Result<Description> unpack_tar(const Source& source, TreeWriter& tree) {
   return made;
 }
 
+Result<Description> copy_tree(const Source& source, TreeWriter& tree) {
+  FolderEntries entries(source.fd.get(), source.unmapped, {});
+  WEIR_CHECK_OK(tree.apply(entries, TreeWriter::Whiteouts::refused));
+  Description made;
+  made.format = "folder";
+  made.tally = tree.tally();
+  return made;
+}
+
 Result<bool> is_uncompressed(const Source& source) {
   FileStream file(source.fd.get(), 0, source.size);
   std::array<std::uint8_t, 512> block{};
@@ -222,8 +232,7 @@ Result<Description> unpack_images(BlobSource& blobs, TreeWriter& tree) {
   if (const auto index = blobs.open("index.json"); index || index.error().code() != ENOENT) return unpacker.oci();
   if (!blobs.open("manifest.json")) {
     return refuse("neither index.json nor manifest.json is in it",
-                  "name an OCI layout, an OCI archive, or what docker save wrote; a folder of files needs no import: "
-                  "weir run --image FOLDER");
+                  "name an OCI layout, an OCI archive, or what docker save wrote");
   }
   return unpacker.docker();
 }
@@ -233,7 +242,9 @@ Result<Description> unpack_images(BlobSource& blobs, TreeWriter& tree) {
 Result<Description> unpack(const Source& source, sys::OwnedFd target, Owners owners) {
   TreeWriter tree(std::move(target), owners);
   Result<Description> made = fail("nothing was unpacked");
-  if (source.kind == Source::Kind::layout) {
+  if (source.kind == Source::Kind::tree) {
+    made = copy_tree(source, tree);
+  } else if (source.kind == Source::Kind::layout) {
     FolderBlobs blobs(source.fd.get());
     made = unpack_images(blobs, tree);
   } else {

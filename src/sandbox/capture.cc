@@ -180,6 +180,11 @@ Result<> install_capture_rules(const CaptureAddresses& addresses) {
   nft.add_chain("pre", "filter", NF_INET_PRE_ROUTING, kMangle);
   nft.add_chain("in", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER);
 
+  // Only a first SYN, which has no ACK, is looked for below: every other segment costs one comparison.
+  nft.begin_rule("out");
+  match_tcp_flags(nft, kAck, kAck);
+  nft.accept();
+  nft.end_rule();
   accept_destination4(nft, *net::Cidr::parse("127.0.0.0/8"));
   accept_destination4(nft, net::Cidr::single(addresses.guest4));
   accept_destination6(nft, *net::IpAddress::parse("::1"));
@@ -199,8 +204,8 @@ Result<> install_capture_rules(const CaptureAddresses& addresses) {
   constexpr std::array<std::uint8_t, 2> kAnyPort = {255, 255};
   constexpr std::array<std::uint8_t, 2> kPort = {kListenerPort >> 8, kListenerPort & 0xff};
   nft.begin_rule("in");
-  nft.match_input_name("lo");
   match_tcp_flags(nft, kSyn | kAck, kSyn);
+  nft.match_input_name("lo");
   nft.match_transport(2, kAnyPort, kPort);
   nft.reject_with_tcp_reset();
   nft.end_rule();

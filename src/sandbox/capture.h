@@ -28,8 +28,8 @@ struct Capture {
 };
 
 // Call in the new network namespace, with CAP_NET_ADMIN over it, before the root changes (it opens /dev/net/tun and
-// writes /proc/sys/net), single-threaded. After it returns the namespace captures everything; the first instruction of
-// untrusted code comes later.
+// writes /proc/sys/net). After it returns the namespace captures everything; the first instruction of untrusted code
+// comes later.
 Result<Capture> set_up_capture(const CaptureAddresses& addresses);
 
 // The part of it that is nftables: one transaction, no device and no route (bench/tools/capture_cost.cc measures it).

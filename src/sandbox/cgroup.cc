@@ -116,7 +116,7 @@ void remove_folder(const std::string& path, int folder) {
 void sweep(const std::string& place) {
   const sys::Folder folder(::opendir(place.c_str()));
   if (folder == nullptr) return;
-  while (const dirent* entry = ::readdir(folder.get())) {
+  while (const dirent* entry = sys::next_entry(folder)) {
     if (!std::string_view(entry->d_name).starts_with(kPrefix)) continue;
     const std::string path = place + "/" + entry->d_name;
     const auto left = open_folder(path);

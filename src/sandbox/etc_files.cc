@@ -77,7 +77,7 @@ Result<> take_java() {
   if (::access("/usr/lib/jvm", F_OK) != 0) return {};
   const sys::Folder folder(::opendir("/etc"));
   if (folder == nullptr) return sys::errno_error("cannot list /etc");
-  while (const dirent* entry = ::readdir(folder.get())) {
+  while (const dirent* entry = sys::next_entry(folder)) {
     if (std::string_view(entry->d_name).starts_with("java-")) WEIR_CHECK_OK(take(entry->d_name));
   }
   return {};

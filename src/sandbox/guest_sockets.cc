@@ -103,6 +103,7 @@ Result<std::unique_ptr<GuestSockets>> GuestSockets::create(sys::Reactor& reactor
 }
 
 void GuestSockets::open(net::Protocol protocol, const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done) {
+  if (!has_room()) return on_done({.socket = {}, .error = EAGAIN});
   const control::OpenSocket asked{
       .id = ++last_id_, .kind = protocol == net::Protocol::tcp ? Kind::stream : Kind::datagram, .to = to};
   if (const auto sent = send_(asked); !sent) return on_done({.socket = {}, .error = sent.error().code()});

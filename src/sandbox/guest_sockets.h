@@ -49,8 +49,8 @@ class GuestSockets {
 
   // Whether one more may be asked for.
   bool has_room() const { return owed_.size() < kMaxOwed; }
-  // TCP or UDP; only with has_room(). `on_done` is called once, from the event loop or right away, unless this object
-  // dies before. Silence for `timeout_ms` is ETIMEDOUT.
+  // TCP or UDP. `on_done` is called once, from the event loop or right away, unless this object dies before. Silence for
+  // `timeout_ms` is ETIMEDOUT; without has_room() it is EAGAIN.
   void open(net::Protocol protocol, const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done);
 
   // What init says. False: nobody asked for it, or it is not what was asked for; init is not to be believed any more.

@@ -1,10 +1,8 @@
 #include "sandbox/image_root.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +15,7 @@
 #include "sys/files.h"
 #include "sys/id_mapped.h"
 #include "sys/mounts.h"
+#include "sys/open_resolved.h"
 
 namespace weir::sandbox {
 namespace {
@@ -31,13 +30,6 @@ std::unexpected<Error> refuse(const std::string& what) {
 Result<sys::OwnedFd> take(const ImageRoot& image) {
   WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(image.folder));
   return sys::clone_mount(folder.get(), "", sys::Submounts::left_out, kImage);
-}
-
-sys::OwnedFd open_in(const sys::OwnedFd& root, const std::string& path, std::uint64_t flags, std::uint64_t resolve) {
-  open_how how{};
-  how.flags = flags | O_CLOEXEC;
-  how.resolve = resolve | RESOLVE_NO_MAGICLINKS;
-  return sys::OwnedFd(static_cast<int>(::syscall(SYS_openat2, root.get(), path.c_str(), &how, sizeof how)));
 }
 
 // What weir puts on top of one image. The current folder is the layer.
@@ -82,7 +74,7 @@ class Layer {
   // What the image has at a path, no link followed.
   Result<Found> find(const std::string& path, struct stat& status) const {
     if (covered_.contains(path.substr(0, path.find('/')))) return Found::nothing;
-    const sys::OwnedFd entry = open_in(image_, path, O_PATH | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+    const sys::OwnedFd entry = sys::open_resolved(image_.get(), path, O_PATH | O_NOFOLLOW, sys::kBeneath);
     if (!entry.valid() && (errno == ENOENT || errno == EACCES)) return Found::nothing;
     if (!entry.valid() && errno != ELOOP && errno != ENOTDIR)
       return sys::errno_error("cannot look at /" + path + " of the image");
@@ -144,7 +136,7 @@ class Layer {
 
   // A file of the image as text; empty when it has none.
   Result<std::string> text_of(const std::string& path) const {
-    const sys::OwnedFd fd = open_in(image_, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, RESOLVE_IN_ROOT);
+    const sys::OwnedFd fd = sys::open_resolved(image_.get(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY, RESOLVE_IN_ROOT);
     if (!fd.valid() && (errno == ENOENT || errno == EACCES)) return std::string();
     if (!fd.valid()) return sys::errno_error("cannot read /" + path + " of the image");
     struct stat status{};

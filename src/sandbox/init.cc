@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/auxv.h>
@@ -12,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -83,16 +86,13 @@ class Init {
     WEIR_CHECK_OK(close_inherited());
     if (!wait_for<control::Begin>()) ::_exit(kInitFailed);
     WEIR_CHECK_OK(begin_root(spec_));
-    // An image becomes another current folder, so no other process can fill that root.
-    sys::ChildProcess builder;
-    if (!spec_.image) {
-      WEIR_TRY(builder, start_builder());
-    }
+    // An image becomes another current folder, so no other thread can fill that root.
+    if (!spec_.image) WEIR_CHECK_OK(start_builder());
     WEIR_CHECK_OK(set_up_network());
     WEIR_CHECK_OK(become_root_inside());
     if (::sethostname(spec_.hostname.c_str(), spec_.hostname.size()) != 0)
       return sys::errno_error("cannot set the host name of the sandbox");
-    WEIR_CHECK_OK(spec_.image ? fill_root(root_plan()) : wait_for_builder(std::move(builder)));
+    WEIR_CHECK_OK(spec_.image ? fill_root(root_plan()) : wait_for_builder());
     WEIR_CHECK_OK(change_root());
     WEIR_CHECK_OK(watch_children());
     WEIR_CHECK_OK(confine(spec_.user, plan_.identity));
@@ -103,14 +103,30 @@ class Init {
     return {};
   }
 
-  // The root and the network have nothing to do with each other, and each takes about as long: a child fills the root
-  // and ends. It is in the same mount namespace and has the same current folder, the new root.
-  Result<sys::ChildProcess> start_builder() {
-    WEIR_TRY(sys::ChildProcess builder, sys::ChildProcess::clone(0));
-    if (!builder.in_child()) return builder;
-    if (auto ready = become_root_inside(); !ready) give_up(ready.error());
-    if (auto filled = fill_root(root_plan()); !filled) give_up(filled.error());
-    ::_exit(0);
+  // The root and the network have nothing to do with each other, and each takes about as long: a thread fills the root
+  // and ends. It shares the mount namespace and the current folder, the new root; a process would cost a copy of the
+  // address space and its end. An error of the set-up ends the process and the thread with it.
+  Result<> start_builder() {
+    // One heap for both: a second one would be made for little use.
+    ::mallopt(M_ARENA_MAX, 1);
+    const int failed = ::pthread_create(&builder_, nullptr, &Init::build, this);
+    if (failed != 0) return fail("cannot start the thread that fills the root: " + sys::errno_text(failed), failed);
+    return {};
+  }
+
+  static void* build(void* self) {
+    auto& init = *static_cast<Init*>(self);
+    init.filled_ = init.build_root();
+    return nullptr;
+  }
+
+  // By system calls, which change this thread alone: the other one needs the supervisor's ids meanwhile, and libc's
+  // functions would take them away.
+  Result<> build_root() {
+    if (plan_.identity != Identity::Kind::own_id &&
+        (::syscall(SYS_setresgid, 0, 0, 0) != 0 || ::syscall(SYS_setresuid, 0, 0, 0) != 0))
+      return sys::errno_error("cannot become root inside");
+    return fill_root(root_plan());
   }
 
   RootPlan root_plan() const {
@@ -118,11 +134,10 @@ class Init {
         .spec = spec_, .identity = plan_.identity, .shares = plan_.shares, .tools = plan_.tools, .image = plan_.image};
   }
 
-  static Result<> wait_for_builder(sys::ChildProcess builder) {
-    const int status = builder.wait().value_or(-1);
-    if (status == 0) return {};
-    if (WIFEXITED(status) && WEXITSTATUS(status) == kInitFailed) ::_exit(kInitFailed);  // it has told why
-    return fail("the process that fills the root of the sandbox was ended");
+  Result<> wait_for_builder() {
+    if (const int failed = ::pthread_join(builder_, nullptr); failed != 0)
+      return fail("cannot wait for the thread that fills the root: " + sys::errno_text(failed), failed);
+    return std::move(filled_);
   }
 
   Result<> close_inherited() {
@@ -364,6 +379,8 @@ class Init {
   sys::Channel supervisor_;
   sys::OwnedFd children_;
   sys::OwnedFd terminal_;
+  pthread_t builder_{};
+  Result<> filled_;  // the builder's, until it has ended
   pid_t command_ = -1;
 };
 

@@ -2,10 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +11,7 @@
 #include <string_view>
 
 #include "sys/errno.h"
+#include "sys/open_resolved.h"
 
 namespace weir::sandbox {
 namespace {
@@ -29,13 +28,6 @@ constexpr std::array kFiles = {FilePlaceholder{".git/commondir", ".\n"}, FilePla
                                FilePlaceholder{"commondir", ".\n"}, FilePlaceholder{"config.worktree", "#\n"}};
 // Another supervisor may remove the placeholder between our mkdir and our lock, and so on; more often is a fault.
 constexpr int kAttempts = 8;
-
-sys::OwnedFd open_below(int folder, const std::string& name, int flags) {
-  open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  return sys::OwnedFd(static_cast<int>(::syscall(SYS_openat2, folder, name.c_str(), &how, sizeof how)));
-}
 
 bool is_empty(const sys::OwnedFd& folder) {
   alignas(dirent64) std::array<char, 1024> buffer;
@@ -105,7 +97,7 @@ bool nobody_inside_may_write(const sys::OwnedFd& parent, int code) {
 
 Result<bool> Placeholders::adopt(const sys::OwnedFd& parent, const std::string& name, std::string_view content) {
   const int kind = content.empty() ? O_DIRECTORY : 0;
-  sys::OwnedFd found = open_below(parent.get(), name, O_RDONLY | O_NONBLOCK | kind);
+  sys::OwnedFd found = sys::open_resolved(parent.get(), name, O_RDONLY | O_NONBLOCK | kind, sys::kBeneath);
   struct stat status{};
   if (!found.valid() || ::fstat(found.get(), &status) != 0) return false;
   if (content.empty()) {
@@ -126,7 +118,7 @@ Result<bool> Placeholders::adopt(const sys::OwnedFd& parent, const std::string& 
 }
 
 Result<std::string> Placeholders::make(const sys::OwnedFd& folder, const std::string& path) {
-  sys::OwnedFd parent = open_below(folder.get(), ".", O_PATH);
+  sys::OwnedFd parent = sys::open_resolved(folder.get(), "", O_PATH, sys::kBeneath);
   std::string done;
   std::string_view rest = path;
   for (int attempts = 0; parent.valid() && attempts < kAttempts;) {
@@ -136,7 +128,7 @@ Result<std::string> Placeholders::make(const sys::OwnedFd& folder, const std::st
     const std::string_view content = file_content(here);
     WEIR_TRY(const bool ours, adopt(parent, name, content));
     if (ours) return here;
-    sys::OwnedFd found = open_below(parent.get(), name, O_PATH);
+    sys::OwnedFd found = sys::open_resolved(parent.get(), name, O_PATH, sys::kBeneath);
     if (found.valid()) {
       struct stat status{};
       // A file in the way (a worktree's .git) is what decides about everything behind it.

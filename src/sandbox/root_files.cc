@@ -2,25 +2,20 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 
 #include "sys/errno.h"
+#include "sys/open_resolved.h"
 
 namespace weir::sandbox {
 namespace {
 
 // `path` below the current folder, which every link and every ".." takes for the root.
 sys::OwnedFd open_inside(const std::string& path) {
-  open_how how{};
-  how.flags = O_PATH | O_CLOEXEC;
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  return sys::OwnedFd(
-      static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.empty() ? "." : path.c_str(), &how, sizeof how)));
+  return sys::open_resolved(AT_FDCWD, path, O_PATH, RESOLVE_IN_ROOT);
 }
 
 Result<> require_private(const sys::OwnedFd& folder, const std::string& path) {

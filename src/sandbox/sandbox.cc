@@ -143,15 +143,15 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
   const auto message = control::decode<control::FromInit>(received.message);
   if (!message) return fail("init of the sandbox broke the protocol");
   if (std::holds_alternative<control::ListenerMade>(*message)) {
-    capture_.listener = std::move(received.passed);
+    capture_.listener = received.take_passed();
   } else if (std::holds_alternative<control::TunMade>(*message)) {
-    capture_.tun = std::move(received.passed);
+    capture_.tun = received.take_passed();
   } else if (std::holds_alternative<control::RootMade>(*message) && limiter_) {
-    limiter_->take_root(std::move(received.passed));
+    limiter_->take_root(received.take_passed());
   } else if (std::holds_alternative<control::NamespaceMade>(*message)) {
-    namespace_socket_ = std::move(received.passed);
+    namespace_socket_ = received.take_passed();
   } else if (std::holds_alternative<control::TerminalMade>(*message)) {
-    terminal_ = std::move(received.passed);
+    terminal_ = received.take_passed();
   } else if (const auto* failed = std::get_if<control::Failed>(&*message)) {
     Error error = Error(failed->what, static_cast<int>(failed->code)).with_remedy(failed->remedy);
     return std::unexpected(with_set_up_remedy(std::move(error)));
@@ -210,12 +210,12 @@ Result<Sandbox::Taken> Sandbox::take_message() {
   const auto message = control::decode<control::FromInit>(received.message);
   const bool of_socket = message && (std::holds_alternative<control::SocketMade>(*message) ||
                                      std::holds_alternative<control::SocketFailed>(*message));
-  if (of_socket && take_socket_message(*message, std::move(received.passed)))
+  if (of_socket && take_socket_message(*message, received.take_passed()))
     return Taken{.more = true, .exited = std::nullopt};
   const auto* exited = message ? std::get_if<control::Exited>(&*message) : nullptr;
   const auto* refused = message ? std::get_if<control::NotExecuted>(&*message) : nullptr;
   // Init shares a world with the guest: a descriptor, a second report or anything else is not for us to interpret.
-  if ((exited == nullptr && refused == nullptr) || exited_ || received.passed.valid())
+  if ((exited == nullptr && refused == nullptr) || exited_ || !received.passed.empty())
     return fail("init of the sandbox broke the protocol");
   exited_ = true;
   if (refused != nullptr) return Taken{.more = false, .exited = not_executed(static_cast<int>(refused->code))};

@@ -3,7 +3,7 @@
 //   supervisor                            init (pid 1 inside, a clone with new namespaces)
 //   claim ids, take shares
 //   clone3 ------------------------------> waits
-//   write id maps, Begin ----------------> network; meanwhile a child of its own fills the root
+//   write id maps, Begin ----------------> network; meanwhile a thread of its own fills the root
 //   prepare() returns                      root, capabilities, system calls
 //   execute(): Execute ------------------> the command
 //   take listener, TUN, terminal <-------- ListenerMade, TunMade, TerminalMade

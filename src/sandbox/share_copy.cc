@@ -41,17 +41,13 @@ class Copy {
                   int depth) {
     if (depth > kMaxCopiedDepth) return fail("cannot copy " + path + ": folders are nested too deeply");
     const int number = from.get();
-    const sys::Folder entries(::fdopendir(from.release()));
+    const sys::Folder entries = sys::folder_of(std::move(from));
     if (entries == nullptr) return sys::errno_error("cannot list " + path);
-    while (true) {
-      errno = 0;
-      const dirent* next = ::readdir(entries.get());
-      if (next == nullptr && errno != 0) return sys::errno_error("cannot list " + path);
-      if (next == nullptr) break;
+    while (const dirent* next = sys::next_entry(entries)) {
       const std::string name = next->d_name;
-      if (name == "." || name == "..") continue;
       WEIR_CHECK_OK(entry(number, to, name, path.empty() ? name : path + "/" + name, depth));
     }
+    if (errno != 0) return sys::errno_error("cannot list " + path);
     return finish(to, status, path);
   }
 

@@ -1,11 +1,9 @@
 #include "sandbox/share_mounts.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +15,7 @@
 #include "sandbox/share_copy.h"
 #include "sys/errno.h"
 #include "sys/mounts.h"
+#include "sys/open_resolved.h"
 
 namespace weir::sandbox {
 namespace {
@@ -27,13 +26,6 @@ constexpr const char* kLayers = ".weir-layers";
 
 Result<sys::OwnedFd> open_source(const std::string& path) {
   return in_context(sys::open_without_links(path), "cannot share " + path);
-}
-
-sys::OwnedFd open_below(int folder, const std::string& path) {
-  open_how how{};
-  how.flags = O_PATH | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  return sys::OwnedFd(static_cast<int>(::syscall(SYS_openat2, folder, path.c_str(), &how, sizeof how)));
 }
 
 // The attributes a share gets when it is taken. Layers of an overlay are read-only by nature, copies are only read.
@@ -81,7 +73,7 @@ Result<> protect(const sys::OwnedFd& share, const std::string& path) {
   for (std::size_t end = 0; end != std::string::npos;) {
     end = path.find('/', end == 0 ? 0 : end + 1);
     const std::string part = path.substr(0, end);
-    const sys::OwnedFd entry = open_below(share.get(), part);
+    const sys::OwnedFd entry = sys::open_resolved(share.get(), part, O_PATH, sys::kBeneath);
     // Placeholders::make() has found that nobody inside can make it either.
     if (!entry.valid() && errno == ENOENT) return {};
     if (!entry.valid()) return sys::errno_error("cannot protect " + part + " in the shared folder");

@@ -56,13 +56,11 @@ class SocketSearch {
  public:
   // An error: more entries than anybody wants to search.
   Result<std::string> below(int parent, const char* name, const std::string& path, int depth) {
-    const int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    const sys::Folder folder = sys::folder_of(
+        sys::OwnedFd(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)));
     // What the caller cannot list, the sandbox cannot search by name either.
-    const sys::Folder folder(fd < 0 ? nullptr : ::fdopendir(fd));
     if (folder == nullptr) return std::string();
-    while (const dirent* entry = ::readdir(folder.get())) {
-      const std::string_view entry_name = entry->d_name;
-      if (entry_name == "." || entry_name == "..") continue;
+    while (const dirent* entry = sys::next_entry(folder)) {
       if (++searched_ > kMaxSocketSearch) return fail("too many files to search for sockets");
       std::string entry_path = path + "/" + entry->d_name;
       const unsigned char type = type_of(::dirfd(folder.get()), *entry);

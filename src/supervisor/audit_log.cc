@@ -107,10 +107,10 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& e
 }
 
 bool AuditLog::record(audit::Event event) {
-  if (is_refusal(event.type)) count_refusal(event);
-  if (full_) return false;
   const bool rolls_up = is_refusal(event.type) || event.type == audit::EventType::dns_answer;
-  if (rolls_up && absorb(event)) return true;
+  if (rolls_up && !full_ && absorb(event)) return true;
+  count_refusals(event, 1);
+  if (full_) return false;
   const bool taken = take(event);
   if (!taken && rolls_up) repeats_.erase(audit::roll_up_key(event));  // nothing stands there to be repeated
   return taken;
@@ -130,19 +130,21 @@ bool AuditLog::absorb(const audit::Event& event) {
   repeats_.emplace(key, Repeats{.event = event, .count = 0, .sequence = sequence_ + 1});
   reactor_->at(reactor_->now_ms() + kRollUpMs, [this, key] {
     auto node = repeats_.extract(key);
-    if (node.empty() || node.mapped().count == 0) return;
-    if (node.mapped().count > 1) node.mapped().event.count = node.mapped().count;
-    take(node.mapped().event);
+    if (!node.empty()) write_repeats(node.mapped());
   });
   return false;
 }
 
+// As one event.
+void AuditLog::write_repeats(Repeats& repeats) {
+  if (repeats.count == 0) return;
+  count_refusals(repeats.event, repeats.count);
+  if (repeats.count > 1) repeats.event.count = repeats.count;
+  take(repeats.event);
+}
+
 void AuditLog::flush_roll_ups() {
-  for (auto& [key, repeats] : repeats_) {
-    if (repeats.count == 0) continue;
-    if (repeats.count > 1) repeats.event.count = repeats.count;
-    take(repeats.event);
-  }
+  for (auto& [key, repeats] : repeats_) write_repeats(repeats);
   repeats_.clear();
   commit();
 }
@@ -170,13 +172,24 @@ bool AuditLog::commit() {
   if (!last_written_) ++failed_commits_;
   written_ += written;
   // A number is used up only by a line that was written, so the sequence has no gap.
-  committed_sequence_ +=
-      static_cast<std::uint64_t>(std::ranges::count(std::string_view(lines_).substr(0, written), '\n'));
-  sequence_ = committed_sequence_;
+  if (!last_written_) {
+    const std::string_view done = std::string_view(lines_).substr(0, written);
+    sequence_ = committed_sequence_ + static_cast<std::uint64_t>(std::ranges::count(done, '\n'));
+  }
+  committed_sequence_ = sequence_;
   lines_.clear();
-  // Their repeats would be repeats of nothing.
-  if (!last_written_) std::erase_if(repeats_, [this](const auto& entry) { return entry.second.sequence > sequence_; });
+  if (!last_written_) forget_repeats_of_nothing();
   return last_written_;
+}
+
+// Of lines that were not written. They were refused all the same.
+void AuditLog::forget_repeats_of_nothing() {
+  std::erase_if(repeats_, [this](const auto& entry) {
+    const Repeats& repeats = entry.second;
+    if (repeats.sequence <= sequence_) return false;
+    count_refusals(repeats.event, repeats.count);
+    return true;
+  });
 }
 
 // Bytes of whole lines that stand in the sink; if not all, errno says why.
@@ -227,14 +240,15 @@ void AuditLog::note_failure(int cause) {
   }
 }
 
-void AuditLog::count_refusal(const audit::Event& event) {
+void AuditLog::count_refusals(const audit::Event& event, std::uint64_t times) {
+  if (!is_refusal(event.type)) return;
   const std::string what = destination_text(event);
   const std::string key = what + '\0' + event.reason;
   if (refused_.size() >= kMaxSummary && !refused_.contains(key)) return;
   RefusedDestination& entry = refused_[key];
   entry.what = what;
   entry.reason = event.reason;
-  ++entry.times;
+  entry.times += times;
 }
 
 std::vector<RefusedDestination> AuditLog::refused() const {

@@ -43,7 +43,7 @@ class AuditLog : public dial::Recorder {
   // Writes what still waits for repeats.
   void flush_roll_ups();
 
-  // Most frequent first.
+  // Most frequent first. Repeats of the last second count once they are written.
   std::vector<RefusedDestination> refused() const;
   bool healthy() const override { return last_written_ && !full_; }
   std::uint64_t failed_commits() const override { return failed_commits_; }
@@ -66,7 +66,9 @@ class AuditLog : public dial::Recorder {
   void cut_off(std::size_t written);
   void note_failure(int cause);
   bool absorb(const audit::Event& event);
-  void count_refusal(const audit::Event& event);
+  void write_repeats(Repeats& repeats);
+  void forget_repeats_of_nothing();
+  void count_refusals(const audit::Event& event, std::uint64_t times);
 
   audit::LineWriter writer_;
   sys::OwnedFd fd_;

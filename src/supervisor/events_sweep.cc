@@ -25,12 +25,12 @@ bool is_record(std::string_view name) {
 }
 
 // Newest first.
-std::vector<Record> records_in(DIR* folder) {
+std::vector<Record> records_in(const sys::Folder& folder) {
   std::vector<Record> records;
-  while (const dirent* entry = ::readdir(folder)) {
+  while (const dirent* entry = sys::next_entry(folder)) {
     if (!is_record(entry->d_name)) continue;
     struct stat status{};
-    if (::fstatat(::dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode))
+    if (::fstatat(::dirfd(folder.get()), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode))
       continue;
     records.push_back({.written = status.st_mtime, .name = entry->d_name});
   }
@@ -48,7 +48,7 @@ void remove_if_ended(int folder, const std::string& name) {
 void sweep_events(const std::string& folder, std::time_t now, const KeptRecords& keep) {
   const sys::Folder open(::opendir(folder.c_str()));
   if (!open) return;
-  const std::vector<Record> records = records_in(open.get());
+  const std::vector<Record> records = records_in(open);
   const std::time_t oldest = now - std::chrono::seconds(keep.younger_than).count();
   for (std::size_t i = keep.always; i < records.size(); ++i) {
     if (i >= keep.at_most || records[i].written < oldest) remove_if_ended(::dirfd(open.get()), records[i].name);

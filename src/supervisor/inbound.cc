@@ -4,15 +4,14 @@
 
 #include <cerrno>
 
+#include "net/loopback.h"
+
 namespace weir::supervisor {
 
 namespace {
 
 constexpr int kAcceptsPerRound = 64;
 constexpr std::uint64_t kAcceptAgainMs = 50;  // out of descriptors
-
-const net::IpAddress kLoopback4 = net::IpAddress::v4({127, 0, 0, 1});
-const net::IpAddress kLoopback6 = net::IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
 
 }  // namespace
 
@@ -36,7 +35,13 @@ Inbound::Inbound(sys::Reactor& reactor, dial::Admission& admission, sandbox::Gue
     : reactor_(reactor), admission_(admission), guest_(guest), send_(std::move(send)) {}
 
 Inbound::~Inbound() {
+  stop();
+}
+
+void Inbound::stop() {
+  stopped_ = true;
   for (const auto& each : ports_) reactor_.forget(each->port.socket.get());
+  ports_.clear();
 }
 
 Result<> Inbound::start(std::vector<PublishedPort> ports) {
@@ -79,11 +84,12 @@ void Inbound::arrived(Port& port, sys::OwnedFd socket, const sys::SocketAddress&
   admission_.open_inbound(client->arrival, [this, client](std::uint64_t flow) {
     client->flow = flow;
     if (flow == 0) return one_less();
-    reach_guest(client, client->arrival.client.address.is_v4() ? kLoopback4 : kLoopback6);
+    reach_guest(client, client->arrival.client.address.is_v4() ? net::kLoopback4 : net::kLoopback6);
   });
 }
 
 void Inbound::reach_guest(const std::shared_ptr<Client>& client, const net::IpAddress& loopback) {
+  if (stopped_) return admission_.close_inbound(client->flow, ECANCELED);
   client->asked = loopback;
   guest_.open(client->arrival.protocol, {.address = loopback, .port = client->arrival.guest},
               admission_.connect_timeout_ms(),
@@ -92,9 +98,9 @@ void Inbound::reach_guest(const std::shared_ptr<Client>& client, const net::IpAd
 
 // A server inside may listen on one loopback only, whichever family the client speaks: both are asked.
 void Inbound::reached_guest(const std::shared_ptr<Client>& client, sandbox::GuestSockets::Opened opened) {
-  const net::IpAddress first = client->arrival.client.address.is_v4() ? kLoopback4 : kLoopback6;
+  const net::IpAddress first = client->arrival.client.address.is_v4() ? net::kLoopback4 : net::kLoopback6;
   if (opened.error == ECONNREFUSED && client->asked == first && guest_.has_room())
-    return reach_guest(client, first == kLoopback4 ? kLoopback6 : kLoopback4);
+    return reach_guest(client, first == net::kLoopback4 ? net::kLoopback6 : net::kLoopback4);
   one_less();
   if (opened.error != 0) return admission_.close_inbound(client->flow, opened.error);
   send_(control::InboundClient{.flow = client->flow}, std::move(client->socket));

@@ -32,6 +32,8 @@ class Inbound {
 
   // Serves these ports from here on.
   Result<> start(std::vector<PublishedPort> ports);
+  // Closes them; what is under way ends. Not from within the event loop.
+  void stop();
 
  private:
   struct Port;
@@ -51,6 +53,7 @@ class Inbound {
   std::vector<std::unique_ptr<Port>> ports_;
   std::size_t under_way_ = 0;
   bool paused_ = false;
+  bool stopped_ = false;
 };
 
 }  // namespace weir::supervisor

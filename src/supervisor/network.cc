@@ -119,6 +119,7 @@ Result<> Network::start_gateway() {
   WEIR_CHECK_OK(reactor_.watch(gateway_->channel().fd(), EPOLLIN, gateway_handler_));
   WEIR_CHECK_OK(reactor_.watch(gateway_->pidfd(), EPOLLIN, death_handler_));
   using control::Captured;
+  WEIR_TRY(const bool upstream_ipv6, admission_->ipv6_upstream());
   send(control::Start{.captured = capture_.tun.valid() ? Captured::yes : Captured::no,
                       .guest4 = addresses_.guest4,
                       .gateway4 = addresses_.gateway4,
@@ -127,7 +128,7 @@ Result<> Network::start_gateway() {
                       .host4 = addresses_.host4,
                       .host6 = addresses_.host6,
                       .resolvers = static_cast<std::uint8_t>(admission_->resolver_count()),
-                      .upstream_ipv6 = admission_->ipv6_upstream(),
+                      .upstream_ipv6 = upstream_ipv6,
                       .idle_timeout_ms = admission_->idle_timeout_ms()},
        {});
   end_packet();  // by itself: the gateway reads it before it begins to serve
@@ -215,7 +216,7 @@ void Network::fail(std::string why) {
 void Network::stop() {
   stopping_ = true;
   reactor_.cancel(std::exchange(retry_, 0));
-  inbound_.reset();  // its ports close with it
+  if (inbound_) inbound_->stop();
   if (!gateway_) return admission_->end();
   admission_->refuse_new();
   reactor_.forget(gateway_->channel().fd());

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "dial/published_marks.h"
 #include "sys/errno.h"
 #include "sys/socket_address.h"
 
@@ -68,8 +69,12 @@ Result<PublishedPort> open_published(const policy::Publish& publish) {
   sys::SocketAddress local;
   if (::getsockname(socket->get(), local.get(), &local.size) != 0)
     return sys::errno_error("cannot publish " + text_of(publish));
-  PublishedPort port{.publish = publish, .socket = std::move(*socket)};
-  if (const auto endpoint = local.endpoint()) port.publish.host = endpoint->port;
+  const auto endpoint = local.endpoint();
+  if (!endpoint) return fail("cannot publish " + text_of(publish) + ": the kernel does not say where it is bound");
+  PublishedPort port{.publish = publish, .socket = std::move(*socket), .mark = {}};
+  port.publish.host = endpoint->port;
+  WEIR_TRY(port.mark,
+           in_context(dial::mark_published(publish.protocol, *endpoint), "cannot publish " + text_of(port.publish)));
   return port;
 }
 

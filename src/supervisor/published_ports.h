@@ -14,6 +14,7 @@ namespace weir::supervisor {
 struct PublishedPort {
   policy::Publish publish;  // `host` is the port that was bound, also where any free one was asked for
   sys::OwnedFd socket;      // TCP: listening; UDP: bound; non-blocking
+  sys::OwnedFd mark;        // tells other supervisors that no sandbox may dial it (dial/published_marks.h)
 };
 
 // All of them, or an error that names the first that cannot be had, why, and what to do. Needs no privilege but where

@@ -43,55 +43,39 @@ Result<> Channel::send_plain(Bytes message) {
   return {};
 }
 
-namespace {
-
-// `control`: room for the descriptors that may come.
-Result<Channel::Received> receive_with(int fd, MutableBytes buffer, MutableBytes control,
-                                       std::vector<OwnedFd>& passed) {
-  using State = Channel::Received::State;
+Result<Channel::Received> Channel::receive(MutableBytes buffer, std::size_t most_passed) {
+  using State = Received::State;
+  WEIR_ASSERT(most_passed <= kMaxPassed);
+  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(kMaxPassed * sizeof(int))> control;
   iovec part{.iov_base = buffer.data(), .iov_len = buffer.size()};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
   header.msg_control = control.data();
-  header.msg_controllen = control.size();
+  // Exactly: the kernel fills the space up to its alignment, where two descriptors fit in place of one.
+  header.msg_controllen = CMSG_LEN(most_passed * sizeof(int));
   constexpr int kFlags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
-  ssize_t count = ::recvmsg(fd, &header, kFlags);
+  ssize_t count = ::recvmsg(fd_.get(), &header, kFlags);
   // A peer that closed with messages unread: told once, and before what it sent last, which is still there.
-  if (count < 0 && errno == ECONNRESET) count = ::recvmsg(fd, &header, kFlags);
+  if (count < 0 && errno == ECONNRESET) count = ::recvmsg(fd_.get(), &header, kFlags);
   if (count < 0) {
-    if (errno == EAGAIN || errno == EINTR) return Channel::Received{};
+    if (errno == EAGAIN || errno == EINTR) return Received{};
     return errno_error("cannot receive a message");
   }
+  Received received{.message = buffer.first(static_cast<std::size_t>(count)),
+                    .passed = {},
+                    .state = count == 0 ? State::closed : State::message};
   // Take over the descriptors before anything can fail, so that none leaks.
   for (cmsghdr* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
     if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS) continue;
     for (std::size_t offset = CMSG_LEN(0); offset + sizeof(int) <= item->cmsg_len; offset += sizeof(int)) {
       int descriptor = -1;
       std::memcpy(&descriptor, reinterpret_cast<const std::uint8_t*>(item) + offset, sizeof descriptor);
-      passed.emplace_back(descriptor);
+      received.passed.emplace_back(descriptor);
     }
   }
   if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
     return fail("a message was longer than the protocol allows", EMSGSIZE);
-  return Channel::Received{.message = buffer.first(static_cast<std::size_t>(count)),
-                           .passed = {},
-                           .state = count == 0 ? State::closed : State::message};
-}
-
-}  // namespace
-
-Result<Channel::Received> Channel::receive(MutableBytes buffer, std::vector<OwnedFd>& passed) {
-  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(kMaxPassed * sizeof(int))> control;
-  return receive_with(fd_.get(), buffer, control, passed);
-}
-
-Result<Channel::Received> Channel::receive(MutableBytes buffer) {
-  // The kernel fills the space up to its alignment: two descriptors fit where one is asked for.
-  alignas(cmsghdr) std::array<std::uint8_t, CMSG_LEN(sizeof(int))> control;
-  std::vector<OwnedFd> passed;
-  WEIR_TRY(Received received, receive_with(fd_.get(), buffer, control, passed));
-  if (!passed.empty()) received.passed = std::move(passed.front());
   return received;
 }
 

@@ -35,14 +35,15 @@ class Channel {
 
   struct Received {
     Bytes message;  // into the caller's buffer
-    OwnedFd passed;
+    std::vector<OwnedFd> passed;
     enum class State : std::uint8_t { message, nothing, closed } state = State::nothing;
+
+    // The descriptor of a message that has at most one; not valid when it has none.
+    OwnedFd take_passed() { return passed.empty() ? OwnedFd() : std::move(passed.front()); }
   };
-  // Never blocks. A message longer than the buffer, or with more than one descriptor, is an error: nothing is cut off
-  // silently.
-  Result<Received> receive(MutableBytes buffer);
-  // As receive(), for a message with up to kMaxPassed descriptors: they are appended to `passed`.
-  Result<Received> receive(MutableBytes buffer, std::vector<OwnedFd>& passed);
+  // Never blocks. A message longer than the buffer, or with more than `most_passed` (up to kMaxPassed) descriptors, is
+  // an error: nothing is cut off silently.
+  Result<Received> receive(MutableBytes buffer, std::size_t most_passed = 1);
 
   int fd() const { return fd_.get(); }
   bool valid() const { return fd_.valid(); }

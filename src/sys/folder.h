@@ -5,6 +5,8 @@
 
 #include <memory>
 
+#include "sys/owned_fd.h"
+
 namespace weir::sys {
 
 struct CloseFolder {
@@ -13,5 +15,11 @@ struct CloseFolder {
 
 // Null when opendir(3) or fdopendir(3) failed. Made of a descriptor it owns that too.
 using Folder = std::unique_ptr<DIR, CloseFolder>;
+
+// Of a folder that is open for reading. Null and errno: it is none, or opening it had failed.
+Folder folder_of(OwnedFd fd);
+
+// The next entry besides "." and "..". Null: there is none more (errno is 0), or the folder cannot be read (errno).
+const dirent* next_entry(const Folder& folder);
 
 }  // namespace weir::sys

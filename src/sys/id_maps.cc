@@ -40,8 +40,7 @@ bool covers(std::string_view map, std::uint64_t first, std::uint64_t count) {
 Result<> write_file(pid_t process, const char* name, const std::string& text) {
   const std::string path = "/proc/" + std::to_string(process) + "/" + name;
   WEIR_TRY(const OwnedFd fd, checked_fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC), "cannot open " + path));
-  if (::write(fd.get(), text.data(), text.size()) < 0)
-    return errno_error("cannot write the " + std::string(name) + " of the sandbox");
+  if (::write(fd.get(), text.data(), text.size()) < 0) return errno_error("cannot write " + path);
   return {};
 }
 

@@ -1,12 +1,10 @@
 #include "sys/mounts.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "sys/errno.h"
+#include "sys/open_resolved.h"
 
 namespace weir::sys {
 
@@ -42,11 +40,9 @@ Result<> attach_mount(const OwnedFd& mount, int folder, const std::string& path)
 }
 
 Result<OwnedFd> open_without_links(const std::string& path) {
-  open_how how{};
-  how.flags = O_PATH | O_CLOEXEC;
-  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  return checked_fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)),
-                    "cannot open " + path);
+  OwnedFd found = open_resolved(AT_FDCWD, path, O_PATH, RESOLVE_NO_SYMLINKS);
+  if (!found.valid()) return errno_error("cannot open " + path);
+  return found;
 }
 
 Result<> bind_file(const char* from, const char* to) {

@@ -1,5 +1,6 @@
 #include "sys/program_pages.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -20,6 +21,8 @@ void forget_program_pages() {
   const auto end = reinterpret_cast<std::uintptr_t>(etext) & ~(page - 1);
   // Only a saving: where the kernel does not want to, nothing is lost.
   static_cast<void>(::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED));
+  // What the set-up needed of the heap.
+  ::malloc_trim(0);
 }
 
 }  // namespace weir::sys

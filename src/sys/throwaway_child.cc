@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "sys/errno.h"
+#include "sys/id_maps.h"
 
 namespace weir::sys {
 namespace {
@@ -71,12 +72,6 @@ Result<std::string> receive(const OwnedFd& answer, std::chrono::milliseconds pat
   return std::string(buffer.data(), static_cast<std::size_t>(got));
 }
 
-Result<> write_once(const char* path, const std::string& text) {
-  WEIR_TRY(const OwnedFd fd, checked_fd(::open(path, O_WRONLY | O_CLOEXEC), std::string("cannot open ") + path));
-  if (::write(fd.get(), text.data(), text.size()) < 0) return errno_error(std::string("cannot write ") + path);
-  return {};
-}
-
 }  // namespace
 
 Result<std::string> in_throwaway_child(const std::function<Result<std::string>()>& work,
@@ -103,13 +98,10 @@ Result<std::string> in_throwaway_child(const std::function<Result<std::string>()
 }
 
 Result<> become_root_of_new_user_namespace() {
-  const std::string uid = std::to_string(::geteuid());
-  const std::string gid = std::to_string(::getegid());
+  const IdMaps own = {.uids = {{.inside = 0, .outside = ::geteuid(), .count = 1}},
+                      .gids = {{.inside = 0, .outside = ::getegid(), .count = 1}}};
   WEIR_CHECK_OK(checked(::unshare(CLONE_NEWUSER), "cannot make a user namespace"));
-  // Without this the kernel lets nobody unprivileged write a gid map (since 3.19).
-  WEIR_CHECK_OK(write_once("/proc/self/setgroups", "deny"));
-  WEIR_CHECK_OK(write_once("/proc/self/uid_map", "0 " + uid + " 1"));
-  return write_once("/proc/self/gid_map", "0 " + gid + " 1");
+  return write_id_maps(::getpid(), own);
 }
 
 }  // namespace weir::sys

@@ -29,10 +29,6 @@ std::string_view text(const Block& block, Field field) {
   return whole.substr(0, whole.find('\0'));
 }
 
-std::string quoted(std::string_view path) {
-  return path.empty() ? "the root folder" : "'" + printable(path) + "'";
-}
-
 // Octal digits with blanks before and NUL or a blank behind, or base 256 with the first bit set (GNU, for what does not
 // fit). Negative numbers do not exist here. Nothing: neither.
 std::optional<std::uint64_t> number(std::string_view field) {
@@ -78,7 +74,7 @@ bool is_zero(Bytes bytes) {
 }
 
 std::unexpected<Error> bad_entry(std::string_view path, const std::string& why, const char* remedy) {
-  return std::unexpected(Error("entry " + quoted(path) + ": " + why).with_remedy(remedy));
+  return std::unexpected(Error("entry " + quoted_path(path) + ": " + why).with_remedy(remedy));
 }
 
 constexpr const char* kRemake = "make the archive anew, or fetch it again: it may be damaged";
@@ -166,6 +162,10 @@ Result<> TarReader::Overrides::take_all(std::string_view records) {
     WEIR_CHECK_OK(take(std::string(record.substr(0, equals)), std::string(record.substr(equals + 1))));
   }
   return {};
+}
+
+std::string quoted_path(std::string_view path) {
+  return path.empty() ? "the root folder" : quoted(path);
 }
 
 Result<std::string> canonical_tar_path(std::string_view path) {

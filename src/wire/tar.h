@@ -41,16 +41,22 @@ struct TarEntry {
   std::vector<std::pair<std::string, std::string>> attributes;  // extended ones
 };
 
-class TarReader : public ByteStream {
+// A tree as one entry after the other: what makes files of them does not know where they come from.
+class EntrySource : public ByteStream {
+ public:
+  // The next entry, skipping what was not read of this one's content. Nothing: there is none more.
+  virtual Result<std::optional<TarEntry>> next() = 0;
+  // Content of the current entry. 0: all of it was read.
+  Result<std::size_t> read(MutableBytes into) override = 0;
+};
+
+class TarReader : public EntrySource {
  public:
   // `stream` outlives the reader.
   explicit TarReader(ByteStream& stream) : stream_(stream) {}
 
-  // The next entry, skipping what was not read of this one's content. Nothing: the archive ended, properly, and so did
-  // the stream.
-  Result<std::optional<TarEntry>> next();
-
-  // Content of the current entry. 0: all of it was read.
+  // Nothing: the archive ended, properly, and so did the stream.
+  Result<std::optional<TarEntry>> next() override;
   Result<std::size_t> read(MutableBytes into) override;
 
   // Bytes of the archive read so far: after next(), where the content begins.
@@ -75,5 +81,8 @@ class TarReader : public ByteStream {
 // A path as TarEntry::path has it: "./" in front and "/" at the end are left out, everything else that is not plain is
 // an error.
 Result<std::string> canonical_tar_path(std::string_view text);
+
+// What messages call such a path.
+std::string quoted_path(std::string_view path);
 
 }  // namespace weir::wire

@@ -14,6 +14,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+import archives  # noqa: E402
+import images as images_module  # noqa: E402
 import lab as lab_module  # noqa: E402
 import world as world_module  # noqa: E402
 
@@ -85,3 +87,33 @@ def lab(world, weir_binary, identity, request):
 @pytest.fixture
 def ordinary(identity):
     return identity[0] != 0
+
+
+@pytest.fixture
+def images(lab):
+    """The lab with a store of its own."""
+    if lab.uid == 0:
+        hidden = lab.folder / "var-lib"
+        hidden.mkdir()
+        lab.world.host.sh(f"mount --bind {hidden} /var/lib")
+        lab.store = hidden / "weir" / "images"
+    else:
+        lab.store = lab.folder / ".local" / "share" / "weir" / "images"
+    yield lab
+    if lab.uid == 0:
+        lab.world.host.sh("umount /var/lib")
+
+
+@pytest.fixture(scope="session")
+def root_archive():
+    if not os.path.exists("/bin/busybox"):
+        pytest.skip("busybox-static is not installed")
+    return archives.busybox_root()
+
+
+@pytest.fixture(scope="session")
+def debian_archive(tmp_path_factory):
+    if not shutil.which("mmdebstrap"):
+        pytest.skip("mmdebstrap is not installed")
+    path, why = images_module.debian_archive(tmp_path_factory.mktemp("debian"))
+    return path or pytest.skip(why)

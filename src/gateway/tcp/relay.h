@@ -7,8 +7,9 @@
 // direction (`pending`, at most one buffer) and nothing more is read until it is gone: back-pressure is the kernel's. A
 // direction that fills the buffer kBulkReads times in a row goes on with splice through a borrowed pipe until a splice
 // finds little; it gives the pipe back whenever its source is empty. End of stream is passed on per direction
-// (shutdown). The death of this process, and every abnormal end, must reach both peers as a reset: SO_LINGER{1,0}
-// stands on both legs from birth and is cleared only before an orderly close.
+// (shutdown), in one segment with the last bytes if both are here. The death of this process, and every abnormal end,
+// must reach both peers as a reset: SO_LINGER{1,0} stands on both legs from birth and is cleared only before an orderly
+// close.
 //
 // A held flow (Gate): bytes of the guest go to the gate first, which says how many may pass.
 #pragma once
@@ -99,6 +100,7 @@ class Relay {
     bool readable = false;  // the watch begins with an edge for what is there already
     bool writable = true;
     bool thorough = false;  // a short read does not mean that there is no more
+    bool closed = false;    // the peer's end has arrived: all that it will ever send is here
   };
   struct Direction {
     Leg& source;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "net/loopback.h"
 #include "policy/text/values.h"
 
 namespace weir::policy {
@@ -9,10 +10,6 @@ namespace {
 
 bool same_port(const Publish& one, const Publish& other) {
   return one.host != 0 && one.host == other.host && one.bind == other.bind && one.protocol == other.protocol;
-}
-
-bool is_loopback(const net::IpAddress& address) {
-  return address.is_v4() ? address.v4_octets()[0] == 127 : address == *net::IpAddress::parse("::1");
 }
 
 bool is_every_address(const net::IpAddress& address) {
@@ -46,7 +43,7 @@ bool all_published(const std::vector<Publish>& publishes, const std::vector<Publ
 
 void note_wide(const std::vector<Publish>& publishes, std::vector<std::string>& notices) {
   for (const Publish& each : publishes) {
-    if (is_loopback(each.bind)) continue;
+    if (net::is_loopback(each.bind)) continue;
     notices.push_back(publish_text(each) + " is published to other machines, on " +
                       (is_every_address(each.bind) ? "every address" : "an address") + " of this one");
   }

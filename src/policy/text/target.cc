@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/failure_line.h"
 #include "base/spelling.h"
 #include "policy/compiled/own_names.h"
 #include "policy/text/broad.h"
@@ -25,15 +26,9 @@ bool is_port_piece(std::string_view piece) {
   return !piece.empty() && std::ranges::all_of(piece, [](char c) { return is_digit(c) || c == '-'; });
 }
 
-std::string quoted(std::string_view text) {
+std::string shown(std::string_view text) {
   constexpr std::size_t kShown = 80;
-  std::string out = "'";
-  for (const char c : text.substr(0, kShown)) {
-    const auto byte = static_cast<unsigned char>(c);
-    out += byte < 0x20 || byte == 0x7f ? '?' : c;
-  }
-  if (text.size() > kShown) out += "...";
-  return out + "'";
+  return quoted(text, kShown);
 }
 
 // Parses one target; `at(piece)` is the column of a piece of it.
@@ -103,7 +98,7 @@ TargetResult<std::string_view> TargetParser::parse_protocol(std::string_view res
   if (word == "http") return fail_at(0, "a target is no URL", "write " + host + ":80");
   constexpr std::array<std::string_view, 3> kWords = {"tcp", "udp", "icmp"};
   const std::string_view near = nearest_spelling(word, kWords);
-  return fail_at(0, quoted(word) + " is no protocol: tcp, udp or icmp",
+  return fail_at(0, shown(word) + " is no protocol: tcp, udp or icmp",
                  near.empty() ? "" : "write " + std::string(near) + "://" + std::string(rest));
 }
 
@@ -115,7 +110,7 @@ TargetResult<net::PortRange> TargetParser::parse_range(std::string_view piece) c
   const auto last = net::parse_port(piece.substr(dash + 1));
   if (!last) return fail_at(offset_of(piece) + dash + 1, last.error().what());
   if (*last < *first) {
-    return fail_at(offset_of(piece), "the range " + quoted(piece) + " runs backwards",
+    return fail_at(offset_of(piece), "the range " + shown(piece) + " runs backwards",
                    "write " + std::to_string(*last) + "-" + std::to_string(*first));
   }
   return net::PortRange{*first, *last};
@@ -168,7 +163,7 @@ TargetResult<ParsedTarget> TargetParser::parse_class_or_set(std::string_view wor
     ParsedTarget parsed{.text = std::string(text_), .targets = {}, .set = set->name};
     for (const std::string_view host : set->hosts) {
       auto member = parse_target(host, {.action = rules_.action, .insisted_broad = rules_.insisted_broad});
-      if (!member) return fail_at(offset_of(word), "the set " + quoted(word) + " is damaged at " + quoted(host));
+      if (!member) return fail_at(offset_of(word), "the set " + shown(word) + " is damaged at " + shown(host));
       for (Target& target : member->targets) {
         if (!ports.empty()) target.ports = ports;
         if (said_ == Protocols::said) target.protocols = protocols_;
@@ -182,7 +177,7 @@ TargetResult<ParsedTarget> TargetParser::parse_class_or_set(std::string_view wor
   for (const HostSet& set : host_sets()) words.push_back("@" + std::string(set.name));
   const std::vector<std::string_view> views(words.begin(), words.end());
   const std::string_view near = nearest_spelling(word, views);
-  return fail_at(offset_of(word), quoted(word) + " is neither a class nor a set",
+  return fail_at(offset_of(word), shown(word) + " is neither a class nor a set",
                  near.empty() ? "`weir policy sets` lists them" : "write " + std::string(near));
 }
 
@@ -226,7 +221,7 @@ TargetResult<void> TargetParser::check_breadth(std::string_view word, Target& ta
   if (std::ranges::find(rules_.insisted_broad, canonical) != rules_.insisted_broad.end()) return {};
   const std::string who = kind == SuffixKind::platform ? "anyone can publish below " : "anyone can register below ";
   const std::string where = target.name.empty() ? "the root" : "'" + target.name + "'";
-  return fail_at(offset_of(word), quoted(word) + " is too broad: " + who + where,
+  return fail_at(offset_of(word), shown(word) + " is too broad: " + who + where,
                  "name the hosts, or insist: --insist broad=" + canonical);
 }
 
@@ -329,7 +324,7 @@ std::string ports_text(const std::vector<net::PortRange>& ports) {
 }  // namespace
 
 Error TargetError::about(std::string_view text) const {
-  return Error(quoted(text) + ", column " + std::to_string(column) + ": " + what).with_remedy(remedy);
+  return Error(shown(text) + ", column " + std::to_string(column) + ": " + what).with_remedy(remedy);
 }
 
 TargetResult<ParsedTarget> parse_target(std::string_view text, const TargetRules& rules) {

@@ -1,7 +1,9 @@
 #include "gateway/tcp/relay.h"
 
 #include <gtest/gtest.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
+
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -129,6 +131,29 @@ TEST_F(RelayTest, PassesHalfCloseOnAndKeepsTheOtherDirection) {
   ASSERT_EQ(::shutdown(server_.get(), SHUT_WR), 0);
   run_until([&] { return ended_; });
   EXPECT_EQ(end_.error, 0);
+}
+
+std::uint32_t segments_received(const sys::OwnedFd& fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  EXPECT_EQ(::getsockopt(fd.get(), IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+  return info.tcpi_segs_in;
+}
+
+TEST_F(RelayTest, TheLastBytesAndTheEndBehindThemAreOneSegment) {
+  ASSERT_EQ(::send(server_.get(), "answer", 6, 0), 6);
+  ASSERT_EQ(::shutdown(server_.get(), SHUT_WR), 0);
+  const std::uint32_t before = segments_received(guest_);
+  start();
+  std::string got;
+  run_until([&] { return (got += read_available(guest_.get())) == "answer"; });
+  char byte = 0;
+  run_until([&] { return ::recv(guest_.get(), &byte, 1, MSG_DONTWAIT) == 0; });
+  EXPECT_EQ(segments_received(guest_) - before, 1u);
+  // Bytes whose end is not here wait for nothing.
+  ASSERT_EQ(::send(guest_.get(), "late", 4, 0), 4);
+  got.clear();
+  run_until([&] { return (got += read_available(server_.get())) == "late"; });
 }
 
 TEST_F(RelayTest, BulkGoesThroughAPipeAndArrivesWhole) {

@@ -180,6 +180,12 @@ TEST_F(AuditLogTest, ARepeatOfWhatWasNeverWrittenIsNoRepeat) {
   EXPECT_FALSE(log->record(refusal("a.example", 443)) && log->commit());
   EXPECT_FALSE(log->record(refusal("a.example", 443)) && log->commit());
   EXPECT_FALSE(log->healthy());
+  // Refused they were: the summary counts them, those that waited for their second too.
+  for (int i = 0; i < 3; ++i) log->record(refusal("a.example", 443));
+  EXPECT_FALSE(log->commit());
+  const auto refused = log->refused();
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_EQ(refused[0].times, 5u);
 }
 
 TEST_F(AuditLogTest, AFullDefaultFileTakesNothingMoreWhateverItsLength) {
