@@ -1,6 +1,7 @@
 #include "dial/inbound_flows.h"
 
 #include "dial/errno_name.h"
+#include "policy/compiled/image.h"
 
 namespace weir::dial {
 
@@ -26,6 +27,12 @@ void InboundFlows::open(const Arrival& arrival, Then then) {
   event.src_port = arrival.client.port;
   event.flow = flow;
   event.verdict = "allow";
+  event.rule = audit::Rule{.layer = "session",
+                           .index = {},
+                           .text = policy::publish_text({.protocol = arrival.protocol,
+                                                         .bind = arrival.published.address,
+                                                         .host = arrival.published.port,
+                                                         .guest = arrival.guest})};
   if (!recorder_.record(std::move(event))) {
     refuse(arrival, policy::Reason::audit);
     return then(0);
