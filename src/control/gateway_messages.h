@@ -20,8 +20,8 @@ enum class Resolution : std::uint8_t { not_tried, tried, count_ };
 // Through which door of the gateway a connection came.
 enum class Entry : std::uint8_t { transparent, http, socks, count_ };
 
-// A SYN, the first datagram of a flow, or a request to an explicit proxy, for `destination`: judge it, dial it. Answered
-// by ConnectAnswer. Every Connect has a higher flow number than the one before, also when it asks again.
+// A SYN, the first datagram of a flow, or a request to an explicit proxy, for `destination`: judge it, dial it.
+// Answered by ConnectAnswer. Every Connect has a higher flow number than the one before, also when it asks again.
 //
 // With a `name` (explicit proxies only) that name is the only candidate. Asked first without an address (Resolution
 // not_tried): judged by name alone, and answered with `resolve` or a refusal; then with each address that it has.
@@ -170,8 +170,13 @@ using FromGateway = std::variant<Connect, Flight, Learn, NameAnswered, NameRefus
 
 // --- supervisor to gateway -------------------------------------------------------------------------------------------
 
+// Whether the sandbox's network leads to the gateway. Without it there are only published ports: neither listener nor
+// TUN.
+enum class Captured : std::uint8_t { no, yes, count_ };
+
 // First message: what the gateway needs to know of its world.
 struct Start {
+  Captured captured = Captured::yes;
   net::IpAddress guest4;
   net::IpAddress gateway4;
   net::IpAddress guest6;
@@ -186,6 +191,7 @@ struct Start {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
+    visit(self.captured);
     visit(self.guest4);
     visit(self.gateway4);
     visit(self.guest6);
@@ -262,11 +268,38 @@ struct ResolverAnswer {
   }
 };
 
-using ToGateway = std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer>;
+// A connection from outside to a published port, already recorded: the client's socket rides along. The guest's follows
+// with the next message, which is the InboundGuest of the same flow.
+struct InboundClient {
+  std::uint64_t flow = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+  }
+};
+
+// The socket rides along that is connected to the port inside. From here on the two are relayed; FlowClosed ends it.
+struct InboundGuest {
+  enum class Kind : std::uint8_t { stream, datagram, count_ };
+
+  std::uint64_t flow = 0;
+  Kind kind = Kind::stream;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+    visit(self.kind);
+  }
+};
+
+using ToGateway =
+    std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer, InboundClient, InboundGuest>;
 
 // Whether a descriptor rides along with the message.
 inline bool carries_descriptor(const ToGateway& message) {
   using Outcome = ConnectAnswer::Outcome;
+  if (std::holds_alternative<InboundClient>(message) || std::holds_alternative<InboundGuest>(message)) return true;
   if (const auto* connect = std::get_if<ConnectAnswer>(&message))
     return connect->outcome == Outcome::connected || connect->outcome == Outcome::connected_hold;
   const auto* resolver = std::get_if<ResolverAnswer>(&message);
