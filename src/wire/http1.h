@@ -23,7 +23,6 @@
 #include "base/bytes.h"
 #include "wire/http1_head.h"
 #include "wire/http1_prefix.h"
-#include "wire/look.h"
 
 namespace weir::wire {
 
@@ -100,9 +99,5 @@ class RequestStream {
   std::size_t trailer_bytes_ = 0;
   std::uint64_t requests_ = 0;
 };
-
-// Whether a server's stream starts with the answer 101 to an upgrade. Conclusive only if that was the first request
-// on its connection (request_count() == 1): otherwise earlier answers stand in front.
-Look looks_like_switching_protocols(Bytes response_prefix);
 
 }  // namespace weir::wire

@@ -433,17 +433,5 @@ TEST(RequestStream, ARefusedStreamStaysRefused) {
   EXPECT_EQ(step.consumed, 0u);
 }
 
-TEST(SwitchingProtocols, IsRecognised) {
-  const std::string yes = "HTTP/1.1 101 Switching Protocols\r\n";
-  for (std::size_t size = 0; size <= 12; ++size) {
-    EXPECT_EQ(looks_like_switching_protocols(as_bytes(yes.substr(0, size))), Look::need_more) << size;
-  }
-  EXPECT_EQ(looks_like_switching_protocols(as_bytes(yes)), Look::yes);
-  EXPECT_EQ(looks_like_switching_protocols(as_bytes("HTTP/1.1 101\r\n")), Look::yes);
-  for (const char* no : {"HTTP/1.1 200 OK", "HTTP/1.1 1010", "HTTP/1.0 101 x", "HTTP/1.1 2", "x"}) {
-    EXPECT_EQ(looks_like_switching_protocols(as_bytes(no)), Look::no) << no;
-  }
-}
-
 }  // namespace
 }  // namespace weir::wire
