@@ -431,9 +431,9 @@ def test_ech_where_the_rule_says_so(lab):
 def test_early_data(lab, ca, verdict):
     """H08: TLS 1.3 early data stands behind the hello in the same flight; refused, none of it leaves."""
     name = "a.cdn.test" if verdict == "allow" else "b.cdn.test"
-    early = b"\\x17\\x03\\x03\\x00\\x10" + bytes(16)
+    early = b"\x17\x03\x03\x00\x10" + bytes(16)
     out = lab.guest(HELLOS + f"result = ask(client_hello({name!r}) + {early!r})", allow=["a.cdn.test"])
-    if verdict == "allow":
-        assert out.result["tls"] == "OK" and not out.refusals(), out
+    if verdict == "allow":  # all of it arrives; the lab's server makes nothing of it
+        assert lab.world.packets.payload_to(w.SHARED4, 443) > 0 and not out.refusals(), out
     else:
         assert_cut(lab, out, out.result, w.SHARED4, 443, ("sni-mismatch",))
