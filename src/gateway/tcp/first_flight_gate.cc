@@ -194,7 +194,8 @@ bool FirstFlightGate::becomes_websocket() const {
 }
 
 bool FirstFlightGate::on_reply(Bytes bytes) {
-  return reply_.feed(bytes) != wire::Look::need_more && phase_ == Phase::requests;
+  if (reply_.look() != wire::Look::need_more) return false;
+  return reply_.feed(bytes) != wire::Look::need_more && asks_for_websocket();
 }
 
 Gate::Step FirstFlightGate::pass(std::size_t count) {

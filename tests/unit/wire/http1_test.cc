@@ -425,6 +425,14 @@ TEST(RequestStream, ReportsConnect) {
        {"other port", "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:80\r\n\r\n", HttpFault::host_mismatch}});
 }
 
+TEST(RequestStream, KnowsOneExpectation) {
+  EXPECT_EQ(walk_all(post("Expect: 100-Continue\r\nContent-Length: 2\r\n", "ab")).end, Event::none);
+  for (const char* bad : {"Expect: y 100-continue\r\n", "Expect:\r\n", "Expect: 100-continue, 100-continue\r\n",
+                          "Expect: 100-continue\r\nexpect: 100-continue\r\n"}) {
+    EXPECT_EQ(walk_all(post(bad, "")).end, Event::refused) << bad;
+  }
+}
+
 TEST(RequestStream, ARefusedStreamStaysRefused) {
   RequestStream stream;
   EXPECT_EQ(stream.feed(as_bytes("\r\n")).event, Event::refused);
