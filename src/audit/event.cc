@@ -1,5 +1,6 @@
 #include "audit/event.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/json.h"
@@ -103,6 +104,19 @@ std::string_view name_of(EventType type) {
       return "limit";
   }
   return "";
+}
+
+std::span<const EventType> all_types() {
+  static constexpr std::array kTypes = {EventType::sandbox_start, EventType::sandbox_exit, EventType::dns_answer,
+                                        EventType::dns_refuse,    EventType::flow_open,    EventType::flow_close,
+                                        EventType::flow_refuse,   EventType::limit};
+  return kTypes;
+}
+
+std::optional<EventType> type_of(std::string_view name) {
+  const auto found = std::ranges::find(all_types(), name, name_of);
+  if (found == all_types().end()) return std::nullopt;
+  return *found;
 }
 
 std::string rfc3339(Timestamp time) {

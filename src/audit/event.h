@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,10 @@ enum class EventType : std::uint8_t {
   limit,
 };
 std::string_view name_of(EventType type);
+// Nothing where no type is spelled so.
+std::optional<EventType> type_of(std::string_view name);
+// Every type, in the order of the schema.
+std::span<const EventType> all_types();
 
 // Which entry of which layer decided; `text` as its author wrote it, empty where a default decided.
 struct Rule {

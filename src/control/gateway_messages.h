@@ -17,18 +17,30 @@ enum class Resolution : std::uint8_t { not_tried, tried, count_ };
 
 // --- gateway to supervisor -------------------------------------------------------------------------------------------
 
-// A SYN for `destination`: judge it, dial it. Answered by ConnectAnswer. Every Connect has a higher flow number than
-// the one before, also when it asks again.
+// Through which door of the gateway a connection came.
+enum class Entry : std::uint8_t { transparent, http, socks, count_ };
+
+// A SYN, the first datagram of a flow, or a request to an explicit proxy, for `destination`: judge it, dial it. Answered
+// by ConnectAnswer. Every Connect has a higher flow number than the one before, also when it asks again.
+//
+// With a `name` (explicit proxies only) that name is the only candidate. Asked first without an address (Resolution
+// not_tried): judged by name alone, and answered with `resolve` or a refusal; then with each address that it has.
 struct Connect {
   std::uint64_t flow = 0;
-  net::Endpoint destination;
+  net::Protocol protocol = net::Protocol::tcp;
+  net::Endpoint destination;  // port 0 for ICMP echo
   Resolution resolution = Resolution::not_tried;
+  Entry entry = Entry::transparent;
+  std::optional<net::DomainName> name = {};
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit(self.flow);
+    visit(self.protocol);
     visit(self.destination);
     visit(self.resolution);
+    visit(self.entry);
+    visit(self.name);
   }
 };
 
@@ -38,7 +50,7 @@ struct Flight {
 
   std::uint64_t flow = 0;
   Kind kind = Kind::opaque;
-  std::optional<net::DomainName> name;
+  std::optional<net::DomainName> name = {};
   bool name_present = false;
   bool ech = false;
   Resolution resolution = Resolution::not_tried;
@@ -76,7 +88,7 @@ struct Learn {
 
 // For the record: a name was answered without a Learn (from the cache, or another record type).
 struct NameAnswered {
-  std::optional<net::DomainName> name;
+  std::optional<net::DomainName> name = {};
   std::uint16_t type = 0;
   std::uint16_t rcode = 0;
 
@@ -90,7 +102,7 @@ struct NameAnswered {
 
 // For the record: a name was refused. `name` is absent if the question had no host name in it.
 struct NameRefused {
-  std::optional<net::DomainName> name;
+  std::optional<net::DomainName> name = {};
   std::uint16_t type = 0;
   std::uint16_t rcode = 0;
   std::uint8_t reason = 0;
@@ -140,7 +152,7 @@ struct FlowClosed {
 
 // For the record: the gateway refused something by itself (a protocol it does not carry, a spoofed source, ...).
 struct Refused {
-  enum class Via : std::uint8_t { tcp, udp, icmp, other, count_ };
+  enum class Via : std::uint8_t { tcp, udp, icmp, http, socks, other, count_ };
 
   Via via = Via::other;
   net::Endpoint destination;
@@ -169,6 +181,8 @@ struct Start {
   std::uint8_t resolvers = 0;         // how many upstream resolvers there are
   bool upstream_ipv6 = false;         // the host has an IPv6 default route
   std::uint64_t idle_timeout_ms = 0;  // a TCP flow without a byte for so long ends
+  // Likewise one of UDP or ICMP echo without a datagram.
+  std::uint64_t udp_idle_timeout_ms = 0;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -181,19 +195,21 @@ struct Start {
     visit(self.resolvers);
     visit(self.upstream_ipv6);
     visit(self.idle_timeout_ms);
+    visit(self.udp_idle_timeout_ms);
   }
 };
 
 struct ConnectAnswer {
   // connected: the upstream socket rides along. connected_hold: likewise, but no byte of the guest's may go up before
   // its first flight was judged. failed: `error` says how. resolve: ask `name` upstream, Learn it, then Connect again.
-  // resolver: port 53 of any address is the gateway's own resolver.
+  // resolver: port 53 of any address is the gateway's own resolver. Only TCP is ever held.
   enum class Outcome : std::uint8_t { refused, failed, connected, connected_hold, resolve, resolver, count_ };
 
   std::uint64_t flow = 0;
   Outcome outcome = Outcome::refused;
   std::uint32_t error = 0;
-  std::optional<net::DomainName> name;
+  std::optional<net::DomainName> name = {};
+  std::uint8_t reason = 0;  // of a refusal
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -201,6 +217,7 @@ struct ConnectAnswer {
     visit(self.outcome);
     visit(self.error);
     visit(self.name);
+    visit(self.reason);
   }
 };
 
@@ -210,22 +227,26 @@ struct FlightAnswer {
 
   std::uint64_t flow = 0;
   Outcome outcome = Outcome::refused;
+  std::uint8_t reason = 0;  // of a refusal
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit(self.flow);
     visit(self.outcome);
+    visit(self.reason);
   }
 };
 
 struct LearnAnswer {
   std::uint64_t query = 0;
   std::uint32_t allowed = 0;  // bit i: addresses[i] of the Learn may be shown
+  std::uint8_t reason = 0;    // where none is: why the last one is not
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit(self.query);
     visit(self.allowed);
+    visit(self.reason);
   }
 };
 

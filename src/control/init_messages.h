@@ -34,6 +34,16 @@ struct TerminalMade {
   static void fields(Self&, Visitor&) {}
 };
 
+// With one descriptor: the folder in which an overlay keeps what the command writes. Once for each such share, before
+// Started, and only where the spec asks for it.
+struct LayerMade {
+  std::uint32_t share = 0;  // place in Spec::shares
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.share);
+  }
+};
+
 // Said before execve(): whatever the command does, this was there first.
 struct Started {
   template <class Self, class Visitor>
@@ -77,7 +87,8 @@ struct Exited {
   }
 };
 
-using FromInit = std::variant<ListenerMade, TunMade, TerminalMade, Started, NotExecuted, Failed, Exited, RootMade>;
+using FromInit =
+    std::variant<ListenerMade, TunMade, TerminalMade, Started, NotExecuted, Failed, Exited, RootMade, LayerMade>;
 
 struct Begin {
   template <class Self, class Visitor>

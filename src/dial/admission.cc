@@ -35,14 +35,47 @@ std::string rcode_text(std::uint16_t rcode) {
   }
 }
 
-Event flow_event(EventType type, const net::Endpoint& destination, const std::string& name) {
+std::string via_of(net::Protocol protocol, control::Entry entry) {
+  switch (entry) {
+    case control::Entry::http:
+      return "http";
+    case control::Entry::socks:
+      return "socks";
+    case control::Entry::transparent:
+    case control::Entry::count_:
+      break;
+  }
+  return std::string(net::name_of(protocol));
+}
+
+std::string via_of(control::Refused::Via via) {
+  switch (via) {
+    case control::Refused::Via::tcp:
+      return "tcp";
+    case control::Refused::Via::udp:
+      return "udp";
+    case control::Refused::Via::icmp:
+      return "icmp";
+    case control::Refused::Via::http:
+      return "http";
+    case control::Refused::Via::socks:
+      return "socks";
+    case control::Refused::Via::other:
+    case control::Refused::Via::count_:
+      break;
+  }
+  return "other";
+}
+
+Event flow_event(EventType type, net::Protocol protocol, control::Entry entry, const net::Endpoint& destination,
+                 const std::string& name) {
   Event event;
   event.type = type;
-  event.proto = "tcp";
-  event.via = "tcp";
+  event.proto = net::name_of(protocol);
+  event.via = via_of(protocol, entry);
   event.name = name;
   event.dst = destination.address;
-  event.port = destination.port;
+  if (protocol != net::Protocol::icmp) event.port = destination.port;
   return event;
 }
 
@@ -150,24 +183,27 @@ std::optional<audit::Rule> Admission::rule_of(const policy::RuleRef& rule) const
 }
 
 policy::Request Admission::Place::request() const {
-  return {.protocol = net::Protocol::tcp,
+  return {.protocol = protocol,
           .address = dialled.address,
           .port = dialled.port,
           .names = names,
           .nameless_candidate = nameless_candidate};
 }
 
-Admission::Place Admission::place_of(const net::Endpoint& destination) const {
+Admission::Place Admission::place_of(net::Protocol protocol, const net::Endpoint& destination,
+                                     const std::optional<net::DomainName>& asked_name) const {
+  Place place{.protocol = protocol, .dialled = destination, .names = {}, .nameless_candidate = !asked_name};
   const bool host4 = destination.address == settings_.host4;
   if (host4 || destination.address == settings_.host6) {
-    const net::IpAddress loopback = host4 ? net::IpAddress::v4({127, 0, 0, 1}) : *net::IpAddress::parse("::1");
-    return {.dialled = {loopback, destination.port},
-            .names = {{.name = &host_service_, .aliases = {}}},
-            .nameless_candidate = false};
+    place.dialled.address = host4 ? net::IpAddress::v4({127, 0, 0, 1}) : *net::IpAddress::parse("::1");
+    place.names = {{.name = &host_service_, .aliases = {}}};
+    place.nameless_candidate = false;
+  } else {
+    place.names = book_.candidates(destination.address, reactor_.now_ms());
   }
-  return {.dialled = destination,
-          .names = book_.candidates(destination.address, reactor_.now_ms()),
-          .nameless_candidate = true};
+  // A name that the book does not know for this address is no candidate, whatever the gateway says.
+  if (asked_name) std::erase_if(place.names, [&](const auto& candidate) { return *candidate.name != *asked_name; });
+  return place;
 }
 
 policy::Verdict Admission::judge(const Place& place) {
@@ -185,11 +221,15 @@ void Admission::on(const control::Connect& ask) {
   // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
   const bool fresh = ask.flow > last_flow_;
   last_flow_ = std::max(last_flow_, ask.flow);
-  if (ask.destination.port == 0 || !fresh) return refuse(ask, refusal(policy::Reason::protocol), {});
-  if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address)) {
-    return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver, .error = 0, .name = {}});
+  const bool portless = ask.protocol == net::Protocol::icmp;
+  const bool proxied = ask.entry != control::Entry::transparent || ask.name;
+  const bool possible = portless == (ask.destination.port == 0) && (!proxied || ask.protocol == net::Protocol::tcp);
+  if (!possible || !fresh) return refuse(ask, refusal(policy::Reason::protocol), {});
+  if (ask.name && ask.resolution == control::Resolution::not_tried) return judge_name_of(ask);
+  if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address, ask.protocol)) {
+    return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver});
   }
-  const Place place = place_of(ask.destination);
+  const Place place = place_of(ask.protocol, ask.destination, ask.name);
   if (ending_) return refuse(ask, refusal(policy::Reason::shutting_down), place.name());
   const policy::Verdict verdict = judge(place);
   if (verdict.allowed && flows_.size() >= max_flows()) return refuse(ask, refusal(policy::Reason::limit), place.name());
@@ -204,24 +244,58 @@ void Admission::on(const control::Connect& ask) {
   refuse(ask, verdict, place.name());
 }
 
+// An explicit proxy was given a name: judged before it is asked of anybody, and before it has an address.
+void Admission::judge_name_of(const control::Connect& ask) {
+  const policy::NameVerdict named = policy::judge_name(image_, *ask.name, wire::dns::type::kA);
+  policy::Verdict verdict = refusal(ending_ ? policy::Reason::shutting_down : named.reason);
+  switch (named.answer) {
+    case policy::NameAnswer::ask:
+    case policy::NameAnswer::host_service:
+      if (ending_) break;
+      return answer(control::ConnectAnswer{
+          .flow = ask.flow, .outcome = control::ConnectAnswer::Outcome::resolve, .error = 0, .name = ask.name});
+    case policy::NameAnswer::localhost:
+    case policy::NameAnswer::gateway:
+      // The gateway itself, seen from where the proxy is.
+      verdict.reason = policy::Reason::floor;
+      break;
+    case policy::NameAnswer::nxdomain:
+    case policy::NameAnswer::nodata:
+      verdict.rule = named.rule;
+      break;
+  }
+  refuse(ask, verdict, ask.name->text());
+}
+
 void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name) {
-  Event event = flow_event(EventType::flow_refuse, place_of(ask.destination).dialled, name);
+  const net::Endpoint dialled = place_of(ask.protocol, ask.destination, {}).dialled;
+  Event event =
+      flow_event(EventType::flow_refuse, ask.protocol, ask.entry, dialled, ask.name ? ask.name->text() : name);
+  if (ask.name && ask.resolution == control::Resolution::not_tried) event.dst.reset();
   event.verdict = "refuse";
   event.reason = policy::name_of(verdict.reason);
   event.rule = rule_of(verdict.rule);
   recorder_.record(std::move(event));
-  answer(control::ConnectAnswer{
-      .flow = ask.flow, .outcome = control::ConnectAnswer::Outcome::refused, .error = 0, .name = {}});
+  answer(control::ConnectAnswer{.flow = ask.flow,
+                                .outcome = control::ConnectAnswer::Outcome::refused,
+                                .error = 0,
+                                .name = {},
+                                .reason = static_cast<std::uint8_t>(verdict.reason)});
 }
 
 void Admission::admit(const control::Connect& ask, const policy::Verdict& verdict, const Place& place) {
-  Event event = flow_event(EventType::flow_open, place.dialled, place.name());
+  Event event = flow_event(EventType::flow_open, ask.protocol, ask.entry, place.dialled, place.name());
   event.flow = ask.flow;
   event.verdict = "allow";
   event.rule = rule_of(verdict.rule);
   if (!recorder_.record(std::move(event))) return refuse(ask, refusal(policy::Reason::audit), place.name());
-  flows_[ask.flow] = {
-      .destination = ask.destination, .dialled = place.dialled, .name = place.name(), .opened_ms = reactor_.now_ms()};
+  flows_[ask.flow] = {.protocol = ask.protocol,
+                      .destination = ask.destination,
+                      .dialled = place.dialled,
+                      .entry = ask.entry,
+                      .asked_name = ask.name,
+                      .name = place.name(),
+                      .opened_ms = reactor_.now_ms()};
   admitted_.push_back({.ask = ask, .hold = verdict.hold_first_flight});
   book_.touch(ask.destination.address, reactor_.now_ms());
 }
@@ -229,6 +303,8 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
 void Admission::dial(const Admitted& admitted) {
   const auto flow = flows_.find(admitted.ask.flow);
   if (flow == flows_.end()) return;  // the gateway gave it up meanwhile
+  const net::Protocol protocol = flow->second.protocol;
+  if (protocol != net::Protocol::tcp) return dialled(admitted, datagram_socket(protocol, flow->second.dialled));
   const Dialer::Id id = dialer_.connect(flow->second.dialled,
                                         std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs),
                                         [this, admitted](Dialled result) { dialled(admitted, std::move(result)); });
@@ -242,13 +318,11 @@ void Admission::dialled(const Admitted& admitted, Dialled dialled) {
   if (dialled.error != 0) {
     close_flow(ask.flow, 0, 0, dialled.error);
     return answer(control::ConnectAnswer{
-        .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error), .name = {}});
+        .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error)});
   }
-  answer(control::ConnectAnswer{.flow = ask.flow,
-                                .outcome = admitted.hold ? Outcome::connected_hold : Outcome::connected,
-                                .error = 0,
-                                .name = {}},
-         std::move(dialled.socket));
+  answer(
+      control::ConnectAnswer{.flow = ask.flow, .outcome = admitted.hold ? Outcome::connected_hold : Outcome::connected},
+      std::move(dialled.socket));
 }
 
 void Admission::on(const control::Flight& flight) {
@@ -256,8 +330,9 @@ void Admission::on(const control::Flight& flight) {
   const auto found = flows_.find(flight.flow);
   if (found == flows_.end()) return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
   Flow& flow = found->second;
-  const Place place = place_of(flow.destination);
-  if (flight.name && flight.resolution == control::Resolution::not_tried && !knows(place.names, *flight.name)) {
+  const Place place = place_of(flow.protocol, flow.destination, flow.asked_name);
+  const bool may_lead_here = place.nameless_candidate && flight.resolution == control::Resolution::not_tried;
+  if (flight.name && may_lead_here && !knows(place.names, *flight.name)) {
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::resolve});
   }
   const auto facts = this->facts();
@@ -268,13 +343,16 @@ void Admission::on(const control::Flight& flight) {
     if (flight.name) flow.name = flight.name->text();
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::allowed});
   }
-  Event event = flow_event(EventType::flow_refuse, flow.dialled, flight.name ? flight.name->text() : flow.name);
+  Event event =
+      flow_event(EventType::flow_refuse, flow.protocol, flow.entry, flow.dialled,
+                 flight.name ? flight.name->text() : flow.name);
   event.flow = flight.flow;
   event.verdict = "refuse";
   event.reason = policy::name_of(verdict.reason);
   event.rule = rule_of(verdict.rule);
   recorder_.record(std::move(event));
-  answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
+  answer(control::FlightAnswer{
+      .flow = flight.flow, .outcome = Outcome::refused, .reason = static_cast<std::uint8_t>(verdict.reason)});
 }
 
 void Admission::on(const control::Learn& learn) {
@@ -292,6 +370,7 @@ void Admission::on(const control::Learn& learn) {
   // What cannot be recorded is not answered.
   const bool recorded = recorder_.record(learn_event(learn, reply.allowed, last)) && recorder_.commit();
   if (!recorded) reply.allowed = 0;
+  if (reply.allowed == 0) reply.reason = static_cast<std::uint8_t>(recorded ? last.reason : policy::Reason::audit);
   for (std::size_t i = 0; i < learn.addresses.size(); ++i) {
     if ((reply.allowed >> i & 1) == 0) continue;
     book_.learn(*learn.name, learn.aliases, learn.addresses[i], learn.ttl, reactor_.now_ms());
@@ -374,7 +453,8 @@ void Admission::on(const control::FlowClosed& closed) {
 void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error) {
   const auto found = flows_.find(flow);
   if (found == flows_.end()) return;
-  Event event = flow_event(EventType::flow_close, found->second.dialled, found->second.name);
+  const Flow& closing = found->second;
+  Event event = flow_event(EventType::flow_close, closing.protocol, closing.entry, closing.dialled, closing.name);
   event.flow = flow;
   event.bytes_up = up;
   event.bytes_down = down;
@@ -388,12 +468,9 @@ void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t d
 void Admission::on(const control::Refused& refused) {
   Event event;
   event.type = EventType::flow_refuse;
-  using Via = control::Refused::Via;
-  event.via = refused.via == Via::tcp    ? "tcp"
-              : refused.via == Via::udp  ? "udp"
-              : refused.via == Via::icmp ? "icmp"
-                                         : "other";
-  event.proto = event.via;
+  event.via = via_of(refused.via);
+  const bool stream = refused.via == control::Refused::Via::http || refused.via == control::Refused::Via::socks;
+  event.proto = stream ? "tcp" : event.via;
   event.dst = refused.destination.address;
   if (refused.destination.port != 0) event.port = refused.destination.port;
   event.verdict = "refuse";

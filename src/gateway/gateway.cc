@@ -9,7 +9,10 @@
 #include <cstdio>
 
 #include "gateway/confine.h"
+#include "gateway/datagram/datagram_table.h"
 #include "gateway/link.h"
+#include "gateway/proxy/proxies.h"
+#include "gateway/refuser.h"
 #include "gateway/resolver/resolver.h"
 #include "gateway/router.h"
 #include "gateway/tcp/flow_table.h"
@@ -46,23 +49,44 @@ class Gateway {
         tun_(reactor, sys::OwnedFd(kTun)),
         resolver_(reactor, link_, tun_, image, world),
         flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener), world.idle_timeout_ms),
-        router_(reactor, link_, tun_, resolver_, flows_, world) {}
+        proxies_(reactor, link_, resolver_, flows_, world),
+        refuser_(reactor, link_, tun_),
+        datagrams_(reactor, link_, tun_, resolver_, refuser_, world.udp_idle_timeout_ms),
+        router_(refuser_, resolver_, flows_, datagrams_, image, world) {
+    flows_.serve_here(
+        {.is_here =
+             [world](const net::Endpoint& to) {
+               const bool ours = to.address == world.gateway4 || to.address == world.gateway6;
+               return ours && (to.port == net::kHttpProxyPort || to.port == net::kSocksProxyPort);
+             },
+         .serve = [this](sys::OwnedFd guest, const net::Endpoint& here) { proxies_.serve(std::move(guest), here); }});
+  }
 
   Result<> serve() {
     WEIR_CHECK_OK(link_.start(
         [this](const control::ToGateway& message, sys::OwnedFd passed) { on_message(message, std::move(passed)); },
         [this] { drain(); }));
     WEIR_CHECK_OK(flows_.start());
+    datagrams_.start();
     WEIR_CHECK_OK(tun_.start([this](Bytes packet) { router_.on_packet(packet); }, [this] { return link_.flush(); }));
-    reactor_.after_each_round([this] { tun_.flush(); });
+    reactor_.after_each_round([this] {
+      datagrams_.flush();
+      tun_.flush();
+    });
     return reactor_.run();
   }
 
  private:
   void on_message(const control::ToGateway& message, sys::OwnedFd passed) {
-    if (const auto* connect = std::get_if<control::ConnectAnswer>(&message))
+    if (const auto* connect = std::get_if<control::ConnectAnswer>(&message)) {
+      if (proxies_.on_answer(*connect, passed)) return;
+      if (datagrams_.asked(connect->flow)) return datagrams_.on_answer(*connect, std::move(passed));
       return flows_.on_answer(*connect, std::move(passed));
-    if (const auto* flight = std::get_if<control::FlightAnswer>(&message)) return flows_.on_answer(*flight);
+    }
+    if (const auto* flight = std::get_if<control::FlightAnswer>(&message)) {
+      if (proxies_.on_answer(*flight)) return;
+      return flows_.on_answer(*flight);
+    }
     if (const auto* learned = std::get_if<control::LearnAnswer>(&message)) return resolver_.on_answer(*learned);
     if (const auto* socket = std::get_if<control::ResolverAnswer>(&message))
       return resolver_.on_answer(*socket, std::move(passed));
@@ -70,6 +94,9 @@ class Gateway {
 
   void drain() {
     reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
+    tun_.read_rest();
+    datagrams_.drain();
+    proxies_.drain();
     flows_.drain([this] { reactor_.stop(); });
   }
 
@@ -78,6 +105,9 @@ class Gateway {
   Tun tun_;
   Resolver resolver_;
   FlowTable flows_;
+  Proxies proxies_;
+  Refuser refuser_;
+  DatagramTable datagrams_;
   Router router_;
 };
 
@@ -102,7 +132,7 @@ Result<> serve() {
 std::size_t descriptors_besides_flows() {
   constexpr std::size_t kOwn = 16;  // standard ones, the inherited four, the event loop
   return kOwn + 2 * (PipePool::kMaxLent + PipePool::kMaxIdle) + Resolver::kMaxStreams + Resolver::kMaxLookups +
-         sys::Channel::kMaxPassed;
+         Proxies::kMaxSessions + sys::Channel::kMaxPassed;
 }
 
 int run() {

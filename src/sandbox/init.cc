@@ -128,9 +128,15 @@ class Init {
     return fill_root(root_plan());
   }
 
-  RootPlan root_plan() const {
-    return {
-        .spec = spec_, .identity = plan_.identity, .shares = plan_.shares, .tools = plan_.tools, .image = plan_.image};
+  RootPlan root_plan() {
+    return {.spec = spec_,
+            .identity = plan_.identity,
+            .shares = plan_.shares,
+            .tools = plan_.tools,
+            .image = plan_.image,
+            .layer_taker = [this](std::uint32_t share, const sys::OwnedFd& layer) {
+              return send(control::LayerMade{.share = share}, layer.get());
+            }};
   }
 
   Result<> wait_for_builder() {

@@ -150,6 +150,9 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
     limiter_->take_root(received.take_passed());
   } else if (std::holds_alternative<control::TerminalMade>(*message)) {
     terminal_ = received.take_passed();
+  } else if (const auto* layer = std::get_if<control::LayerMade>(&*message);
+             layer != nullptr && spec.shows_layers && layer->share < spec.shares.size()) {
+    layers_.push_back({.share = layer->share, .folder = received.take_passed()});
   } else if (const auto* failed = std::get_if<control::Failed>(&*message)) {
     Error error = Error(failed->what, static_cast<int>(failed->code)).with_remedy(failed->remedy);
     return std::unexpected(with_set_up_remedy(std::move(error)));

@@ -16,6 +16,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "control/init_messages.h"
@@ -62,6 +64,14 @@ class Sandbox {
 
   // The descriptors of a captured network; once. Empty for other networks.
   Capture take_capture() { return std::move(capture_); }
+
+  // What the command wrote into an overlay instead of the shared folder.
+  struct Layer {
+    std::size_t share = 0;  // place in Spec::shares
+    sys::OwnedFd folder;    // a hostile tree; still once kill() has returned
+  };
+  // Where Spec::shows_layers is set; once.
+  std::vector<Layer> take_layers() { return std::move(layers_); }
 
   // For the event loop: readable when on_control_readable() has something to do.
   int control_fd() const { return control_.fd(); }
@@ -114,6 +124,7 @@ class Sandbox {
   sys::Channel control_;
   Capture capture_;
   sys::OwnedFd terminal_;
+  std::vector<Layer> layers_;
   std::string command_;  // for people
   bool exited_ = false;
 };

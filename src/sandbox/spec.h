@@ -70,7 +70,8 @@ struct Spec {
   Network network = Network::loopback;
   CaptureAddresses addresses;
   Limits limits;
-  bool terminal = false;  // -t: a terminal of its own
+  bool terminal = false;      // -t: a terminal of its own
+  bool shows_layers = false;  // Sandbox::take_layers() gives what overlays keep
 };
 
 }  // namespace weir::sandbox

@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "audit/tally.h"
 #include "image/store.h"
 #include "net/ip_address.h"
 #include "sandbox/limits.h"
@@ -69,6 +71,11 @@ struct RunOptions {
   std::string name;
 
   EventsSink events;
+  // --receipt: the page for people; beside it the same as JSON, with ".json" behind the name. Absolute; empty: none.
+  std::string receipt;
+  // Called when everything inside has ended, with what the run came to; empty: nothing is to be done. What it returns
+  // goes to standard output; its error is weir's own failure.
+  std::function<Result<std::string>(const audit::Tally&)> afterwards;
   // From the first instruction of the command; nothing: no limit.
   std::optional<std::chrono::milliseconds> timeout;
   // Between asking the command to end (the timeout, a signal to weir) and ending it.

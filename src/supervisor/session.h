@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "audit/receipt.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/terminal.h"
 #include "supervisor/audit_log.h"
@@ -22,6 +23,7 @@ class Session {
     int exit_code = kExitOwnFailure;
     std::optional<Error> error;  // the command's own end needs none
     std::vector<audit::LimitHit> limits = {};
+    audit::FileChanges files = {};
   };
 
   // `sandbox`: prepared with the options' spec, or why it could not be: the session then ends with that.
@@ -46,6 +48,7 @@ class Session {
   void end_after_grace(const Ending& ending);
   void look_at_limits();
   void conclude_limits();
+  void look_at_layers();
   void end(Ending ending);
   void end_with(Error error) { end({.exit_code = kExitOwnFailure, .error = std::move(error)}); }
   void tear_down();

@@ -55,15 +55,20 @@ def test_large_download_and_upload(lab):
     assert out.stdout.split() == ["50000000", "20000000"], out
 
 
-@pytest.fixture(scope="module")
-def repository(world):
+def make_repository(lab):
+    repository = lab.world.www / "git" / "project.git"
+    if not repository.exists():
+        script = f"""set -e; mkdir -p {repository}; work=$(mktemp -d); cd $work; git init -q -b main .
+            git config user.email lab@lab.test; git config user.name lab; echo hello > file; git add file; git commit -qm one
+            git clone -q --bare . {repository}; cd {repository}; git update-server-info; rm -rf $work; chmod -R a+rX {repository}"""
+        subprocess.run(["sh", "-c", script], check=True, capture_output=True, env={**os.environ, "HOME": "/nonexistent"})
+    return repository
+
+
+@pytest.fixture
+def repository(lab):
     """A bare repository, served as files by the origin and over ssh."""
-    folder = world.www / "git" / "project.git"
-    script = f"""set -e; mkdir -p {folder}; work=$(mktemp -d); cd $work; git init -q -b main .
-        git config user.email lab@lab.test; git config user.name lab; echo hello > file; git add file; git commit -qm one
-        git clone -q --bare . {folder}; cd {folder}; git update-server-info; rm -rf $work; chmod -R a+rX {folder}"""
-    subprocess.run(["sh", "-c", script], check=True, capture_output=True, env={**os.environ, "HOME": "/nonexistent"})
-    return folder
+    return make_repository(lab)
 
 
 @TWINS

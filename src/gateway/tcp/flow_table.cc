@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "gateway/refuser.h"
 #include "gateway/tcp/first_flight_gate.h"
 #include "policy/compiled/verdict.h"
 #include "sys/socket_address.h"
@@ -20,20 +21,6 @@ constexpr int kAcceptsPerRound = 64;
 constexpr std::uint64_t kAcceptAgainMs = 50;  // out of descriptors
 constexpr std::size_t kMaxSyn = 40 + 60;      // an IPv6 header and the longest TCP header
 constexpr auto kReasonProtocol = static_cast<std::uint8_t>(policy::Reason::protocol);
-
-wire::Refusal refusal_for(std::uint32_t error) {
-  switch (error) {
-    case EHOSTUNREACH:
-      return wire::Refusal::host_unreachable;
-    case ENETUNREACH:
-      return wire::Refusal::net_unreachable;
-    case EACCES:
-    case EPERM:
-      return wire::Refusal::prohibited;
-    default:
-      return wire::Refusal::reset;
-  }
-}
 
 }  // namespace
 
@@ -86,7 +73,9 @@ void FlowTable::begin(const FourTuple& tuple, std::uint32_t sequence, const wire
   Attempt attempt;
   attempt.sequence = sequence;
   attempt.syn.assign(syn.begin(), syn.end());
-  attempts_.emplace(tuple, std::move(attempt));
+  attempt.local = local_.is_here && local_.is_here(tuple.destination);
+  Attempt& added = attempts_.emplace(tuple, std::move(attempt)).first->second;
+  if (added.local) return inject(tuple, added);
   ask(tuple, control::Resolution::not_tried);
 }
 
@@ -215,14 +204,31 @@ void FlowTable::accepted(sys::OwnedFd guest, const sys::SocketAddress& peer) {
 
 void FlowTable::claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest) {
   if (attempt.resolver) return resolver_.serve_stream(std::move(guest));
-  const std::uint64_t flow = attempt.flow;
+  if (attempt.local) return local_.serve(std::move(guest), tuple.destination);
+  claimed_[tuple] = attempt.flow;
+  run_relay(tuple, attempt.sequence,
+            {.flow = attempt.flow,
+             .guest = std::move(guest),
+             .upstream = std::move(attempt.upstream),
+             .first_flight = attempt.hold ? FirstFlight::held : FirstFlight::free,
+             .port = tuple.destination.port},
+            {});
+}
+
+void FlowTable::adopt(Adopted tunnel, Bytes received) {
+  run_relay({}, 0, std::move(tunnel), received);
+}
+
+void FlowTable::run_relay(const FourTuple& tuple, std::uint32_t sequence, Adopted flow, Bytes received) {
+  const std::uint64_t number = flow.flow;
   std::unique_ptr<Gate> gate;
-  if (attempt.hold) gate = std::make_unique<FirstFlightGate>(reactor_, link_, resolver_, flow, tuple.destination.port);
-  auto relay = std::make_unique<Relay>(context_, std::move(guest), std::move(attempt.upstream), std::move(gate),
-                                       [this, flow](Relay&, const Relay::End& end) { relay_ended(flow, end); });
+  if (flow.first_flight == FirstFlight::held)
+    gate = std::make_unique<FirstFlightGate>(reactor_, link_, resolver_, number, flow.port);
+  auto relay = std::make_unique<Relay>(context_, std::move(flow.guest), std::move(flow.upstream), std::move(gate),
+                                       [this, number](Relay&, const Relay::End& end) { relay_ended(number, end); });
   Relay& started = *relay;
-  live_.emplace(flow, Live{.tuple = tuple, .sequence = attempt.sequence, .relay = std::move(relay)});
-  claimed_[tuple] = flow;
+  live_.emplace(number, Live{.tuple = tuple, .sequence = sequence, .relay = std::move(relay)});
+  started.begin_with(received);
   if (!started.start()) started.abort(EMFILE);
 }
 

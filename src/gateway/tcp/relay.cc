@@ -25,13 +25,12 @@ bool would_block(int code) {
   return code == EAGAIN || code == EINTR;
 }
 
-// An orderly close sends what is queued, then FIN.
-void clear_linger(int fd) {
-  const linger none{.l_onoff = 0, .l_linger = 0};
-  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
-}
-
 }  // namespace
+
+void clear_linger(int socket) {
+  const linger none{.l_onoff = 0, .l_linger = 0};
+  ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+}
 
 void Relay::Leg::on_events(std::uint32_t events) {
   constexpr std::uint32_t kReadable = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
@@ -59,7 +58,14 @@ Relay::~Relay() {
   return_pipe(down_);
 }
 
+void Relay::begin_with(Bytes received) {
+  std::vector<std::uint8_t>& first = gate_ != nullptr ? held_ : up_.pending;
+  first.assign(received.begin(), received.end());
+  context_.held += held_.size();
+}
+
 Result<> Relay::start() {
+  if (context_.held > RelayContext::kMaxHeld) return fail("too much is held");
   constexpr std::uint32_t kEverything = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   WEIR_CHECK_OK(context_.reactor.watch(guest_.fd.get(), kEverything, guest_));
   return context_.reactor.watch(upstream_.fd.get(), kEverything, upstream_);

@@ -54,6 +54,9 @@ class Gate {
   virtual bool on_reply(Bytes) { return false; }
 };
 
+// An orderly close of `socket` sends what is queued, then FIN.
+void clear_linger(int socket);
+
 // What all relays of a gateway share.
 struct RelayContext {
   static constexpr std::size_t kBuffer = 64 * 1024;
@@ -83,6 +86,8 @@ class Relay {
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
+  // Bytes that the guest sent before the relay was there. Once, before start().
+  void begin_with(Bytes received);
   Result<> start();
   // The supervisor's answer for the gate's question; nothing happens if the gate is gone.
   void gate_answered(const control::FlightAnswer& answer);

@@ -86,6 +86,13 @@ class AdmissionTest : public testing::Test {
     return outcome == ConnectOutcome::failed ? kAdmitted : outcome;  // dialled, and there is no way there
   }
 
+  ConnectOutcome ask(std::uint64_t flow, net::Protocol protocol, const char* to, net::Port port) {
+    answers_.clear();
+    admission_->handle(control::Connect{.flow = flow, .protocol = protocol, .destination = {address(to), port}});
+    admission_->settle();
+    return std::get<control::ConnectAnswer>(answers_.back()).outcome;
+  }
+
   std::uint32_t learn(const char* host, std::vector<net::IpAddress> addresses) {
     answers_.clear();
     admission_->handle(control::Learn{
@@ -272,10 +279,143 @@ TEST_F(AdmissionTest, AFlightOfNoFlowAndAResolverThatIsNotThereAreRefused) {
   EXPECT_TRUE(passed_.empty());
 }
 
+// A socket that receives datagrams on loopback.
+std::pair<sys::OwnedFd, net::Port> receiver(const char* host) {
+  auto any = sys::SocketAddress::of({*net::IpAddress::parse(host), 0});
+  sys::OwnedFd fd(::socket(any.family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  EXPECT_EQ(::bind(fd.get(), any.get(), any.size), 0);
+  EXPECT_EQ(::getsockname(fd.get(), any.get(), &any.size), 0);
+  return {std::move(fd), any.endpoint()->port};
+}
+
+TEST_F(AdmissionTest, AnAdmittedDatagramPassesASocketOfThatPeerOnly) {
+  std::uint64_t flow = 0;
+  for (const char* host : {"127.0.0.1", "::1"}) {
+    const auto [server, port] = receiver(host);
+    const std::string target = (host[0] == ':' ? "[::1]:" : "127.0.0.1:") + std::to_string(port);
+    start({"udp://" + target});
+    passed_.clear();
+    flow = 1;
+    EXPECT_EQ(ask(flow, net::Protocol::udp, host, port), ConnectOutcome::connected) << host;
+    ASSERT_EQ(passed_.size(), 1u);
+    sys::SocketAddress peer;
+    ASSERT_EQ(::getpeername(passed_.front().get(), peer.get(), &peer.size), 0);
+    EXPECT_EQ(peer.endpoint()->port, port);
+    EXPECT_EQ(recorder_.events.back().proto, "udp");
+    EXPECT_EQ(recorder_.events.back().type, audit::EventType::flow_open);
+    // Not by the rule of another protocol, and not another port.
+    EXPECT_EQ(ask(++flow, net::Protocol::tcp, host, port), ConnectOutcome::refused);
+    EXPECT_EQ(ask(++flow, net::Protocol::udp, host, static_cast<net::Port>(port + 1)), ConnectOutcome::refused);
+    EXPECT_EQ(ask(++flow, net::Protocol::icmp, host, 0), ConnectOutcome::refused);
+    EXPECT_EQ(passed_.size(), 1u);
+  }
+}
+
+TEST_F(AdmissionTest, NoDatagramMeetsTheFloor) {
+  start({"0.0.0.0/0", "::/0"});
+  const char* const kFloor[] = {"169.254.169.254", "127.0.0.1", "255.255.255.255", "224.0.0.251",
+                                "0.0.0.0",         "::1",       "ff02::fb",        "fd00:ec2::254"};
+  std::uint64_t flow = 0;
+  for (const char* floor : kFloor) {
+    EXPECT_EQ(ask(++flow, net::Protocol::udp, floor, 4000), ConnectOutcome::refused) << floor;
+    EXPECT_EQ(last_reason(), "floor");
+    EXPECT_EQ(ask(++flow, net::Protocol::icmp, floor, 0), ConnectOutcome::refused) << floor;
+  }
+  EXPECT_TRUE(passed_.empty());
+}
+
+TEST_F(AdmissionTest, AnEchoHasNoPortAndADatagramHasOne) {
+  start({"93.184.216.34"});
+  EXPECT_EQ(ask(1, net::Protocol::icmp, "93.184.216.34", 7), ConnectOutcome::refused);
+  EXPECT_EQ(ask(2, net::Protocol::udp, "93.184.216.34", 0), ConnectOutcome::refused);
+  EXPECT_EQ(last_reason(), "protocol");
+  EXPECT_EQ(ask(3, net::Protocol::udp, "93.184.216.34", 53), ConnectOutcome::resolver) << "no socket to a name server";
+  EXPECT_TRUE(passed_.empty());
+}
+
+TEST_F(AdmissionTest, ADatagramFlowCountsAndEndsOnce) {
+  const auto [server, port] = receiver("127.0.0.1");
+  start({"udp://127.0.0.1:" + std::to_string(port)});
+  EXPECT_EQ(ask(1, net::Protocol::udp, "127.0.0.1", port), ConnectOutcome::connected);
+  admission_->handle(control::FlowClosed{.flow = 1, .bytes_up = 3, .bytes_down = 4});
+  admission_->handle(control::FlowClosed{.flow = 1});
+  ASSERT_EQ(recorder_.events.size(), 2u);
+  EXPECT_EQ(recorder_.events.back().type, audit::EventType::flow_close);
+  EXPECT_EQ(recorder_.events.back().proto, "udp");
+  EXPECT_EQ(recorder_.events.back().bytes_up, 3u);
+}
+
 TEST_F(AdmissionTest, PortFiftyThreeAndPortZeroNeverLeave) {
   start({"93.184.216.34"});
   EXPECT_EQ(connect(1, "93.184.216.34", 53), ConnectOutcome::resolver);
   EXPECT_EQ(connect(2, "93.184.216.34", 0), ConnectOutcome::refused);
+}
+
+// What an explicit proxy was asked for. The gateway says so, and may lie.
+class ProxyAdmissionTest : public AdmissionTest {
+ protected:
+  control::ConnectAnswer ask(std::uint64_t flow, const char* host, const char* to, net::Port port) {
+    answers_.clear();
+    control::Connect connect{.flow = flow, .destination = {address(to), port}};
+    connect.entry = control::Entry::http;
+    connect.name = name(host);
+    const bool by_name = std::string_view(to) == "::";
+    connect.resolution = by_name ? control::Resolution::not_tried : control::Resolution::tried;
+    admission_->handle(connect);
+    admission_->settle();
+    if (answers_.empty()) return {.flow = flow, .outcome = kAdmitted};  // under way
+    auto answer = std::get<control::ConnectAnswer>(answers_.back());
+    if (answer.outcome == ConnectOutcome::failed) answer.outcome = kAdmitted;  // dialled, and there is no way there
+    return answer;
+  }
+};
+
+TEST_F(ProxyAdmissionTest, ANameIsJudgedBeforeItHasAnAddress) {
+  start({"a.example:443"});
+  EXPECT_EQ(ask(1, "a.example", "::", 443).outcome, ConnectOutcome::resolve);
+  EXPECT_TRUE(recorder_.events.empty()) << "nothing was decided yet";
+  const auto refused = ask(2, "b.example", "::", 443);
+  EXPECT_EQ(refused.outcome, ConnectOutcome::refused);
+  EXPECT_EQ(refused.reason, static_cast<std::uint8_t>(policy::Reason::no_rule));
+  ASSERT_EQ(recorder_.events.size(), 1u);
+  const audit::Event& event = recorder_.events.front();
+  EXPECT_EQ(event.name, "b.example");
+  EXPECT_EQ(event.via, "http");
+  EXPECT_EQ(event.port, 443);
+  EXPECT_FALSE(event.dst) << "it has none";
+}
+
+TEST_F(ProxyAdmissionTest, OnlyWhatTheBookKnowsForTheNameIsItsAddress) {
+  start({"a.example:443", "b.example:443"});
+  EXPECT_EQ(learn("a.example", {address("93.184.216.34")}), 1u);
+  EXPECT_EQ(ask(1, "a.example", "93.184.216.34", 443).outcome, kAdmitted);
+  EXPECT_EQ(ask(2, "b.example", "93.184.216.34", 443).outcome, ConnectOutcome::refused) << "not this name's";
+  EXPECT_EQ(ask(3, "a.example", "93.184.216.35", 443).outcome, ConnectOutcome::refused) << "never learned";
+  EXPECT_EQ(ask(4, "a.example", "93.184.216.34", 80).outcome, ConnectOutcome::refused) << "another port";
+  EXPECT_EQ(ask(5, "a.example", "127.0.0.1", 443).outcome, ConnectOutcome::refused);
+  EXPECT_EQ(ask(6, "a.example", "10.254.0.5", 443).outcome, ConnectOutcome::refused) << "the host's services";
+}
+
+TEST_F(ProxyAdmissionTest, TheGatewayItselfIsNoDestination) {
+  start({"@public"});
+  for (const char* host : {"localhost", "gateway.weir.internal"}) {
+    const auto answer = ask(recorder_.events.size() + 1, host, "::", 3128);
+    EXPECT_EQ(answer.outcome, ConnectOutcome::refused) << host;
+    EXPECT_EQ(answer.reason, static_cast<std::uint8_t>(policy::Reason::floor)) << host;
+  }
+}
+
+TEST_F(ProxyAdmissionTest, AnAddressThatAnotherTargetAllowsIsNotOpenedByAName) {
+  start({"a.example:443", "93.184.216.0/24:443"});
+  EXPECT_EQ(ask(1, "a.example", "93.184.216.35", 443).outcome, ConnectOutcome::refused)
+      << "the name does not lead there, and it is the only candidate";
+  EXPECT_EQ(connect(2, "93.184.216.35", 443), kAdmitted) << "by its address it is allowed";
+}
+
+TEST_F(ProxyAdmissionTest, NothingNewIsAdmittedAtTheEnd) {
+  start({"a.example:443"});
+  admission_->refuse_new();
+  EXPECT_EQ(ask(1, "a.example", "::", 443).reason, static_cast<std::uint8_t>(policy::Reason::shutting_down));
 }
 
 }  // namespace

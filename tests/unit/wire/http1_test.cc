@@ -13,12 +13,6 @@ namespace {
 using Event = RequestStream::Event;
 using namespace std::string_literals;
 
-std::string text_of(const Authority& authority) {
-  std::string text = authority.name() != nullptr ? authority.name()->text() : authority.address()->text();
-  if (authority.port) text += ":" + std::to_string(*authority.port);
-  return text;
-}
-
 struct Walk {
   std::vector<std::string> authorities;
   std::string forwarded;
@@ -80,7 +74,7 @@ TEST(RequestStream, ReportsEveryRequestOfAConnection) {
                             post("Content-Length: 0\r\n", "") + get("c.example");
   const Walk result = walk_all(bytes);
   EXPECT_EQ(result.authorities,
-            (std::vector{"a.example"s, "a.example"s, "a.example"s, "b.example:8080"s, "2001:db8::1:80"s, "192.0.2.7"s,
+            (std::vector{"a.example"s, "a.example"s, "a.example"s, "b.example:8080"s, "[2001:db8::1]:80"s, "192.0.2.7"s,
                          "a.example"s, "a.example"s, "c.example"s}));
   EXPECT_EQ(result.forwarded, bytes);
   EXPECT_EQ(result.end, Event::none);
@@ -131,7 +125,7 @@ TEST(RequestStream, ComparesTheTargetWithHost) {
       {"http://a.example:80/", "a.example", "a.example:80"},
       {"http://a.example/", "a.example:80", "a.example:80"},
       {"https://a.example/", "a.example:443", "a.example:443"},
-      {"http://[2001:db8::1]/", "[2001:DB8:0::1]", "2001:db8::1"},
+      {"http://[2001:db8::1]/", "[2001:DB8:0::1]", "[2001:db8::1]"},
       {"http://[::ffff:192.0.2.1]/", "192.0.2.1", "192.0.2.1"},
       {"http://a.example:8080/", "a.example:8080", "a.example:8080"},
       {"http://a.example/", "evil.example", nullptr},
@@ -410,7 +404,7 @@ TEST(RequestStream, ReportsConnect) {
       {"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", "a.example:443"},
       {"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n", "a.example:443"},
       {"CONNECT a.example:443 HTTP/1.0\r\n\r\n", "a.example:443"},
-      {"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n", "2001:db8::1:443"},
+      {"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n", "[2001:db8::1]:443"},
   };
   for (const auto& row : rows) {
     RequestStream stream;

@@ -1,0 +1,143 @@
+#include "sandbox/layer_changes.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "sys/folder.h"
+#include "sys/mounts.h"
+
+namespace weir::sandbox {
+
+namespace {
+
+// Each level holds a descriptor; sources are not nested deeper.
+constexpr std::size_t kMaxDepth = 100;
+// Entries looked at: a layer holds at most as many files as its memory.
+constexpr std::uint64_t kMaxEntries = 1'000'000;
+
+sys::OwnedFd open_beneath(int folder, const char* name, int flags) {
+  open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  return sys::OwnedFd(static_cast<int>(::syscall(SYS_openat2, folder, name, &how, sizeof how)));
+}
+
+// overlayfs.rst, "whiteouts and opaque directories"; `user.`: the overlay is mounted with userxattr.
+bool is_whiteout(const struct stat& status) {
+  return S_ISCHR(status.st_mode) && status.st_rdev == ::makedev(0, 0);
+}
+bool is_opaque(const sys::OwnedFd& folder) {
+  char mark = 0;
+  return ::fgetxattr(folder.get(), "user.overlay.opaque", &mark, 1) == 1 && mark == 'y';
+}
+
+std::string link_target_of(int folder, const char* name) {
+  std::array<char, PATH_MAX> target{};
+  const ssize_t size = ::readlinkat(folder, name, target.data(), target.size());
+  return size < 0 ? "" : std::string(target.data(), static_cast<std::size_t>(size));
+}
+
+LayerChange::Type type_of(const struct stat& status) {
+  if (S_ISREG(status.st_mode)) return LayerChange::Type::file;
+  if (S_ISDIR(status.st_mode)) return LayerChange::Type::folder;
+  return S_ISLNK(status.st_mode) ? LayerChange::Type::link : LayerChange::Type::other;
+}
+
+class Walk {
+ public:
+  // `below`: the folder under it, not valid where nothing is. `path`: ends with a slash, or is empty.
+  void folder(const sys::OwnedFd& above, const sys::OwnedFd& below, const std::string& path, std::size_t depth) {
+    // A descriptor of its own: readdir() keeps its place in it.
+    const sys::Folder entries(::fdopendir(open_beneath(above.get(), ".", O_RDONLY | O_DIRECTORY).release()));
+    if (!entries)
+      return note({.path = path.empty() ? "." : path.substr(0, path.size() - 1),
+                   .kind = LayerChange::Kind::unreadable,
+                   .type = LayerChange::Type::folder});
+    while (const dirent* each = ::readdir(entries.get())) {
+      const std::string name = each->d_name;
+      if (name == "." || name == "..") continue;
+      if (++looked_at_ > kMaxEntries) {
+        ++found_.left_out;
+        return;
+      }
+      entry(above, below, name, path, depth);
+    }
+  }
+
+  LayerChanges take() {
+    std::ranges::sort(found_.changes, {}, &LayerChange::path);
+    return std::move(found_);
+  }
+
+ private:
+  void note(LayerChange change) {
+    if (found_.changes.size() >= LayerChanges::kMaxChanges) {
+      ++found_.left_out;
+      return;
+    }
+    found_.changes.push_back(std::move(change));
+  }
+
+  void entry(const sys::OwnedFd& above, const sys::OwnedFd& below, const std::string& name, const std::string& path,
+             std::size_t depth) {
+    struct stat status{};
+    if (::fstatat(above.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return;
+    struct stat before{};
+    const bool was_there = below.valid() && ::fstatat(below.get(), name.c_str(), &before, AT_SYMLINK_NOFOLLOW) == 0;
+    LayerChange change{.path = path + name,
+                       .kind = was_there ? LayerChange::Kind::changed : LayerChange::Kind::added,
+                       .type = type_of(status)};
+    if (is_whiteout(status)) {
+      change.kind = LayerChange::Kind::deleted;
+      change.type = LayerChange::Type::file;
+    }
+    if (change.type == LayerChange::Type::folder) return subfolder(above, below, std::move(change), name, depth);
+    if (S_ISREG(status.st_mode)) change.bytes = static_cast<std::uint64_t>(status.st_size);
+    if (S_ISLNK(status.st_mode)) change.link_target = link_target_of(above.get(), name.c_str());
+    note(std::move(change));
+  }
+
+  // A folder that was there and still shows what is below it is no change by itself.
+  void subfolder(const sys::OwnedFd& above, const sys::OwnedFd& below, LayerChange change, const std::string& name,
+                 std::size_t depth) {
+    const std::string path = change.path + "/";
+    const sys::OwnedFd inner = open_beneath(above.get(), name.c_str(), O_RDONLY | O_DIRECTORY);
+    sys::OwnedFd under;
+    if (change.kind == LayerChange::Kind::changed)
+      under = open_beneath(below.get(), name.c_str(), O_PATH | O_DIRECTORY);
+    const bool hides =
+        change.kind == LayerChange::Kind::changed && (!under.valid() || (inner.valid() && is_opaque(inner)));
+    if (hides) {
+      change.kind = LayerChange::Kind::replaced;
+      under = sys::OwnedFd();
+    }
+    const bool too_deep = depth >= kMaxDepth;
+    if (!inner.valid() || too_deep) change.kind = LayerChange::Kind::unreadable;
+    if (change.kind != LayerChange::Kind::changed) note(change);
+    if (change.kind != LayerChange::Kind::unreadable) folder(inner, under, path, depth + 1);
+  }
+
+  LayerChanges found_;
+  std::uint64_t looked_at_ = 0;
+};
+
+}  // namespace
+
+LayerChanges changes_of(const sys::OwnedFd& layer, const std::string& source) {
+  Walk walk;
+  const auto below = sys::open_without_links(source);
+  const sys::OwnedFd none;
+  walk.folder(layer, below ? *below : none, "", 0);
+  return walk.take();
+}
+
+}  // namespace weir::sandbox
