@@ -46,6 +46,9 @@ struct LimitHit {
   std::uint64_t times = 1;
 };
 
+// `via` of a connection from outside to a published port.
+inline constexpr std::string_view kViaPublish = "publish";
+
 // Fields that do not apply stay empty and are left out.
 struct Event {
   EventType type = EventType::flow_open;

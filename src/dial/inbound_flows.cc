@@ -11,7 +11,7 @@ audit::Event event_of(audit::EventType type, const Arrival& arrival) {
   audit::Event event;
   event.type = type;
   event.proto = net::name_of(arrival.protocol);
-  event.via = "publish";
+  event.via = audit::kViaPublish;
   event.dst = arrival.published.address;
   event.port = arrival.published.port;
   event.src = arrival.client.address;
