@@ -43,6 +43,9 @@ void write_destination(JsonWriter& json, const Event& event) {
   optional_text(json, "name", event.name);
   if (event.dst) json.field("dst", std::string_view(event.dst->text()));
   if (event.port) json.field("port", std::uint64_t{*event.port});
+  if (event.src) json.field("src", std::string_view(event.src->text()));
+  if (event.src_port) json.field("src_port", std::uint64_t{*event.src_port});
+  if (event.guest_port) json.field("guest_port", std::uint64_t{*event.guest_port});
   optional_text(json, "verdict", event.verdict);
   if (event.rule) write_rule(json, *event.rule);
   optional_text(json, "reason", event.reason);
@@ -64,6 +67,11 @@ void write_sandbox(JsonWriter& json, const Event& event) {
   if (!event.notices.empty()) {
     json.key("notices").begin_array();
     for (const std::string& notice : event.notices) json.value(std::string_view(notice));
+    json.end_array();
+  }
+  if (!event.published.empty()) {
+    json.key("published").begin_array();
+    for (const std::string& port : event.published) json.value(std::string_view(port));
     json.end_array();
   }
   if (event.exit_code) json.field("exit_code", *event.exit_code);
@@ -199,6 +207,7 @@ std::string roll_up_key(const Event& event) {
   }
   if (event.dst) key += as_text(event.dst->bytes());
   if (event.port) key += ":" + std::to_string(*event.port);
+  if (event.src) key += as_text(event.src->bytes());
   return key;
 }
 

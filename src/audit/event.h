@@ -47,6 +47,9 @@ struct LimitHit {
   std::uint64_t times = 1;
 };
 
+// `via` of a connection from outside to a published port.
+inline constexpr std::string_view kViaPublish = "publish";
+
 // Fields that do not apply stay empty and are left out.
 struct Event {
   EventType type = EventType::flow_open;
@@ -55,6 +58,10 @@ struct Event {
   std::string name;
   std::optional<net::IpAddress> dst;
   std::optional<net::Port> port;
+  // A connection from outside to a published port (`dst`, `port`): who came, and the port inside that it leads to.
+  std::optional<net::IpAddress> src = {};
+  std::optional<net::Port> src_port = {};
+  std::optional<net::Port> guest_port = {};
   std::string verdict;  // "allow", "refuse"
   std::optional<Rule> rule;
   std::string reason;
@@ -72,6 +79,7 @@ struct Event {
   std::string command;
   std::string floor;
   std::vector<std::string> notices;
+  std::vector<std::string> published = {};  // "127.0.0.1:8080:80/tcp"
   std::optional<std::int64_t> exit_code;
   std::vector<LimitHit> limits = {};  // limit: exactly one; sandbox.exit: all of the run
 };

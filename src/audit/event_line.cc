@@ -18,7 +18,7 @@ constexpr std::size_t kMaxHash = 64;
 constexpr std::size_t kMaxToken = 32;
 constexpr std::size_t kMaxAddresses = 32;
 constexpr std::size_t kMaxLimits = 64;
-constexpr std::size_t kMaxNotices = 4096;
+constexpr std::size_t kMaxTexts = 4096;
 
 bool is_lower(char c) {
   return c >= 'a' && c <= 'z';
@@ -191,14 +191,16 @@ Result<> take_generation(RecordedEvent& line, const Json& value, std::string_vie
   WEIR_TRY(line.generation, number(value, key));
   return {};
 }
-Result<> take_dst(RecordedEvent& line, const Json& value, std::string_view key) {
-  WEIR_TRY(line.event.dst, address(value, key));
+template <std::optional<net::IpAddress> Event::* Member>
+Result<> take_address(RecordedEvent& line, const Json& value, std::string_view key) {
+  WEIR_TRY(line.event.*Member, address(value, key));
   return {};
 }
+template <std::optional<net::Port> Event::* Member>
 Result<> take_port(RecordedEvent& line, const Json& value, std::string_view key) {
   WEIR_TRY(const std::uint64_t port, number(value, key));
   if (port > std::numeric_limits<net::Port>::max()) return wrong(key, "is too large");
-  line.event.port = static_cast<net::Port>(port);
+  line.event.*Member = static_cast<net::Port>(port);
   return {};
 }
 Result<> take_rule(RecordedEvent& line, const Json& value, std::string_view) {
@@ -213,11 +215,12 @@ Result<> take_addresses(RecordedEvent& line, const Json& value, std::string_view
   }
   return {};
 }
-Result<> take_notices(RecordedEvent& line, const Json& value, std::string_view key) {
-  WEIR_TRY(const Json* const items, list(value, key, kMaxNotices));
+template <std::vector<std::string> Event::* Member>
+Result<> take_texts(RecordedEvent& line, const Json& value, std::string_view key) {
+  WEIR_TRY(const Json* const items, list(value, key, kMaxTexts));
   for (const Json& item : *items) {
     WEIR_TRY(std::string found, text(item, key));
-    line.event.notices.push_back(std::move(found));
+    (line.event.*Member).push_back(std::move(found));
   }
   return {};
 }
@@ -249,8 +252,12 @@ constexpr std::array kFields = {
     Field{"proto", take_text<&Event::proto, token>},
     Field{"via", take_text<&Event::via, token>},
     Field{"name", take_text<&Event::name, any_text>},
-    Field{"dst", take_dst},
-    Field{"port", take_port},
+    Field{"dst", take_address<&Event::dst>},
+    Field{"port", take_port<&Event::port>},
+    Field{"src", take_address<&Event::src>},
+    Field{"src_port", take_port<&Event::src_port>},
+    Field{"guest_port", take_port<&Event::guest_port>},
+    Field{"published", take_texts<&Event::published>},
     Field{"verdict", take_text<&Event::verdict, token>},
     Field{"rule", take_rule},
     Field{"reason", take_text<&Event::reason, token>},
@@ -265,7 +272,7 @@ constexpr std::array kFields = {
     Field{"mode", take_text<&Event::mode, token>},
     Field{"command", take_text<&Event::command, any_text>},
     Field{"floor", take_text<&Event::floor, any_text>},
-    Field{"notices", take_notices},
+    Field{"notices", take_texts<&Event::notices>},
     Field{"exit_code", take_exit_code},
     Field{"limits", take_limits},
 };

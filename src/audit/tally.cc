@@ -104,6 +104,9 @@ Entry* Tally::entry(std::map<std::string, Entry>& entries, const std::string& ke
 }
 
 void Tally::add(const Event& event, std::string_view sandbox) {
+  // Somebody came in: nowhere that the sandbox went, and nothing to learn a policy from.
+  const bool is_flow = event.type == EventType::flow_open || event.type == EventType::flow_close;
+  if (is_flow && event.via == kViaPublish) return;
   switch (event.type) {
     case EventType::flow_open:
       return open_flow(event, std::string(sandbox) + '\0' + std::to_string(event.flow.value_or(0)));

@@ -52,6 +52,12 @@ constexpr std::array kOptions = {
         "Refuse every name in a file: plain names, a hosts file, an AdGuard-style list or an RPZ zone; which one "
         "it is weir sees by itself, or FORMAT says it (names, hosts, adguard, rpz).",
         "--net public --deny-list ads.txt"},
+    OptionSpec{OptionId::publish, Group::network, "publish", kNoAliases, 'p', required, "[BIND:]HOST:GUEST[/tcp|/udp]",
+               Repeat::many, kPolicyFlags,
+               "Lead a port of this machine to a port that the command listens on, on its own loopback. BIND is the "
+               "address of this machine, by default 127.0.0.1; IPv6 in brackets. HOST 0 is any free port, which is "
+               "printed. It opens nothing outward: alone it means --net inbound.",
+               "-p 8080:80"},
     OptionSpec{OptionId::skip_invalid, Group::network, "skip-invalid", kNoAliases, '\0', none, "", Repeat::once,
                kInsist,
                "Leave out lines of imported lists that deny nothing, and say at start how many; without it they are an "

@@ -36,6 +36,7 @@ enum class OptionId : std::uint8_t {
   allow,
   deny,
   deny_list,
+  publish,
   skip_invalid,
   policy,
   insist,

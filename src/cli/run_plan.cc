@@ -185,7 +185,9 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   options.start_notices = policy.notices;
   std::ranges::copy(policy.warnings, std::back_inserter(options.start_notices));
   WEIR_CHECK_OK(plan_spec(line, caller, policy.mode, options));
-  if (options.spec.network == sandbox::Network::captured) options.policy_image = policy.image;
+  options.publishes = policy.source.publishes;
+  options.spec.published = !options.publishes.empty();
+  if (options.spec.network == sandbox::Network::captured || options.spec.published) options.policy_image = policy.image;
   options.policy_hash = policy.hash;
   options.policy_mode = std::string(policy::name_of(policy.mode));
   options.floor_hash = policy.floor_hash;

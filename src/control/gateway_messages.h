@@ -181,8 +181,13 @@ using FromGateway =
 
 // --- supervisor to gateway -------------------------------------------------------------------------------------------
 
+// Whether the sandbox's network leads to the gateway. Without it there are only published ports: neither listener nor
+// TUN.
+enum class Captured : std::uint8_t { no, yes, count_ };
+
 // First message: what the gateway needs to know of its world.
 struct Start {
+  Captured captured = Captured::yes;
   net::IpAddress guest4;
   net::IpAddress gateway4;
   net::IpAddress guest6;
@@ -197,6 +202,7 @@ struct Start {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
+    visit(self.captured);
     visit(self.guest4);
     visit(self.gateway4);
     visit(self.guest6);
@@ -273,6 +279,31 @@ struct ResolverAnswer {
   }
 };
 
+// A connection from outside to a published port, already recorded: the client's socket rides along. The guest's follows
+// with the next message, which is the InboundGuest of the same flow.
+struct InboundClient {
+  std::uint64_t flow = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+  }
+};
+
+// The socket rides along that is connected to the port inside. From here on the two are relayed; FlowClosed ends it.
+struct InboundGuest {
+  enum class Kind : std::uint8_t { stream, datagram, count_ };
+
+  std::uint64_t flow = 0;
+  Kind kind = Kind::stream;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+    visit(self.kind);
+  }
+};
+
 // A flow lost its permission: both its ends are reset, and FlowClosed says ECONNABORTED. Nothing happens to one that is
 // over.
 struct Cut {
@@ -301,11 +332,13 @@ struct Policy {
   }
 };
 
-using ToGateway = std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer, Cut, Policy>;
+using ToGateway = std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer, InboundClient,
+                               InboundGuest, Cut, Policy>;
 
 // Whether a descriptor rides along with the message.
 inline bool carries_descriptor(const ToGateway& message) {
   using Outcome = ConnectAnswer::Outcome;
+  if (std::holds_alternative<InboundClient>(message) || std::holds_alternative<InboundGuest>(message)) return true;
   if (const auto* connect = std::get_if<ConnectAnswer>(&message))
     return connect->outcome == Outcome::connected || connect->outcome == Outcome::connected_hold;
   if (std::holds_alternative<Policy>(message)) return true;

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
+#include "dial/errno_name.h"
+#include "dial/published_marks.h"
+#include "net/loopback.h"
 #include "policy/compiled/own_names.h"
 #include "wire/dns.h"
 
@@ -14,11 +16,6 @@ namespace {
 
 using audit::Event;
 using audit::EventType;
-
-std::string errno_name(int code) {
-  const char* name = ::strerrorname_np(code);
-  return name != nullptr ? name : std::to_string(code);
-}
 
 std::string rcode_text(std::uint16_t rcode) {
   switch (rcode) {
@@ -119,6 +116,10 @@ policy::Verdict refusal(policy::Reason reason) {
   return verdict;
 }
 
+bool is_of_this_machine(const policy::HostFacts& facts, const net::IpAddress& address) {
+  return net::is_loopback(address) || std::ranges::find(facts.host, address) != facts.host.end();
+}
+
 constexpr net::Port kDnsPort = 53;
 // Connects to resolvers and destinations under way at a time: a descriptor each in this process.
 constexpr std::size_t kMaxDials = 8192;
@@ -136,6 +137,7 @@ Admission::Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts
       settings_(std::move(settings)),
       send_(std::move(send)),
       dialer_(reactor),
+      inbound_(reactor, recorder),
       host_service_(*net::DomainName::parse(policy::kHostService)) {}
 
 void Admission::handle(const control::FromGateway& message) {
@@ -145,6 +147,7 @@ void Admission::handle(const control::FromGateway& message) {
 void Admission::end() {
   admitted_.clear();
   while (!flows_.empty()) close_flow(flows_.begin()->first, 0, 0, ECANCELED);
+  inbound_.close_all(ECANCELED);
   recorder_.commit();
 }
 
@@ -161,6 +164,7 @@ void Admission::settle() {
       refuse(admitted.ask, refusal(policy::Reason::audit), {});
     }
   }
+  inbound_.settle(recorded ? InboundFlows::Written::yes : InboundFlows::Written::no);
   recorder_.commit();  // what ended at once, before anybody hears of it
 }
 
@@ -275,7 +279,7 @@ Admission::Place Admission::place_of(net::Protocol protocol, const net::Endpoint
   Place place{.protocol = protocol, .dialled = destination, .names = {}, .nameless_candidate = !asked_name};
   const bool host4 = destination.address == settings_.host4;
   if (host4 || destination.address == settings_.host6) {
-    place.dialled.address = host4 ? net::IpAddress::v4({127, 0, 0, 1}) : *net::IpAddress::parse("::1");
+    place.dialled.address = host4 ? net::kLoopback4 : net::kLoopback6;
     place.names = {{.name = &host_service_, .aliases = {}}};
     place.nameless_candidate = false;
   } else {
@@ -288,7 +292,16 @@ Admission::Place Admission::place_of(net::Protocol protocol, const net::Endpoint
 
 policy::Verdict Admission::judge(const Place& place) {
   const auto facts = this->facts();
-  return facts ? policy::admit(image_, **facts, place.request()) : refusal(policy::Reason::floor);
+  if (!facts) return refusal(policy::Reason::floor);
+  if (!is_of_this_machine(**facts, place.dialled.address) || !leads_to_published(place.protocol, place.dialled))
+    return policy::admit(image_, **facts, place.request());
+  policy::HostFacts with_listener = **facts;
+  with_listener.own_listeners.push_back(place.dialled);
+  return policy::admit(image_, with_listener, place.request());
+}
+
+std::uint64_t Admission::connect_timeout_ms() const {
+  return std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs);
 }
 
 std::size_t Admission::max_flows() const {
@@ -299,8 +312,8 @@ std::size_t Admission::max_flows() const {
 void Admission::on(const control::Connect& ask) {
   using Outcome = control::ConnectAnswer::Outcome;
   // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
-  const bool fresh = ask.flow > last_flow_;
-  last_flow_ = std::max(last_flow_, ask.flow);
+  const bool fresh = ask.flow > last_flow_ && ask.flow < InboundFlows::kFirst;
+  if (fresh) last_flow_ = ask.flow;
   const bool portless = ask.protocol == net::Protocol::icmp;
   const bool proxied = ask.entry != control::Entry::transparent || ask.name;
   const bool possible = portless == (ask.destination.port == 0) && (!proxied || ask.protocol == net::Protocol::tcp);
@@ -312,7 +325,7 @@ void Admission::on(const control::Connect& ask) {
   const Place place = place_of(ask.protocol, ask.destination, ask.name);
   if (ending_) return refuse(ask, refusal(policy::Reason::shutting_down), place.name());
   const policy::Verdict verdict = judge(place);
-  if (verdict.allowed && flows_.size() >= max_flows()) return refuse(ask, refusal(policy::Reason::limit), place.name());
+  if (verdict.allowed && is_full()) return refuse(ask, refusal(policy::Reason::limit), place.name());
   if (verdict.allowed) return admit(ask, verdict, place);
   if (ask.resolution == control::Resolution::not_tried) {
     auto expired = book_.expired(ask.destination.address, reactor_.now_ms());
@@ -388,8 +401,7 @@ void Admission::dial(const Admitted& admitted) {
   if (flow == flows_.end()) return;  // the gateway gave it up meanwhile
   const net::Protocol protocol = flow->second.protocol;
   if (protocol != net::Protocol::tcp) return dialled(admitted, datagram_socket(protocol, flow->second.dialled));
-  const Dialer::Id id = dialer_.connect(flow->second.dialled,
-                                        std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs),
+  const Dialer::Id id = dialer_.connect(flow->second.dialled, connect_timeout_ms(),
                                         [this, admitted](Dialled result) { dialled(admitted, std::move(result)); });
   // It may have failed already, and the flow with it.
   if (const auto still = flows_.find(admitted.ask.flow); still != flows_.end()) still->second.dial = id;
@@ -532,7 +544,17 @@ void Admission::on(const control::OpenResolver& ask) {
 }
 
 void Admission::on(const control::FlowClosed& closed) {
-  close_flow(closed.flow, closed.bytes_up, closed.bytes_down, static_cast<int>(closed.error & 0xfff));
+  const auto error = static_cast<int>(closed.error & 0xfff);
+  if (closed.flow >= InboundFlows::kFirst)
+    return inbound_.close(closed.flow, closed.bytes_up, closed.bytes_down, error);
+  close_flow(closed.flow, closed.bytes_up, closed.bytes_down, error);
+}
+
+void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
+  const bool room = !is_full() && !ending_;
+  if (room) return inbound_.open(arrival, std::move(then));
+  inbound_.refuse(arrival, ending_ ? policy::Reason::shutting_down : policy::Reason::limit);
+  then(0);
 }
 
 void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error) {

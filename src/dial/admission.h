@@ -13,6 +13,7 @@
 
 #include "control/gateway_messages.h"
 #include "dial/dialer.h"
+#include "dial/inbound_flows.h"
 #include "dial/live_facts.h"
 #include "dial/recorder.h"
 #include "policy/compiled/admit.h"
@@ -53,6 +54,12 @@ class Admission {
   std::size_t narrow(policy::Image image);
   std::size_t cuts_open() const;
 
+  // Somebody came to a published port. No way out, so no rule is asked: refused only where there are too many flows
+  // already. `then`: see InboundFlows; 0 for a refusal, which is recorded.
+  void open_inbound(const Arrival& arrival, InboundFlows::Then then);
+  // It ended before it got to the gateway, which reports the others.
+  void close_inbound(std::uint64_t flow, int error) { inbound_.close(flow, 0, 0, error); }
+
   // From here on every new connection is refused (shutting-down).
   void refuse_new() { ending_ = true; }
   // The sandbox has ended: records the end of flows whose end nobody reported, and writes it.
@@ -62,6 +69,7 @@ class Admission {
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
   const policy::Image& image() const { return image_; }
   std::uint64_t limit(policy::Limit limit) const { return image_.limits()[limit]; }
+  std::uint64_t connect_timeout_ms() const;
 
  private:
   // Under which a flow was judged, kept for as long as it lives: the book may forget them sooner.
@@ -115,6 +123,7 @@ class Admission {
   void judge_name_of(const control::Connect& ask);
   policy::Verdict judge(const Place& place);
   std::size_t max_flows() const;
+  bool is_full() const { return flows_.size() + inbound_.size() >= max_flows(); }
   audit::Event learn_event(const control::Learn& learn, std::uint32_t allowed, const policy::Verdict& refused) const;
   void refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name);
   void admit(const control::Connect& ask, const policy::Verdict& verdict, const Place& place);
@@ -141,6 +150,7 @@ class Admission {
   Settings settings_;
   Send send_;
   Dialer dialer_;
+  InboundFlows inbound_;
   policy::NameBook book_;
   net::DomainName host_service_;
   bool ending_ = false;

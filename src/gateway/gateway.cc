@@ -10,6 +10,7 @@
 
 #include "gateway/confine.h"
 #include "gateway/datagram/datagram_table.h"
+#include "gateway/inbound/inbound_table.h"
 #include "gateway/link.h"
 #include "gateway/proxy/proxies.h"
 #include "gateway/refuser.h"
@@ -41,6 +42,35 @@ Result<control::Start> read_start(sys::Channel& channel) {
   return std::get<control::Start>(*message);
 }
 
+// Of a sandbox whose network leads nowhere: published ports and nothing else.
+class InboundGateway {
+ public:
+  InboundGateway(sys::Reactor& reactor, sys::Channel channel, const control::Start& world)
+      : reactor_(reactor), link_(reactor, std::move(channel)), inbound_(reactor, link_, world.idle_timeout_ms) {}
+
+  Result<> serve() {
+    WEIR_CHECK_OK(link_.start(
+        [this](const control::ToGateway& message, sys::OwnedFd passed) {
+          if (const auto* client = std::get_if<control::InboundClient>(&message))
+            return inbound_.on(*client, std::move(passed));
+          if (const auto* guest = std::get_if<control::InboundGuest>(&message))
+            return inbound_.on(*guest, std::move(passed));
+        },
+        [this] {
+          reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
+          inbound_.drain([this] { reactor_.stop(); });
+        }));
+    inbound_.start();
+    reactor_.after_each_round([this] { link_.flush(); });
+    return reactor_.run();
+  }
+
+ private:
+  sys::Reactor& reactor_;
+  Link link_;
+  InboundTable inbound_;
+};
+
 class Gateway {
  public:
   Gateway(sys::Reactor& reactor, sys::Channel channel, sys::Mapping compiled, policy::Image image,
@@ -52,6 +82,7 @@ class Gateway {
         tun_(reactor, sys::OwnedFd(kTun)),
         resolver_(reactor, link_, tun_, image_, world),
         flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener), world.idle_timeout_ms),
+        inbound_(reactor, link_, world.idle_timeout_ms),
         proxies_(reactor, link_, resolver_, flows_, world),
         refuser_(reactor, link_, tun_),
         datagrams_(reactor, link_, tun_, resolver_, refuser_, world.udp_idle_timeout_ms),
@@ -70,6 +101,7 @@ class Gateway {
         [this](const control::ToGateway& message, sys::OwnedFd passed) { on_message(message, std::move(passed)); },
         [this] { drain(); }));
     WEIR_CHECK_OK(flows_.start());
+    inbound_.start();
     datagrams_.start();
     WEIR_CHECK_OK(tun_.start([this](Bytes packet) { router_.on_packet(packet); }, [this] { return link_.flush(); }));
     reactor_.after_each_round([this] {
@@ -93,6 +125,9 @@ class Gateway {
     if (const auto* learned = std::get_if<control::LearnAnswer>(&message)) return resolver_.on_answer(*learned);
     if (const auto* socket = std::get_if<control::ResolverAnswer>(&message))
       return resolver_.on_answer(*socket, std::move(passed));
+    if (const auto* client = std::get_if<control::InboundClient>(&message))
+      return inbound_.on(*client, std::move(passed));
+    if (const auto* guest = std::get_if<control::InboundGuest>(&message)) return inbound_.on(*guest, std::move(passed));
     if (const auto* lost = std::get_if<control::Cut>(&message)) return cut(lost->flow);
     if (const auto* policy = std::get_if<control::Policy>(&message)) return take_policy(*policy, passed);
   }
@@ -122,7 +157,8 @@ class Gateway {
     tun_.read_rest();
     datagrams_.drain();
     proxies_.drain();
-    flows_.drain([this] { reactor_.stop(); });
+    inbound_.drain([] {});
+    flows_.drain([this] { inbound_.drain([this] { reactor_.stop(); }); });
   }
 
   sys::Reactor& reactor_;
@@ -132,6 +168,7 @@ class Gateway {
   Tun tun_;
   Resolver resolver_;
   FlowTable flows_;
+  InboundTable inbound_;
   Proxies proxies_;
   Refuser refuser_;
   DatagramTable datagrams_;
@@ -150,6 +187,7 @@ Result<> serve() {
   if (::dup2(STDIN_FILENO, STDERR_FILENO) < 0) return sys::errno_error("cannot let go of the caller's standard error");
   WEIR_CHECK_OK(confine());
   WEIR_TRY(const control::Start world, read_start(channel));
+  if (world.captured == control::Captured::no) return InboundGateway(reactor, std::move(channel), world).serve();
   Gateway gateway(reactor, std::move(channel), std::move(compiled), std::move(image), world);
   return gateway.serve();
 }
@@ -158,8 +196,9 @@ Result<> serve() {
 
 std::size_t descriptors_besides_flows() {
   constexpr std::size_t kOwn = 16;  // standard ones, the inherited four, the event loop
-  return kOwn + 2 * (PipePool::kMaxLent + PipePool::kMaxIdle) + Resolver::kMaxStreams + Resolver::kMaxLookups +
-         Proxies::kMaxSessions + sys::Channel::kMaxPassed;
+  constexpr std::size_t kPipes = PipePool::kMaxLent + PipePool::kMaxIdle;  // of flows out, and of flows in
+  return kOwn + 4 * kPipes + Resolver::kMaxStreams + Resolver::kMaxLookups + Proxies::kMaxSessions +
+         sys::Channel::kMaxPassed;
 }
 
 int run() {

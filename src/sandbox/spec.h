@@ -72,6 +72,7 @@ struct Spec {
   Limits limits;
   bool terminal = false;      // -t: a terminal of its own
   bool shows_layers = false;  // Sandbox::take_layers() gives what overlays keep
+  bool published = false;     // init opens sockets for published ports
 };
 
 }  // namespace weir::sandbox

@@ -158,9 +158,13 @@ Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, co
   if (::fcntl(theirs.fd(), F_SETFL, 0) != 0) return sys::errno_error("cannot prepare the gateway's channel");
   WEIR_TRY(const sys::OwnedFd program,
            sys::checked_fd(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC), "cannot open the program itself"));
+  // What the sandbox's network does not have stands for nothing.
+  WEIR_TRY(const sys::OwnedFd nothing,
+           sys::checked_fd(::open("/dev/null", O_RDWR | O_CLOEXEC), "cannot open /dev/null"));
+  const auto or_nothing = [&](const sys::OwnedFd& fd) { return fd.valid() ? fd.get() : nothing.get(); };
   const Plan plan{.control = theirs.fd(),
-                  .listener = capture.listener.get(),
-                  .tun = capture.tun.get(),
+                  .listener = or_nothing(capture.listener),
+                  .tun = or_nothing(capture.tun),
                   .policy = policy_image.get(),
                   .program = program.get()};
   // Here too: packets that the gateway has not read yet count against the soft limit. The sandbox stands already and

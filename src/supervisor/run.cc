@@ -27,7 +27,14 @@ void say(const std::string& line) {
   say(Error(line));
 }
 
-audit::Event start_event(const RunOptions& options) {
+// The ports that weir has chosen: nobody else knows them.
+void say_chosen_ports(const RunOptions& options, const std::vector<PublishedPort>& ports) {
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    if (options.publishes[i].host == 0) say("published " + policy::publish_text(ports[i].publish));
+  }
+}
+
+audit::Event start_event(const RunOptions& options, const std::vector<PublishedPort>& ports) {
   audit::Event event;
   event.type = audit::EventType::sandbox_start;
   event.mode = options.policy_mode;
@@ -35,6 +42,7 @@ audit::Event start_event(const RunOptions& options) {
   event.command = options.spec.argv.front();
   event.floor = options.floor_hash;
   event.notices = options.start_notices;
+  for (const PublishedPort& port : ports) event.published.push_back(policy::publish_text(port.publish));
   return event;
 }
 
@@ -162,6 +170,8 @@ int run(RunOptions options) {
   const auto receipt_files = prepare_receipt(options);
   if (!receipt_files) return own_failure(receipt_files.error());
   auto reactor = sys::Reactor::create();
+  auto ports = open_published_ports(options.publishes);
+  if (!ports) return own_failure(ports.error());
   // It builds itself while the record is opened, and its command runs when the record says so.
   auto sandbox = sandbox::Sandbox::prepare(options.spec);
   auto log = open_log(options);
@@ -169,13 +179,14 @@ int run(RunOptions options) {
   audit::Receipt receipt = begin_receipt(options);
   if (options.verbosity != Verbosity::quiet) {
     for (const std::string& notice : options.start_notices) say(notice);
+    say_chosen_ports(options, *ports);
   }
-  if (!log->record(start_event(options)) || !log->commit()) {
+  if (!log->record(start_event(options, *ports)) || !log->commit()) {
     return own_failure(Error(log->failure()).with_remedy("name another file with --events FILE, or --events none"));
   }
   log->attach(*reactor);
   if (*receipt_files || options.afterwards) log->count_everything();
-  Session session(options, *reactor, *log, std::move(sandbox));
+  Session session(options, std::move(*ports), *reactor, *log, std::move(sandbox));
   const Session::Ending ending = session.run();
   log->record(exit_event(ending));
   log->commit();

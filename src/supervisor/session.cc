@@ -69,8 +69,9 @@ audit::FileChange report_of(const sandbox::LayerChange& change, const std::strin
 
 }  // namespace
 
-Session::Session(RunOptions options, sys::Reactor& reactor, AuditLog& log, Result<sandbox::Sandbox> sandbox)
-    : options_(std::move(options)), reactor_(reactor), log_(log) {
+Session::Session(RunOptions options, std::vector<PublishedPort> ports, sys::Reactor& reactor, AuditLog& log,
+                 Result<sandbox::Sandbox> sandbox)
+    : options_(std::move(options)), ports_(std::move(ports)), reactor_(reactor), log_(log) {
   if (sandbox) {
     sandbox_.emplace(std::move(*sandbox));
   } else {
@@ -135,9 +136,10 @@ Result<> Session::open_control() {
 }
 
 Result<> Session::start_network() {
-  if (options_.spec.network != sandbox::Network::captured) return {};
+  const bool captured = options_.spec.network == sandbox::Network::captured;
+  if (!captured && ports_.empty()) return {};
   std::vector<net::Endpoint> resolvers = options_.dns_upstreams;
-  if (resolvers.empty()) resolvers = dial::host_resolvers();
+  if (captured && resolvers.empty()) resolvers = dial::host_resolvers();
   const auto lost = [this](const std::string& why) {
     end_with(Error(why + "; the sandbox was ended with its network"));
   };
@@ -145,7 +147,9 @@ Result<> Session::start_network() {
   WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, std::move(image),
                                      std::move(resolvers), log_, lost));
   generations_.emplace(*network_, log_);
-  return {};
+  if (ports_.empty()) return {};
+  WEIR_TRY(sandbox::GuestSockets* const sockets, sandbox_->serve_sockets(reactor_));
+  return network_->publish(std::move(ports_), *sockets);
 }
 
 // The caller's terminal is as it was when this process ends, however it ends: with -t it is raw meanwhile, without it

@@ -28,8 +28,10 @@ class Session {
     audit::FileChanges files = {};
   };
 
-  // `sandbox`: prepared with the options' spec, or why it could not be: the session then ends with that.
-  Session(RunOptions options, sys::Reactor& reactor, AuditLog& log, Result<sandbox::Sandbox> sandbox);
+  // `ports`: bound already, for the options' publishes. `sandbox`: prepared with the options' spec, or why it could not
+  // be: the session then ends with that.
+  Session(RunOptions options, std::vector<PublishedPort> ports, sys::Reactor& reactor, AuditLog& log,
+          Result<sandbox::Sandbox> sandbox);
 
   // Starts everything, runs the loop, tears everything down in the order of dataplane.md section 6.
   Ending run();
@@ -57,6 +59,7 @@ class Session {
   void tear_down();
 
   RunOptions options_;
+  std::vector<PublishedPort> ports_;  // until the network has them
   sys::Reactor& reactor_;
   AuditLog& log_;
   std::optional<sys::SignalWatch> signals_;

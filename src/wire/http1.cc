@@ -108,12 +108,4 @@ void RequestStream::refuse(HttpFault fault) {
   fault_ = fault;
 }
 
-Look looks_like_switching_protocols(Bytes response_prefix) {
-  constexpr std::string_view kSwitching = "HTTP/1.1 101";
-  const std::string_view text = as_text(response_prefix);
-  if (text.size() <= kSwitching.size()) return kSwitching.starts_with(text) ? Look::need_more : Look::no;
-  const char next = text[kSwitching.size()];
-  return text.starts_with(kSwitching) && (next == ' ' || next == '\r') ? Look::yes : Look::no;
-}
-
 }  // namespace weir::wire

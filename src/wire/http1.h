@@ -24,7 +24,6 @@
 #include "wire/http1_framing.h"
 #include "wire/http1_head.h"
 #include "wire/http1_prefix.h"
-#include "wire/look.h"
 
 namespace weir::wire {
 
@@ -88,9 +87,5 @@ class RequestStream {
   http1::BodyReader body_;
   std::uint64_t requests_ = 0;
 };
-
-// Whether a server's stream starts with the answer 101 to an upgrade. Conclusive only if that was the first request
-// on its connection (request_count() == 1): otherwise earlier answers stand in front.
-Look looks_like_switching_protocols(Bytes response_prefix);
 
 }  // namespace weir::wire

@@ -123,6 +123,13 @@ std::optional<HttpFault> RequestHeadParser::field(std::string_view line) {
     head_.upgrade = field->value;
     return std::nullopt;
   }
+  if (equal_ignoring_case(field->name, "expect")) {
+    // RFC 9110 10.1.1 knows one expectation. Receivers that read another spelling differently disagree on whether the
+    // body comes.
+    if (has_expect_ || !equal_ignoring_case(field->value, "100-continue")) return HttpFault::malformed;
+    has_expect_ = true;
+    return std::nullopt;
+  }
   return framing_field(field->name, field->value);
 }
 

@@ -70,6 +70,7 @@ class RequestHeadParser {
   bool has_length_ = false;
   bool has_coding_ = false;
   bool has_upgrade_ = false;
+  bool has_expect_ = false;
   bool connection_upgrade_ = false;
 };
 

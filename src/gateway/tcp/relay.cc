@@ -163,7 +163,9 @@ bool Relay::move_by_copy(Direction& direction) {
   const bool full = count == context_.buffer.size();
   direction.full_reads = full ? direction.full_reads + 1 : 0;
   if (!full && !direction.source.thorough) direction.source.readable = false;
-  return deliver(direction, Bytes(context_.buffer).first(count));
+  const Bytes bytes = Bytes(context_.buffer).first(count);
+  if (&direction == &down_ && gate_ != nullptr && gate_->on_reply(bytes)) continue_later();
+  return deliver(direction, bytes);
 }
 
 bool Relay::deliver(Direction& direction, Bytes bytes) {

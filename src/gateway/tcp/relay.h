@@ -49,6 +49,9 @@ class Gate {
   virtual Step judge_end(Bytes held) = 0;
   // The supervisor answered the gate's question; judge() is called next.
   virtual void on_answer(const control::FlightAnswer& answer) = 0;
+  // What the server sends, in order, before the guest gets it; of a stream in bulk only its beginning (two buffers of
+  // the relay at least). True: judge() may say something new of the same bytes.
+  virtual bool on_reply(Bytes) { return false; }
 };
 
 // An orderly close of `socket` sends what is queued, then FIN.

@@ -28,6 +28,10 @@ Event whole_event(EventType type) {
   event.name = "a\n\"\x1b[2J.example";
   event.dst = *net::IpAddress::parse("2001:db8::1");
   event.port = 443;
+  event.src = *net::IpAddress::parse("192.0.2.9");
+  event.src_port = 40000;
+  event.guest_port = 80;
+  event.published = {"127.0.0.1:8080:80/tcp"};
   event.verdict = "refuse";
   event.rule = Rule{.layer = "session", .index = 3, .text = "*.example"};
   event.reason = "denied-by-rule";

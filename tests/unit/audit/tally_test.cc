@@ -86,6 +86,16 @@ TEST(Tally, RefusalsAndQuestionsCountEveryAttempt) {
   EXPECT_EQ(tally.names()[0].refused, 1u);
 }
 
+TEST(Tally, WhoCameInIsNowhereThatTheSandboxWent) {
+  Tally tally;
+  for (const EventType type : {EventType::flow_open, EventType::flow_close}) {
+    Event came = flow(type, 1, "", "127.0.0.1");
+    came.via = kViaPublish;
+    tally.add(came);
+  }
+  EXPECT_TRUE(tally.empty());
+}
+
 TEST(Tally, IsBounded) {
   Tally tally;
   for (std::size_t i = 0; i < Tally::kMaxEntries + 10; ++i)

@@ -419,24 +419,20 @@ TEST(RequestStream, ReportsConnect) {
        {"other port", "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:80\r\n\r\n", HttpFault::host_mismatch}});
 }
 
+TEST(RequestStream, KnowsOneExpectation) {
+  EXPECT_EQ(walk_all(post("Expect: 100-Continue\r\nContent-Length: 2\r\n", "ab")).end, Event::none);
+  for (const char* bad : {"Expect: y 100-continue\r\n", "Expect:\r\n", "Expect: 100-continue, 100-continue\r\n",
+                          "Expect: 100-continue\r\nexpect: 100-continue\r\n"}) {
+    EXPECT_EQ(walk_all(post(bad, "")).end, Event::refused) << bad;
+  }
+}
+
 TEST(RequestStream, ARefusedStreamStaysRefused) {
   RequestStream stream;
   EXPECT_EQ(stream.feed(as_bytes("\r\n")).event, Event::refused);
   const auto step = stream.feed(as_bytes(get("a.example")));
   EXPECT_EQ(step.event, Event::refused);
   EXPECT_EQ(step.consumed, 0u);
-}
-
-TEST(SwitchingProtocols, IsRecognised) {
-  const std::string yes = "HTTP/1.1 101 Switching Protocols\r\n";
-  for (std::size_t size = 0; size <= 12; ++size) {
-    EXPECT_EQ(looks_like_switching_protocols(as_bytes(yes.substr(0, size))), Look::need_more) << size;
-  }
-  EXPECT_EQ(looks_like_switching_protocols(as_bytes(yes)), Look::yes);
-  EXPECT_EQ(looks_like_switching_protocols(as_bytes("HTTP/1.1 101\r\n")), Look::yes);
-  for (const char* no : {"HTTP/1.1 200 OK", "HTTP/1.1 1010", "HTTP/1.0 101 x", "HTTP/1.1 2", "x"}) {
-    EXPECT_EQ(looks_like_switching_protocols(as_bytes(no)), Look::no) << no;
-  }
 }
 
 }  // namespace

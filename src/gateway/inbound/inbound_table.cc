@@ -1,0 +1,72 @@
+#include "gateway/inbound/inbound_table.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <vector>
+
+namespace weir::gateway {
+
+namespace {
+
+constexpr std::uint64_t kLongestSweepMs = 30'000;
+
+}  // namespace
+
+InboundTable::InboundTable(sys::Reactor& reactor, Link& link, std::uint64_t idle_timeout_ms)
+    : reactor_(reactor), link_(link), idle_timeout_ms_(idle_timeout_ms), context_{.reactor = reactor, .pipes = {}} {}
+
+InboundTable::~InboundTable() = default;
+
+void InboundTable::on(const control::InboundClient& message, sys::OwnedFd client) {
+  client_flow_ = message.flow;
+  client_ = std::move(client);
+}
+
+void InboundTable::on(const control::InboundGuest& message, sys::OwnedFd guest) {
+  sys::OwnedFd client = std::move(client_);
+  if (!client.valid() || client_flow_ != message.flow) return;
+  auto relay =
+      std::make_unique<Relay>(context_, std::move(guest), std::move(client), nullptr,
+                              [this, flow = message.flow](Relay&, const Relay::End& end) { ended(flow, end); });
+  Relay& started = *relay;
+  live_.emplace(message.flow, std::move(relay));
+  if (!started.start()) started.abort(EMFILE);
+}
+
+void InboundTable::ended(std::uint64_t flow, const Relay::End& end) {
+  auto node = live_.extract(flow);
+  if (node.empty()) return;
+  reactor_.retire(std::move(node.mapped()));
+  link_.send(control::FlowClosed{.flow = flow,
+                                 .bytes_up = end.bytes_up,
+                                 .bytes_down = end.bytes_down,
+                                 .error = static_cast<std::uint32_t>(end.error)});
+  if (on_drained_ && live_.empty()) on_drained_();
+}
+
+void InboundTable::drain(std::function<void()> on_drained) {
+  std::vector<Relay*> relays;
+  for (const auto& [flow, relay] : live_) relays.push_back(relay.get());
+  for (Relay* relay : relays) relay->drain();
+  on_drained_ = std::move(on_drained);
+  if (live_.empty()) on_drained_();
+}
+
+// A short timeout is noticed with a tenth of it to spare.
+void InboundTable::sweep_later() {
+  const std::uint64_t interval = std::clamp<std::uint64_t>(idle_timeout_ms_ / 10, 10, kLongestSweepMs);
+  reactor_.at(reactor_.now_ms() + interval, [this] {
+    end_idle();
+    sweep_later();
+  });
+}
+
+void InboundTable::end_idle() {
+  std::vector<Relay*> idle;
+  for (const auto& [flow, relay] : live_) {
+    if (reactor_.now_ms() - relay->last_activity_ms() > idle_timeout_ms_) idle.push_back(relay.get());
+  }
+  for (Relay* relay : idle) relay->abort(ETIMEDOUT);
+}
+
+}  // namespace weir::gateway
