@@ -80,10 +80,13 @@ class Walk {
 
  private:
   void note(LayerChange change) {
-    if (found_.changes.size() >= LayerChanges::kMaxChanges) {
+    const std::size_t length = change.path.size() + change.link_target.size();
+    // The names are the guest's, and so would be the memory that they take.
+    if (found_.changes.size() >= LayerChanges::kMaxChanges || length > LayerChanges::kMaxText - text_) {
       ++found_.left_out;
       return;
     }
+    text_ += length;
     found_.changes.push_back(std::move(change));
   }
 
@@ -128,6 +131,7 @@ class Walk {
 
   LayerChanges found_;
   std::uint64_t looked_at_ = 0;
+  std::size_t text_ = 0;  // never more than kMaxText
 };
 
 }  // namespace
