@@ -46,7 +46,10 @@ Result<control::Start> read_start(sys::Channel& channel) {
 class InboundGateway {
  public:
   InboundGateway(sys::Reactor& reactor, sys::Channel channel, const control::Start& world)
-      : reactor_(reactor), link_(reactor, std::move(channel)), inbound_(reactor, link_, world.idle_timeout_ms) {}
+      : reactor_(reactor),
+        link_(reactor, std::move(channel)),
+        relays_{.reactor = reactor, .pipes = {}},
+        inbound_(reactor, link_, relays_, world.idle_timeout_ms) {}
 
   Result<> serve() {
     WEIR_CHECK_OK(link_.start(
@@ -68,6 +71,7 @@ class InboundGateway {
  private:
   sys::Reactor& reactor_;
   Link link_;
+  RelayContext relays_;
   InboundTable inbound_;
 };
 
@@ -78,8 +82,9 @@ class Gateway {
         link_(reactor, std::move(channel)),
         tun_(reactor, sys::OwnedFd(kTun)),
         resolver_(reactor, link_, tun_, image, world),
-        flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener), world.idle_timeout_ms),
-        inbound_(reactor, link_, world.idle_timeout_ms),
+        relays_{.reactor = reactor, .pipes = {}},
+        flows_(reactor, link_, tun_, resolver_, relays_, sys::OwnedFd(kListener), world.idle_timeout_ms),
+        inbound_(reactor, link_, relays_, world.idle_timeout_ms),
         proxies_(reactor, link_, resolver_, flows_, world),
         refuser_(reactor, link_, tun_),
         datagrams_(reactor, link_, tun_, resolver_, refuser_, world.udp_idle_timeout_ms),
@@ -140,6 +145,7 @@ class Gateway {
   Link link_;
   Tun tun_;
   Resolver resolver_;
+  RelayContext relays_;
   FlowTable flows_;
   InboundTable inbound_;
   Proxies proxies_;
@@ -169,9 +175,8 @@ Result<> serve() {
 
 std::size_t descriptors_besides_flows() {
   constexpr std::size_t kOwn = 16;  // standard ones, the inherited four, the event loop
-  constexpr std::size_t kPipes = PipePool::kMaxLent + PipePool::kMaxIdle;  // of flows out, and of flows in
-  return kOwn + 4 * kPipes + Resolver::kMaxStreams + Resolver::kMaxLookups + Proxies::kMaxSessions +
-         sys::Channel::kMaxPassed;
+  return kOwn + 2 * (PipePool::kMaxLent + PipePool::kMaxIdle) + Resolver::kMaxStreams + Resolver::kMaxLookups +
+         Proxies::kMaxSessions + sys::Channel::kMaxPassed;
 }
 
 int run() {
