@@ -292,15 +292,11 @@ struct InboundClient {
 
 // The socket rides along that is connected to the port inside. From here on the two are relayed; FlowClosed ends it.
 struct InboundGuest {
-  enum class Kind : std::uint8_t { stream, datagram, count_ };
-
   std::uint64_t flow = 0;
-  Kind kind = Kind::stream;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit(self.flow);
-    visit(self.kind);
   }
 };
 

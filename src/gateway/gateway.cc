@@ -46,7 +46,10 @@ Result<control::Start> read_start(sys::Channel& channel) {
 class InboundGateway {
  public:
   InboundGateway(sys::Reactor& reactor, sys::Channel channel, const control::Start& world)
-      : reactor_(reactor), link_(reactor, std::move(channel)), inbound_(reactor, link_, world.idle_timeout_ms) {}
+      : reactor_(reactor),
+        link_(reactor, std::move(channel)),
+        relays_{.reactor = reactor, .pipes = {}},
+        inbound_(reactor, link_, relays_, world.idle_timeout_ms) {}
 
   Result<> serve() {
     WEIR_CHECK_OK(link_.start(
@@ -68,6 +71,7 @@ class InboundGateway {
  private:
   sys::Reactor& reactor_;
   Link link_;
+  RelayContext relays_;
   InboundTable inbound_;
 };
 
@@ -81,8 +85,9 @@ class Gateway {
         link_(reactor, std::move(channel)),
         tun_(reactor, sys::OwnedFd(kTun)),
         resolver_(reactor, link_, tun_, image_, world),
-        flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener), world.idle_timeout_ms),
-        inbound_(reactor, link_, world.idle_timeout_ms),
+        relays_{.reactor = reactor, .pipes = {}},
+        flows_(reactor, link_, tun_, resolver_, relays_, sys::OwnedFd(kListener), world.idle_timeout_ms),
+        inbound_(reactor, link_, relays_, world.idle_timeout_ms),
         proxies_(reactor, link_, resolver_, flows_, world),
         refuser_(reactor, link_, tun_),
         datagrams_(reactor, link_, tun_, resolver_, refuser_, world.udp_idle_timeout_ms),
@@ -147,6 +152,7 @@ class Gateway {
     compiled_ = std::move(*compiled);
     resolver_.policy_changed();
     flows_.change_idle_timeout(next.idle_timeout_ms);
+    inbound_.change_idle_timeout(next.idle_timeout_ms);
     proxies_.change_idle_timeout(next.idle_timeout_ms);
     datagrams_.change_idle_timeout(next.udp_idle_timeout_ms);
     link_.send(control::PolicyTaken{.generation = next.generation});
@@ -167,6 +173,7 @@ class Gateway {
   Link link_;
   Tun tun_;
   Resolver resolver_;
+  RelayContext relays_;
   FlowTable flows_;
   InboundTable inbound_;
   Proxies proxies_;
@@ -196,9 +203,8 @@ Result<> serve() {
 
 std::size_t descriptors_besides_flows() {
   constexpr std::size_t kOwn = 16;  // standard ones, the inherited four, the event loop
-  constexpr std::size_t kPipes = PipePool::kMaxLent + PipePool::kMaxIdle;  // of flows out, and of flows in
-  return kOwn + 4 * kPipes + Resolver::kMaxStreams + Resolver::kMaxLookups + Proxies::kMaxSessions +
-         sys::Channel::kMaxPassed;
+  return kOwn + 2 * (PipePool::kMaxLent + PipePool::kMaxIdle) + Resolver::kMaxStreams + Resolver::kMaxLookups +
+         Proxies::kMaxSessions + sys::Channel::kMaxPassed;
 }
 
 int run() {

@@ -117,7 +117,7 @@ void GuestSockets::open(net::Protocol protocol, const net::Endpoint& to, std::ui
   owed_.emplace(asked.id, std::move(owed));
 }
 
-bool GuestSockets::take(const control::SocketMade& made, sys::OwnedFd socket) {
+bool GuestSockets::take(const control::SocketMade& made, sys::OwnedFd& socket) {
   const auto found = owed_.find(made.id);
   if (found == owed_.end() || found->second->socket.valid()) return false;
   Owed& owed = *found->second;
@@ -161,8 +161,19 @@ void GuestSockets::look_at(Owed& owed, Phase phase) {
 void GuestSockets::answer(Owed& owed, int error) {
   if (!owed.on_done) return;
   Opened opened{.socket = std::move(owed.socket), .error = error};
-  if (error != 0) opened.socket.reset();
+  if (error != 0) drop(std::move(opened.socket));
   std::exchange(owed.on_done, nullptr)(std::move(opened));
+}
+
+// The last close of a connected socket waits for what is queued in it, for as long as SO_LINGER says, and that is in a
+// hostile init's hand; not where there is no connection. Others are closed when nobody is left at their other end.
+void GuestSockets::drop(sys::OwnedFd socket) {
+  if (!socket.valid()) return;
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  const bool known = ::getsockopt(socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
+  if (known && info.tcpi_state != TCP_CLOSE && info.tcpi_state != TCP_SYN_SENT)
+    unsafe_to_close_.push_back(std::move(socket));
 }
 
 void GuestSockets::finish(std::uint64_t id, int error) {

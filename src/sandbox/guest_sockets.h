@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "base/error.h"
 #include "control/init_messages.h"
@@ -48,13 +49,14 @@ class GuestSockets {
   GuestSockets& operator=(const GuestSockets&) = delete;
 
   // Whether one more may be asked for.
-  bool has_room() const { return owed_.size() < kMaxOwed; }
-  // TCP or UDP. `on_done` is called once, from the event loop or right away, unless this object dies before. Silence for
-  // `timeout_ms` is ETIMEDOUT; without has_room() it is EAGAIN.
+  bool has_room() const { return owed_.size() + unsafe_to_close_.size() < kMaxOwed; }
+  // TCP or UDP. `on_done` is called once, from the event loop or right away, unless this object dies before. Silence
+  // for `timeout_ms` is ETIMEDOUT; without has_room() it is EAGAIN.
   void open(net::Protocol protocol, const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done);
 
   // What init says. False: nobody asked for it, or it is not what was asked for; init is not to be believed any more.
-  bool take(const control::SocketMade& made, sys::OwnedFd socket);
+  // `socket` is taken over only with true.
+  bool take(const control::SocketMade& made, sys::OwnedFd& socket);
   bool take(const control::SocketFailed& failed);
 
  private:
@@ -65,12 +67,14 @@ class GuestSockets {
   void look_at(Owed& owed, Phase phase);
   void answer(Owed& owed, int error);
   void finish(std::uint64_t id, int error);
+  void drop(sys::OwnedFd socket);
 
   sys::Reactor& reactor_;
   std::uint64_t namespace_;
   Send send_;
   std::uint64_t last_id_ = 0;
   std::map<std::uint64_t, std::unique_ptr<Owed>> owed_;
+  std::vector<sys::OwnedFd> unsafe_to_close_;  // before the sandbox is dead
 };
 
 }  // namespace weir::sandbox

@@ -2,18 +2,18 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "sys/folder.h"
 #include "sys/mounts.h"
+#include "sys/open_resolved.h"
 
 namespace weir::sandbox {
 
@@ -24,11 +24,8 @@ constexpr std::size_t kMaxDepth = 100;
 // Entries looked at: a layer holds at most as many files as its memory.
 constexpr std::uint64_t kMaxEntries = 1'000'000;
 
-sys::OwnedFd open_beneath(int folder, const char* name, int flags) {
-  open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  return sys::OwnedFd(static_cast<int>(::syscall(SYS_openat2, folder, name, &how, sizeof how)));
+sys::OwnedFd open_folder(const sys::OwnedFd& above, const std::string& name, int flags) {
+  return sys::open_resolved(above.get(), name, flags | O_DIRECTORY, sys::kBeneath | RESOLVE_NO_XDEV);
 }
 
 // overlayfs.rst, "whiteouts and opaque directories"; `user.`: the overlay is mounted with userxattr.
@@ -57,20 +54,16 @@ class Walk {
   // `below`: the folder under it, not valid where nothing is. `path`: ends with a slash, or is empty.
   void folder(const sys::OwnedFd& above, const sys::OwnedFd& below, const std::string& path, std::size_t depth) {
     // A descriptor of its own: readdir() keeps its place in it.
-    const sys::Folder entries(::fdopendir(open_beneath(above.get(), ".", O_RDONLY | O_DIRECTORY).release()));
-    if (!entries)
-      return note({.path = path.empty() ? "." : path.substr(0, path.size() - 1),
-                   .kind = LayerChange::Kind::unreadable,
-                   .type = LayerChange::Type::folder});
-    while (const dirent* each = ::readdir(entries.get())) {
-      const std::string name = each->d_name;
-      if (name == "." || name == "..") continue;
+    const sys::Folder entries = sys::folder_of(open_folder(above, ".", O_RDONLY));
+    if (!entries) return unreadable(path);
+    while (const dirent* each = sys::next_entry(entries)) {
       if (++looked_at_ > kMaxEntries) {
         ++found_.left_out;
         return;
       }
-      entry(above, below, name, path, depth);
+      entry(above, below, each->d_name, path, depth);
     }
+    if (errno != 0) unreadable(path);
   }
 
   LayerChanges take() {
@@ -79,11 +72,20 @@ class Walk {
   }
 
  private:
+  void unreadable(const std::string& path) {
+    note({.path = path.empty() ? "." : path.substr(0, path.size() - 1),
+          .kind = LayerChange::Kind::unreadable,
+          .type = LayerChange::Type::folder});
+  }
+
   void note(LayerChange change) {
-    if (found_.changes.size() >= LayerChanges::kMaxChanges) {
+    const std::size_t length = change.path.size() + change.link_target.size();
+    // The names are the guest's, and so would be the memory that they take.
+    if (found_.changes.size() >= LayerChanges::kMaxChanges || length > LayerChanges::kMaxText - text_) {
       ++found_.left_out;
       return;
     }
+    text_ += length;
     found_.changes.push_back(std::move(change));
   }
 
@@ -110,10 +112,9 @@ class Walk {
   void subfolder(const sys::OwnedFd& above, const sys::OwnedFd& below, LayerChange change, const std::string& name,
                  std::size_t depth) {
     const std::string path = change.path + "/";
-    const sys::OwnedFd inner = open_beneath(above.get(), name.c_str(), O_RDONLY | O_DIRECTORY);
+    const sys::OwnedFd inner = open_folder(above, name, O_RDONLY);
     sys::OwnedFd under;
-    if (change.kind == LayerChange::Kind::changed)
-      under = open_beneath(below.get(), name.c_str(), O_PATH | O_DIRECTORY);
+    if (change.kind == LayerChange::Kind::changed) under = open_folder(below, name, O_PATH);
     const bool hides =
         change.kind == LayerChange::Kind::changed && (!under.valid() || (inner.valid() && is_opaque(inner)));
     if (hides) {
@@ -128,6 +129,7 @@ class Walk {
 
   LayerChanges found_;
   std::uint64_t looked_at_ = 0;
+  std::size_t text_ = 0;  // never more than kMaxText
 };
 
 }  // namespace

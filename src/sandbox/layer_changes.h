@@ -32,6 +32,7 @@ struct LayerChange {
 struct LayerChanges {
   // Of one share; more are counted.
   static constexpr std::size_t kMaxChanges = 4096;
+  static constexpr std::size_t kMaxText = 1 << 20;  // bytes of paths and targets together
 
   std::vector<LayerChange> changes;  // by path
   std::uint64_t left_out = 0;

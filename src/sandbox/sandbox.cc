@@ -188,9 +188,9 @@ Result<GuestSockets*> Sandbox::serve_sockets(sys::Reactor& reactor) {
 }
 
 // False: no message about a socket that was asked for.
-bool Sandbox::take_socket_message(const control::FromInit& message, sys::OwnedFd passed) {
+bool Sandbox::take_socket_message(const control::FromInit& message, sys::OwnedFd& passed) {
   if (!sockets_ || exited_) return false;
-  if (const auto* made = std::get_if<control::SocketMade>(&message)) return sockets_->take(*made, std::move(passed));
+  if (const auto* made = std::get_if<control::SocketMade>(&message)) return sockets_->take(*made, passed);
   const auto* failed = std::get_if<control::SocketFailed>(&message);
   return failed != nullptr && !passed.valid() && sockets_->take(*failed);
 }
@@ -213,12 +213,16 @@ Result<Sandbox::Taken> Sandbox::take_message() {
   const auto message = control::decode<control::FromInit>(received.message);
   const bool of_socket = message && (std::holds_alternative<control::SocketMade>(*message) ||
                                      std::holds_alternative<control::SocketFailed>(*message));
-  if (of_socket && take_socket_message(*message, received.take_passed()))
-    return Taken{.more = true, .exited = std::nullopt};
+  sys::OwnedFd passed = of_socket ? received.take_passed() : sys::OwnedFd();
+  if (of_socket && take_socket_message(*message, passed)) return Taken{.more = true, .exited = std::nullopt};
+  // Closing one could wait for as long as its SO_LINGER says, which is in a hostile init's hand: not while it lives.
+  if (passed.valid()) unsafe_to_close_.push_back(std::move(passed));
+  const bool carries = !received.passed.empty();
+  for (sys::OwnedFd& fd : received.passed) unsafe_to_close_.push_back(std::move(fd));
   const auto* exited = message ? std::get_if<control::Exited>(&*message) : nullptr;
   const auto* refused = message ? std::get_if<control::NotExecuted>(&*message) : nullptr;
   // Init shares a world with the guest: a descriptor, a second report or anything else is not for us to interpret.
-  if ((exited == nullptr && refused == nullptr) || exited_ || !received.passed.empty())
+  if ((exited == nullptr && refused == nullptr) || exited_ || carries)
     return fail("init of the sandbox broke the protocol");
   exited_ = true;
   if (refused != nullptr) return Taken{.more = false, .exited = not_executed(static_cast<int>(refused->code))};
@@ -262,6 +266,7 @@ std::vector<LimitHit> Sandbox::limits_reached() {
 
 void Sandbox::kill() {
   init_.kill();
+  unsafe_to_close_.clear();
   placeholders_.remove();
 }
 

@@ -118,7 +118,7 @@ class Sandbox {
   Result<> begin();
   Result<> send(const control::ToInit& order);
   Result<bool> take_start_message(const Spec& spec);
-  bool take_socket_message(const control::FromInit& message, sys::OwnedFd passed);
+  bool take_socket_message(const control::FromInit& message, sys::OwnedFd& passed);
   struct Taken {
     bool more = false;  // there may be another message
     std::optional<Exited> exited = {};
@@ -138,7 +138,8 @@ class Sandbox {
   std::vector<Layer> layers_;
   sys::OwnedFd namespace_socket_;
   std::unique_ptr<GuestSockets> sockets_;
-  std::string command_;  // for people
+  std::vector<sys::OwnedFd> unsafe_to_close_;  // before kill(): what init passed unasked
+  std::string command_;                        // for people
   bool exited_ = false;
 };
 

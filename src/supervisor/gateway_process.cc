@@ -24,9 +24,9 @@ namespace {
 constexpr unsigned kNobody = 65534;
 
 // Memory of a gateway whose tables are all full: a buffer of 64 KiB each way for 8,192 flows, 32 MiB of unjudged bytes
-// four times, and the same again for what the resolver and the allocator keep. Beyond it an allocation fails, the
-// gateway dies, and the sandbox ends with its network.
-constexpr rlim_t kMaxGatewayData = (1024u + 128u + 128u) << 20;
+// four times, six buffers of 64 KiB for each of 1,024 connections to its proxies, and 128 MiB for what the resolver and
+// the allocator keep. Beyond it an allocation fails, the gateway dies, and the sandbox ends with its network.
+constexpr rlim_t kMaxGatewayData = (1024u + 128u + 384u + 128u) << 20;
 
 // Everything the child needs, made before the clone: the child allocates nothing.
 struct Plan {

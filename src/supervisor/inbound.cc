@@ -104,8 +104,7 @@ void Inbound::reached_guest(const std::shared_ptr<Client>& client, sandbox::Gues
   one_less();
   if (opened.error != 0) return admission_.close_inbound(client->flow, opened.error);
   send_(control::InboundClient{.flow = client->flow}, std::move(client->socket));
-  send_(control::InboundGuest{.flow = client->flow, .kind = control::InboundGuest::Kind::stream},
-        std::move(opened.socket));
+  send_(control::InboundGuest{.flow = client->flow}, std::move(opened.socket));
 }
 
 void Inbound::one_less() {

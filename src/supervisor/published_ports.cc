@@ -60,6 +60,10 @@ Result<sys::OwnedFd> bound(const policy::Publish& publish) {
 }
 
 Result<PublishedPort> open_published(const policy::Publish& publish) {
+  if (publish.protocol != net::Protocol::tcp) {
+    return std::unexpected(Error("cannot publish " + text_of(publish) + ": only TCP ports can be published")
+                               .with_remedy("publish TCP ports only"));
+  }
   auto socket = bound(publish);
   if (!socket) {
     const int code = socket.error().code();

@@ -155,7 +155,6 @@ void end_receipt(audit::Receipt& receipt, const Session::Ending& ending, const A
   if (ending.error) receipt.error = ending.error->what();
   receipt.record = log.path();
   receipt.incomplete = log.failure();
-  receipt.files = ending.files;
   receipt.tally = log.tally();
 }
 
@@ -187,13 +186,14 @@ int run(RunOptions options) {
   log->attach(*reactor);
   if (*receipt_files || options.afterwards) log->count_everything();
   Session session(options, std::move(*ports), *reactor, *log, std::move(sandbox));
-  const Session::Ending ending = session.run();
+  Session::Ending ending = session.run();
   log->record(exit_event(ending));
   log->commit();
   if (ending.error) say(*ending.error);
   if (!log->failure().empty()) say(log->failure() + "; new connections were refused (audit)");
   summarise(*log, options, ending);
   if (*receipt_files) {
+    receipt.files = std::move(ending.files);
     end_receipt(receipt, ending, *log);
     // Whoever asked for it must not take its absence for a run without it.
     if (const auto written = write_receipt(**receipt_files, receipt); !written) return own_failure(written.error());

@@ -424,10 +424,12 @@ def test_a_kept_connection_that_ends(lab, raw):
     out = lab.guest(code.replace("{0}", ""), allow=["allowed.test"])
     assert out.result == ["200", "200"] and len(out.of_type("flow.open")) == 2, out
     assert [entry["number"] for entry in raw.since()] == [1, 2, 1], out
-    raw.mark()
-    post = ", 'Content-Length: 2\\r\\n', 'POST', b'hi'"
-    out = lab.guest(code.replace("{0}", post), allow=["allowed.test"])
-    assert out.result == ["200", "502"] and [entry["number"] for entry in raw.since()] == [1, 2], out
+    # A body is gone once it has passed: its head alone would make the origin take the next request for it.
+    for method in ("POST", "GET"):
+        raw.mark()
+        extra = f", 'Content-Length: 2\\r\\n', '{method}', b'hi'"
+        out = lab.guest(code.replace("{0}", extra), allow=["allowed.test"])
+        assert out.result == ["200", "502"] and [entry["number"] for entry in raw.since()] == [1, 2], out
 
 
 def test_fields_of_the_connection_stay(lab, raw):

@@ -9,6 +9,7 @@
 
 #include "control/gateway_messages.h"
 #include "gateway/datagram/datagram_flow.h"
+#include "gateway/idle_sweep.h"
 #include "gateway/link.h"
 #include "gateway/resolver/resolver.h"
 #include "policy/compiled/image.h"
@@ -25,6 +26,7 @@ class DatagramTable {
   // A datagram has no end by which a flow could be known to be over, so that one ends also where the policy sets no
   // limit (RFC 4787 4.3 recommends this much).
   static constexpr std::uint64_t kIdleWithoutLimitMs = 300'000;
+  static constexpr std::uint64_t kLongestSweepMs = 5000;  // between two looks for idle ones
 
   DatagramTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Refuser& refuser,
                 std::uint64_t idle_timeout_ms)
@@ -32,11 +34,12 @@ class DatagramTable {
         link_(link),
         resolver_(resolver),
         refuser_(refuser),
-        context_{.reactor = reactor, .tun = tun, .refuser = refuser} {
-    change_idle_timeout(idle_timeout_ms);
-  }
+        sweep_(reactor, within_limit(idle_timeout_ms), kLongestSweepMs),
+        context_{.reactor = reactor, .tun = tun, .refuser = refuser} {}
 
-  void start();
+  void start() {
+    sweep_.start([this] { end_idle(); });
+  }
 
   // A whole UDP datagram or echo request from weir0 whose source is the guest's own address.
   void on_packet(const wire::Packet& packet);
@@ -56,9 +59,7 @@ class DatagramTable {
   // The flow lost its permission: its socket is closed, what waits is not sent, and that is reported. False if there is
   // no such flow here.
   bool cut(std::uint64_t number);
-  void change_idle_timeout(std::uint64_t ms) {
-    idle_timeout_ms_ = ms == policy::Limits::kUnlimited ? kIdleWithoutLimitMs : ms;
-  }
+  void change_idle_timeout(std::uint64_t ms) { sweep_.change_timeout(within_limit(ms)); }
 
   // The guest's processes are gone: every flow ends.
   void drain();
@@ -70,6 +71,9 @@ class DatagramTable {
     std::vector<std::vector<std::uint8_t>> held;
   };
 
+  static std::uint64_t within_limit(std::uint64_t idle_timeout_ms) {
+    return idle_timeout_ms == policy::Limits::kUnlimited ? kIdleWithoutLimitMs : idle_timeout_ms;
+  }
   void hold(Asking& asking, const wire::Packet& packet);
   void ask(const DatagramKey& key, control::Resolution resolution);
   void resolve(const DatagramKey& key, const net::DomainName& name);
@@ -78,14 +82,13 @@ class DatagramTable {
   Asking take_out(const DatagramKey& key);
   void close(const DatagramKey& key);
   void ended(std::unique_ptr<DatagramFlow> flow, int error);
-  std::uint64_t sweep_interval() const;
-  void sweep_idle();
+  void end_idle();
 
   sys::Reactor& reactor_;
   Link& link_;
   Resolver& resolver_;
   Refuser& refuser_;
-  std::uint64_t idle_timeout_ms_ = kIdleWithoutLimitMs;
+  IdleSweep sweep_;
   DatagramContext context_;
   std::unordered_map<DatagramKey, std::unique_ptr<DatagramFlow>, DatagramKeyHash> flows_;
   std::unordered_map<DatagramKey, Asking, DatagramKeyHash> asking_;

@@ -1,19 +1,15 @@
 #include "gateway/inbound/inbound_table.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <vector>
 
 namespace weir::gateway {
 
-namespace {
-
-constexpr std::uint64_t kLongestSweepMs = 30'000;
-
-}  // namespace
-
-InboundTable::InboundTable(sys::Reactor& reactor, Link& link, std::uint64_t idle_timeout_ms)
-    : reactor_(reactor), link_(link), idle_timeout_ms_(idle_timeout_ms), context_{.reactor = reactor, .pipes = {}} {}
+InboundTable::InboundTable(sys::Reactor& reactor, Link& link, RelayContext& context, std::uint64_t idle_timeout_ms)
+    : reactor_(reactor),
+      link_(link),
+      sweep_(reactor, idle_timeout_ms, RelayContext::kLongestSweepMs),
+      context_(context) {}
 
 InboundTable::~InboundTable() = default;
 
@@ -52,19 +48,10 @@ void InboundTable::drain(std::function<void()> on_drained) {
   if (live_.empty()) on_drained_();
 }
 
-// A short timeout is noticed with a tenth of it to spare.
-void InboundTable::sweep_later() {
-  const std::uint64_t interval = std::clamp<std::uint64_t>(idle_timeout_ms_ / 10, 10, kLongestSweepMs);
-  reactor_.at(reactor_.now_ms() + interval, [this] {
-    end_idle();
-    sweep_later();
-  });
-}
-
 void InboundTable::end_idle() {
   std::vector<Relay*> idle;
   for (const auto& [flow, relay] : live_) {
-    if (reactor_.now_ms() - relay->last_activity_ms() > idle_timeout_ms_) idle.push_back(relay.get());
+    if (sweep_.is_idle(relay->last_activity_ms())) idle.push_back(relay.get());
   }
   for (Relay* relay : idle) relay->abort(ETIMEDOUT);
 }

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "control/gateway_messages.h"
+#include "gateway/idle_sweep.h"
 #include "gateway/link.h"
 #include "gateway/tcp/relay.h"
 
@@ -17,10 +18,14 @@ namespace weir::gateway {
 class InboundTable {
  public:
   // `idle_timeout_ms`: how long a connection may be without a byte.
-  InboundTable(sys::Reactor& reactor, Link& link, std::uint64_t idle_timeout_ms);
+  InboundTable(sys::Reactor& reactor, Link& link, RelayContext& context, std::uint64_t idle_timeout_ms);
   ~InboundTable();
 
-  void start() { sweep_later(); }
+  void start() {
+    sweep_.start([this] { end_idle(); });
+  }
+
+  void change_idle_timeout(std::uint64_t ms) { sweep_.change_timeout(ms); }
 
   // The two messages of a connection, one right after the other.
   void on(const control::InboundClient& message, sys::OwnedFd client);
@@ -33,13 +38,12 @@ class InboundTable {
 
  private:
   void ended(std::uint64_t flow, const Relay::End& end);
-  void sweep_later();
   void end_idle();
 
   sys::Reactor& reactor_;
   Link& link_;
-  std::uint64_t idle_timeout_ms_;
-  RelayContext context_;
+  IdleSweep sweep_;
+  RelayContext& context_;
   std::uint64_t client_flow_ = 0;  // whose client waits for its guest
   sys::OwnedFd client_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Relay>> live_;

@@ -73,6 +73,7 @@ ProxySession::Turn HttpSession::on_head() {
   request_began_ = false;
   target_ = head.authority;
   method_ = head.method;
+  bodiless_ = head.framing == wire::BodyFraming::none;
   switch (head.form) {
     case TargetForm::authority:
       break;
@@ -113,10 +114,12 @@ ProxySession::Turn HttpSession::begin_request() {
   return Turn::again;
 }
 
-// A connection that was kept may end while the request is on its way; what changes nothing is then asked anew.
+// A connection that was kept may end while the request is on its way; what changes nothing is then asked anew. Only
+// what is a head and nothing else: a body that has passed is gone, and a head that promises one would make the origin
+// take the next request for it.
 bool HttpSession::may_repeat() const {
   const bool safe = method_ == "GET" || method_ == "HEAD" || method_ == "OPTIONS";
-  return reused_ && safe && !upstream_->answered() && !stream_.in_body() && upstream_->bytes_up() > 0;
+  return reused_ && safe && bodiless_ && !upstream_->answered() && upstream_->bytes_up() > 0;
 }
 
 void HttpSession::dialled(ProxyDialled result) {

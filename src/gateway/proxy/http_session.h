@@ -64,6 +64,7 @@ class HttpSession : public ProxySession {
   wire::Authority target_;
   std::string method_;
   std::string head_;
+  bool bodiless_ = false;
   wire::Persistence persistence_ = wire::Persistence::keep;
   std::unique_ptr<HttpUpstream> upstream_;
   bool request_began_ = false;  // bytes of a head were received

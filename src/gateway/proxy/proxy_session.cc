@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 #include <utility>
 
 namespace weir::gateway {
@@ -148,10 +149,15 @@ void ProxySession::record_fault(policy::Reason reason) {
 
 void ProxySession::set_deadline(std::uint64_t after_ms) {
   context_.reactor.cancel(deadline_);
-  deadline_ = context_.reactor.at(context_.reactor.now_ms() + after_ms, [this] {
+  // An idle timeout may be "never" (mode open).
+  const std::uint64_t now = context_.reactor.now_ms();
+  const std::uint64_t latest = std::numeric_limits<std::uint64_t>::max();
+  deadline_ = context_.reactor.at(after_ms > latest - now ? latest : now + after_ms, [this] {
     deadline_ = 0;
-    if (closing_) return end();
-    deadline_passed();
+    if (!closing_) return deadline_passed();
+    // All was said: a guest that reads slowly gets it from the kernel, and no reset.
+    if (shut_ && unsaid() == 0) clear_linger(guest_.get());
+    end();
   });
 }
 

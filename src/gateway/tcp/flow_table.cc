@@ -2,7 +2,6 @@
 
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "gateway/refuser.h"
@@ -14,8 +13,7 @@ namespace weir::gateway {
 
 namespace {
 
-constexpr std::uint64_t kUnclaimedMs = 2000;  // the client gave up, or accept would have returned
-constexpr std::uint64_t kLongestSweepMs = 30'000;
+constexpr std::uint64_t kUnclaimedMs = 2000;        // the client gave up, or accept would have returned
 constexpr std::uint64_t kGuestPatienceMs = 32'000;  // tcp_syn_retries 4: ETIMEDOUT after 31 s
 constexpr int kAcceptsPerRound = 64;
 constexpr std::uint64_t kAcceptAgainMs = 50;  // out of descriptors
@@ -30,20 +28,20 @@ std::size_t FourTupleHash::operator()(const FourTuple& tuple) const noexcept {
   return hash(tuple.destination.address) ^ (hash(tuple.guest.address) * 31) ^ (ports * 0x9e3779b97f4a7c15ull);
 }
 
-FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener,
-                     std::uint64_t idle_timeout_ms)
+FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, RelayContext& context,
+                     sys::OwnedFd listener, std::uint64_t idle_timeout_ms)
     : reactor_(reactor),
       link_(link),
       tun_(tun),
       resolver_(resolver),
       listener_(std::move(listener)),
-      idle_timeout_ms_(idle_timeout_ms),
-      context_{.reactor = reactor, .pipes = {}} {}
+      sweep_(reactor, idle_timeout_ms, RelayContext::kLongestSweepMs),
+      context_(context) {}
 
 FlowTable::~FlowTable() = default;
 
 Result<> FlowTable::start() {
-  reactor_.at(reactor_.now_ms() + sweep_interval(), [this] { sweep_idle(); });
+  sweep_.start([this] { end_idle(); });
   return reactor_.watch(listener_.get(), EPOLLIN, *this);
 }
 
@@ -268,18 +266,12 @@ void FlowTable::drain(std::function<void()> on_drained) {
   if (live_.empty()) on_drained_();
 }
 
-// A short timeout is noticed with a tenth of it to spare.
-std::uint64_t FlowTable::sweep_interval() const {
-  return std::clamp<std::uint64_t>(idle_timeout_ms_ / 10, 10, kLongestSweepMs);
-}
-
-void FlowTable::sweep_idle() {
+void FlowTable::end_idle() {
   std::vector<Relay*> idle;
   for (const auto& [flow, live] : live_) {
-    if (reactor_.now_ms() - live.relay->last_activity_ms() > idle_timeout_ms_) idle.push_back(live.relay.get());
+    if (sweep_.is_idle(live.relay->last_activity_ms())) idle.push_back(live.relay.get());
   }
   for (Relay* relay : idle) relay->abort(ETIMEDOUT);
-  reactor_.at(reactor_.now_ms() + sweep_interval(), [this] { sweep_idle(); });
 }
 
 }  // namespace weir::gateway

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "control/gateway_messages.h"
+#include "gateway/idle_sweep.h"
 #include "gateway/link.h"
 #include "gateway/resolver/resolver.h"
 #include "gateway/tcp/relay.h"
@@ -43,8 +44,8 @@ class FlowTable : public sys::EventHandler {
   static constexpr std::size_t kMaxAttempts = 4096;
 
   // `idle_timeout_ms`: how long a flow may be without a byte.
-  FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener,
-            std::uint64_t idle_timeout_ms);
+  FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, RelayContext& context,
+            sys::OwnedFd listener, std::uint64_t idle_timeout_ms);
   ~FlowTable() override;
 
   // Connections to these destinations end in the gateway itself: no SYN of theirs is asked about. Before start().
@@ -62,7 +63,8 @@ class FlowTable : public sys::EventHandler {
 
   // The flow lost its permission: both its ends are reset, and that is reported. Nothing happens where it is over.
   void cut(std::uint64_t flow);
-  void change_idle_timeout(std::uint64_t ms) { idle_timeout_ms_ = ms; }
+  void change_idle_timeout(std::uint64_t ms) { sweep_.change_timeout(ms); }
+
   // A connection that an explicit proxy was asked for and the supervisor has made, under its flow number: from here on
   // it is a flow like any other, which begins with the bytes `received` from the guest.
   enum class FirstFlight : std::uint8_t { free, held };
@@ -113,17 +115,16 @@ class FlowTable : public sys::EventHandler {
   void claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest);
   void run_relay(const FourTuple& tuple, std::uint32_t sequence, Adopted flow, Bytes received);
   void relay_ended(std::uint64_t flow, const Relay::End& end);
-  std::uint64_t sweep_interval() const;
-  void sweep_idle();
+  void end_idle();
 
   sys::Reactor& reactor_;
   Link& link_;
   Tun& tun_;
   Resolver& resolver_;
   sys::OwnedFd listener_;
-  std::uint64_t idle_timeout_ms_;
+  IdleSweep sweep_;
   Local local_;
-  RelayContext context_;
+  RelayContext& context_;
   std::unordered_map<FourTuple, Attempt, FourTupleHash> attempts_;
   std::size_t injected_ = 0;                             // of the attempts: connections that accept() will return
   std::unordered_map<std::uint64_t, FourTuple> asking_;  // flow -> attempt

@@ -57,9 +57,10 @@ class Gate {
 // An orderly close of `socket` sends what is queued, then FIN.
 void clear_linger(int socket);
 
-// What all relays of a gateway share.
+// What all relays of a gateway share, whoever opened them.
 struct RelayContext {
   static constexpr std::size_t kBuffer = 64 * 1024;
+  static constexpr std::uint64_t kLongestSweepMs = 30'000;  // between two looks for idle ones
   // Unjudged bytes of all held flows together: 4 KiB for each of the most flows there may be. The gates' readers keep
   // up to three times as much. A flow beyond it ends with ENOBUFS.
   static constexpr std::size_t kMaxHeld = 32 << 20;

@@ -177,7 +177,8 @@ class Learner {
 
   std::string head() const {
     std::string text =
-        "# Learned by weir policy learn: what was used, and nothing else. It was not judged: read it first.\n"
+        "# Learned by weir policy learn: what was used; an @set stands for all its hosts. It was not judged: read it "
+        "first.\n"
         "version = 1\n";
     if (entries_ == 0) return text + "mode    = \"none\"\n";
     return text + "mode    = \"allowlist\"\nallow   = [\n";

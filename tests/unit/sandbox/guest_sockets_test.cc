@@ -59,7 +59,7 @@ class GuestSocketsTest : public testing::Test {
       reactor_.stop();
     });
   }
-  bool hand_over(sys::OwnedFd fd) { return sockets_->take(control::SocketMade{.id = asked_.id}, std::move(fd)); }
+  bool hand_over(sys::OwnedFd fd) { return sockets_->take(control::SocketMade{.id = asked_.id}, fd); }
   void until_opened() {
     if (!opened_) EXPECT_TRUE(reactor_.run());
   }
@@ -127,10 +127,16 @@ TEST_F(GuestSocketsTest, AnotherKindOfDescriptorEndsIt) {
 TEST_F(GuestSocketsTest, ConnectedToAnotherPortIsNotConnected) {
   const sys::OwnedFd other = listener_on("127.0.0.1");
   ask();
-  EXPECT_TRUE(hand_over(connected(SOCK_STREAM, local_of(other))));
+  sys::OwnedFd socket = connected(SOCK_STREAM, local_of(other));
+  const int number = socket.get();
+  EXPECT_TRUE(hand_over(std::move(socket)));
   until_opened();
   EXPECT_EQ(opened_->error, EPROTO);
   EXPECT_FALSE(opened_->socket.valid());
+  // Its close could wait for as long as init's SO_LINGER says: not before the sandbox is dead.
+  EXPECT_GE(::fcntl(number, F_GETFD), 0);
+  sockets_.reset();
+  EXPECT_EQ(::fcntl(number, F_GETFD), -1);
 }
 
 TEST_F(GuestSocketsTest, NotConnectedAtAllIsNotConnected) {
@@ -141,7 +147,9 @@ TEST_F(GuestSocketsTest, NotConnectedAtAllIsNotConnected) {
 }
 
 TEST_F(GuestSocketsTest, NobodyAskedForIt) {
-  EXPECT_FALSE(sockets_->take(control::SocketMade{.id = 1}, connected(SOCK_STREAM, to_)));
+  sys::OwnedFd unasked = connected(SOCK_STREAM, to_);
+  EXPECT_FALSE(sockets_->take(control::SocketMade{.id = 1}, unasked));
+  EXPECT_TRUE(unasked.valid()) << "whoever has it knows when it may be closed";
   EXPECT_FALSE(sockets_->take(control::SocketFailed{.id = 1, .code = 1}));
   ask();
   EXPECT_TRUE(hand_over(connected(SOCK_STREAM, to_)));
@@ -189,7 +197,8 @@ TEST(GuestSockets, ASocketOfAnotherNetworkNamespaceEndsIt) {
   const sys::OwnedFd listener = listener_on("127.0.0.1");
   bool done = false;
   sockets->open(net::Protocol::tcp, local_of(listener), 5000, [&](GuestSockets::Opened) { done = true; });
-  EXPECT_FALSE(sockets->take(control::SocketMade{.id = asked.id}, connected(SOCK_STREAM, local_of(listener))));
+  sys::OwnedFd foreign = connected(SOCK_STREAM, local_of(listener));
+  EXPECT_FALSE(sockets->take(control::SocketMade{.id = asked.id}, foreign));
   EXPECT_FALSE(done);
 }
 
