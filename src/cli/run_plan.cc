@@ -171,7 +171,7 @@ Result<> plan_control(const CommandLine& line, const Caller& caller, supervisor:
   const auto path = [&](std::string_view text) { return absolute_path(text, caller.folder); };
   WEIR_CHECK_OK(in_context(take(line, OptionId::control, options.control_path, path), "option --control"));
   if (options.control_path.empty()) return {};
-  if (options.spec.network != sandbox::Network::captured) {
+  if (options.spec.network != sandbox::Network::captured && !options.spec.published) {
     return std::unexpected(Error("option --control: mode " + options.policy_mode + " has no gateway to narrow")
                                .with_remedy("leave --control out"));
   }

@@ -240,12 +240,22 @@ std::size_t Admission::narrow(policy::Image image) {
     if (!verdict.allowed && !flow.cut) lost.emplace_back(number, verdict);
   }
   for (const auto& [number, verdict] : lost) cut(number, flows_.at(number), verdict);
+  const std::size_t count = lost.size() + cut_inbound();
   recorder_.commit();
-  return lost.size();
+  return count;
+}
+
+std::size_t Admission::cut_inbound() {
+  const policy::Verdict verdict = policy::admit_inbound(image_);
+  if (verdict.allowed) return 0;
+  const std::size_t before = inbound_.size() - inbound_.cuts_open();
+  for (const std::uint64_t flow : inbound_.cut(verdict, rule_of(verdict.rule))) answer(control::Cut{.flow = flow});
+  return before;
 }
 
 std::size_t Admission::cuts_open() const {
-  return static_cast<std::size_t>(std::ranges::count_if(flows_, [](const auto& each) { return each.second.cut; }));
+  const auto cut = std::ranges::count_if(flows_, [](const auto& each) { return each.second.cut; });
+  return static_cast<std::size_t>(cut) + inbound_.cuts_open();
 }
 
 Result<const policy::HostFacts*> Admission::facts() {
@@ -551,9 +561,13 @@ void Admission::on(const control::FlowClosed& closed) {
 }
 
 void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
-  const bool room = !is_full() && !ending_;
-  if (room) return inbound_.open(arrival, std::move(then));
-  inbound_.refuse(arrival, ending_ ? policy::Reason::shutting_down : policy::Reason::limit);
+  const policy::Verdict verdict = policy::admit_inbound(image_);
+  if (verdict.allowed && !is_full() && !ending_) return inbound_.open(arrival, std::move(then));
+  if (!verdict.allowed) {
+    inbound_.refuse(arrival, verdict.reason, rule_of(verdict.rule));
+  } else {
+    inbound_.refuse(arrival, ending_ ? policy::Reason::shutting_down : policy::Reason::limit);
+  }
   then(0);
 }
 

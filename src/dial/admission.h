@@ -55,10 +55,12 @@ class Admission {
   std::size_t cuts_open() const;
 
   // Somebody came to a published port. No way out, so no rule is asked: refused only where there are too many flows
-  // already. `then`: see InboundFlows; 0 for a refusal, which is recorded.
+  // already, or where the sandbox was narrowed to none. `then`: see InboundFlows; 0 for a refusal, which is recorded.
   void open_inbound(const Arrival& arrival, InboundFlows::Then then);
   // It ended before it got to the gateway, which reports the others.
   void close_inbound(std::uint64_t flow, int error) { inbound_.close(flow, 0, 0, error); }
+  // Its sockets go to the gateway now. False if it lost its permission meanwhile, which is recorded.
+  bool pass_inbound(std::uint64_t flow) { return inbound_.pass(flow); }
 
   // From here on every new connection is refused (shutting-down).
   void refuse_new() { ending_ = true; }
@@ -138,6 +140,7 @@ class Admission {
   policy::Verdict judge_again(const Flow& flow);
   void cut(std::uint64_t number, Flow& flow, const policy::Verdict& verdict);
   void forget_names();
+  std::size_t cut_inbound();
   Result<const policy::HostFacts*> facts();
   void close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error);
   std::optional<audit::Rule> rule_of(const policy::RuleRef& rule) const;

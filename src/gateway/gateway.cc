@@ -58,6 +58,8 @@ class InboundGateway {
             return inbound_.on(*client, std::move(passed));
           if (const auto* guest = std::get_if<control::InboundGuest>(&message))
             return inbound_.on(*guest, std::move(passed));
+          if (const auto* lost = std::get_if<control::Cut>(&message)) inbound_.cut(lost->flow);
+          if (const auto* policy = std::get_if<control::Policy>(&message)) take_policy(*policy);
         },
         [this] {
           reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
@@ -69,6 +71,12 @@ class InboundGateway {
   }
 
  private:
+  // Nothing goes out, so there is nothing in it to ask.
+  void take_policy(const control::Policy& next) {
+    inbound_.change_idle_timeout(next.idle_timeout_ms);
+    link_.send(control::PolicyTaken{.generation = next.generation});
+  }
+
   sys::Reactor& reactor_;
   Link link_;
   RelayContext relays_;
@@ -139,7 +147,7 @@ class Gateway {
 
   // Whoever has the flow reports its end.
   void cut(std::uint64_t flow) {
-    if (!datagrams_.cut(flow) && !proxies_.cut(flow)) flows_.cut(flow);
+    if (!datagrams_.cut(flow) && !proxies_.cut(flow) && !inbound_.cut(flow)) flows_.cut(flow);
   }
 
   // From the next line on nothing is answered by the old one. A gateway that cannot take it must not go on.

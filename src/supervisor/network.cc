@@ -52,6 +52,14 @@ std::vector<net::Cidr> own_subnets(const sandbox::CaptureAddresses& addresses) {
   return {net::Cidr::of(addresses.guest4, 16), net::Cidr::of(addresses.guest6, 48)};
 }
 
+// Whose socket rides along with it; 0: of none.
+std::uint64_t flow_of(const control::ToGateway& message) {
+  if (const auto* connected = std::get_if<control::ConnectAnswer>(&message)) return connected->flow;
+  if (const auto* client = std::get_if<control::InboundClient>(&message)) return client->flow;
+  if (const auto* guest = std::get_if<control::InboundGuest>(&message)) return guest->flow;
+  return 0;
+}
+
 }  // namespace
 
 Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
@@ -186,8 +194,7 @@ void Network::send(const control::ToGateway& message, sys::OwnedFd passed) {
   if (next_.messages.full() || next_.passed.size() == sys::Channel::kMaxPassed) end_packet();
   next_.messages.add(message);
   if (const auto* cut = std::get_if<control::Cut>(&message)) disconnect_queued(cut->flow);
-  const auto* connected = std::get_if<control::ConnectAnswer>(&message);
-  if (passed.valid()) next_.passed.push_back({std::move(passed), connected != nullptr ? connected->flow : 0});
+  if (passed.valid()) next_.passed.push_back({std::move(passed), flow_of(message)});
 }
 
 // A socket that has not left yet arrives connected to nothing: its other end is reset here.

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import threading
 
 import pytest
@@ -276,6 +277,71 @@ def test_a_tunnel(lab, verdict, door):
         [refused] = out.refusals(name="evil.test")
         assert refused["generation"] == 2 and refused["reason"] == "no-rule" and refused["via"] == via, out
         assert cut_flow(out, w.EVIL4, via)["name"] == "evil.test", out
+
+
+# A server inside on port 7; the host's end of a connection to it does what it is told, line by line.
+SERVED = """
+import threading
+listener = socket.create_server(('127.0.0.1', 7))
+def one(peer):
+    with peer:
+        while data := peer.recv(100): peer.sendall(data)
+def loop():
+    while True: threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
+threading.Thread(target=loop, daemon=True).start()
+print('up', flush=True)
+sys.stdin.readline()
+"""
+VISITOR = """
+import json, socket, sys
+def knock():
+    try:
+        s = socket.create_connection(('127.0.0.1', 18080), 10); s.settimeout(10)
+        s.sendall(b'x'); return s, s.recv(100).decode() or 'eof'
+    except OSError as error: return None, type(error).__name__
+stands, first = knock()
+print(json.dumps(first), flush=True)
+def said(what):
+    try: stands.sendall(what); return stands.recv(100).decode() or 'eof'
+    except OSError as error: return type(error).__name__
+for line in sys.stdin: print(json.dumps(eval(line)), flush=True)
+"""
+
+
+@pytest.mark.parametrize("allow", [[], [KEPT]], ids=["inbound", "allowlist"])
+@pytest.mark.parametrize("verdict", ["allow", "refuse"])  # no path: admission has no part in it
+def test_a_published_port(lab, allow, verdict):
+    """Mode inbound keeps it, mode none closes it: for who is there, and for who comes."""
+    with Live(lab, SERVED, allow=allow, extra=["-p", "18080:7"]) as live:
+        assert live.first == "up", live.run.finish()
+        visitor = lab.world.host.start(["/usr/bin/python3", "-uc", VISITOR], ready=None, stdin=subprocess.PIPE)
+
+        def do(python):
+            visitor.stdin.write(python + "\n")
+            visitor.stdin.flush()
+            return json.loads(visitor.stdout.readline())
+
+        assert json.loads(visitor.stdout.readline()) == "x"
+        answer = live.ask({"op": "narrow", "network_mode": "inbound" if verdict == "allow" else "none"})
+        assert answer["generation"] == 2 and answer["cut"] == (0 if verdict == "allow" else 1), answer
+        if verdict == "allow":
+            assert do("[said(b'on'), knock()[1]]") == ["on", "x"]
+        else:
+            assert do("[said(b'on'), knock()[1]]") == ["ConnectionResetError", "ConnectionResetError"]
+        visitor.stdin.close()
+        assert visitor.wait(10) == 0
+        live.run.say("")
+        out = live.run.finish()
+    opened = out.of_type("flow.open", via="publish")
+    refused = out.of_type("flow.refuse", via="publish")
+    if verdict == "allow":
+        assert len(opened) == 2 and not refused and not [e for e in out.of_type("flow.close") if "reason" in e], out
+        return
+    assert len(opened) == 1 and len(refused) == 1, out
+    [closed] = out.of_type("flow.close", via="publish")
+    for event in (closed, refused[0]):
+        assert event["reason"] == "no-rule" and event["generation"] == 2 and event["rule"]["layer"] == "run", out
+    assert closed["error"] == "ECONNABORTED" and closed["bytes_down"] == 1, out
 
 
 @TWINS

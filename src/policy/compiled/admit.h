@@ -35,6 +35,9 @@ struct Request {
 // May the guest talk to exactly this address now?
 Verdict admit(const Image& image, const HostFacts& facts, const Request& request);
 
+// Are published ports served? Only mode none closes them, which a sandbox can have that was narrowed to it.
+Verdict admit_inbound(const Image& image);
+
 // What the first flight of an admitted, held connection turned out to be.
 enum class FlightKind : std::uint8_t {
   tls,          // a complete, well-formed ClientHello
