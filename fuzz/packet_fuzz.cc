@@ -35,7 +35,13 @@ void check(const Packet& packet) {
   WEIR_ASSERT(cut.empty() == (classify(packet) != PacketKind::syn));
   if (const auto echo = parse_echo_request(packet)) {
     std::vector<std::uint8_t> large(kMaxPacket);
-    check_sound(icmp_echo_reply(packet.destination, packet.source, *echo, large), packet);
+    const Bytes reply = icmp_echo_reply(packet.destination, packet.source, *echo, large);
+    check_sound(reply, packet);
+    WEIR_ASSERT(reply.empty() ||
+                parse_echo_reply(parse_packet(reply)->upper, packet.version)->data.size() == echo->data.size());
+    const Bytes request = icmp_echo_request(packet.source, packet.destination, *echo, large);
+    check_sound(request, packet);
+    WEIR_ASSERT(request.empty() || classify(*parse_packet(request)) == PacketKind::echo_request);
   }
   if (const auto udp = parse_udp(packet)) {
     std::vector<std::uint8_t> large(kMaxPacket);
@@ -59,5 +65,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     bytes[11] = static_cast<std::uint8_t>(sum);
   }
   if (const auto packet = parse_packet(bytes)) check(*packet);
+  // What a ping socket reads is as much the network's.
+  for (const std::uint8_t version : {std::uint8_t{4}, std::uint8_t{6}}) {
+    const auto echo = parse_echo_reply(bytes, version);
+    WEIR_ASSERT(!echo || echo->data.size() + 8 == bytes.size());
+  }
   return 0;
 }

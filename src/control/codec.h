@@ -46,6 +46,7 @@ class Encoder {
   void operator()(const E& value) {
     writer_.u8(static_cast<std::uint8_t>(value));
   }
+  void operator()(const net::Protocol& value) { writer_.u8(static_cast<std::uint8_t>(value)); }
   void operator()(const net::IpAddress& value) { writer_.bytes(value.bytes()); }
   void operator()(const net::Endpoint& value) {
     (*this)(value.address);
@@ -102,6 +103,12 @@ class Decoder {
     const std::uint8_t byte = take(reader_.u8());
     if (byte >= static_cast<std::uint8_t>(E::count_)) ok_ = false;
     value = ok_ ? static_cast<E>(byte) : E{};
+  }
+  void operator()(net::Protocol& value) {
+    const std::uint8_t byte = take(reader_.u8());
+    if (byte < static_cast<std::uint8_t>(net::Protocol::tcp) || byte > static_cast<std::uint8_t>(net::Protocol::icmp))
+      ok_ = false;
+    value = ok_ ? static_cast<net::Protocol>(byte) : net::Protocol::tcp;
   }
   void operator()(std::string& value) {
     const std::uint16_t size = take(reader_.u16());

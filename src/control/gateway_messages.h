@@ -17,16 +17,18 @@ enum class Resolution : std::uint8_t { not_tried, tried, count_ };
 
 // --- gateway to supervisor -------------------------------------------------------------------------------------------
 
-// A SYN for `destination`: judge it, dial it. Answered by ConnectAnswer. Every Connect has a higher flow number than
-// the one before, also when it asks again.
+// A SYN, or the first datagram of a flow, for `destination`: judge it, dial it. Answered by ConnectAnswer. Every
+// Connect has a higher flow number than the one before, also when it asks again.
 struct Connect {
   std::uint64_t flow = 0;
-  net::Endpoint destination;
+  net::Protocol protocol = net::Protocol::tcp;
+  net::Endpoint destination;  // port 0 for ICMP echo
   Resolution resolution = Resolution::not_tried;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit(self.flow);
+    visit(self.protocol);
     visit(self.destination);
     visit(self.resolution);
   }
@@ -169,6 +171,8 @@ struct Start {
   std::uint8_t resolvers = 0;         // how many upstream resolvers there are
   bool upstream_ipv6 = false;         // the host has an IPv6 default route
   std::uint64_t idle_timeout_ms = 0;  // a TCP flow without a byte for so long ends
+  // Likewise one of UDP or ICMP echo without a datagram.
+  std::uint64_t udp_idle_timeout_ms = 0;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -181,13 +185,14 @@ struct Start {
     visit(self.resolvers);
     visit(self.upstream_ipv6);
     visit(self.idle_timeout_ms);
+    visit(self.udp_idle_timeout_ms);
   }
 };
 
 struct ConnectAnswer {
   // connected: the upstream socket rides along. connected_hold: likewise, but no byte of the guest's may go up before
   // its first flight was judged. failed: `error` says how. resolve: ask `name` upstream, Learn it, then Connect again.
-  // resolver: port 53 of any address is the gateway's own resolver.
+  // resolver: port 53 of any address is the gateway's own resolver. Only TCP is ever held.
   enum class Outcome : std::uint8_t { refused, failed, connected, connected_hold, resolve, resolver, count_ };
 
   std::uint64_t flow = 0;

@@ -35,14 +35,14 @@ std::string rcode_text(std::uint16_t rcode) {
   }
 }
 
-Event flow_event(EventType type, const net::Endpoint& destination, const std::string& name) {
+Event flow_event(EventType type, net::Protocol protocol, const net::Endpoint& destination, const std::string& name) {
   Event event;
   event.type = type;
-  event.proto = "tcp";
-  event.via = "tcp";
+  event.proto = net::name_of(protocol);
+  event.via = event.proto;
   event.name = name;
   event.dst = destination.address;
-  event.port = destination.port;
+  if (protocol != net::Protocol::icmp) event.port = destination.port;
   return event;
 }
 
@@ -150,22 +150,24 @@ std::optional<audit::Rule> Admission::rule_of(const policy::RuleRef& rule) const
 }
 
 policy::Request Admission::Place::request() const {
-  return {.protocol = net::Protocol::tcp,
+  return {.protocol = protocol,
           .address = dialled.address,
           .port = dialled.port,
           .names = names,
           .nameless_candidate = nameless_candidate};
 }
 
-Admission::Place Admission::place_of(const net::Endpoint& destination) const {
+Admission::Place Admission::place_of(net::Protocol protocol, const net::Endpoint& destination) const {
   const bool host4 = destination.address == settings_.host4;
   if (host4 || destination.address == settings_.host6) {
     const net::IpAddress loopback = host4 ? net::IpAddress::v4({127, 0, 0, 1}) : *net::IpAddress::parse("::1");
-    return {.dialled = {loopback, destination.port},
+    return {.protocol = protocol,
+            .dialled = {loopback, destination.port},
             .names = {{.name = &host_service_, .aliases = {}}},
             .nameless_candidate = false};
   }
-  return {.dialled = destination,
+  return {.protocol = protocol,
+          .dialled = destination,
           .names = book_.candidates(destination.address, reactor_.now_ms()),
           .nameless_candidate = true};
 }
@@ -185,11 +187,12 @@ void Admission::on(const control::Connect& ask) {
   // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
   const bool fresh = ask.flow > last_flow_;
   last_flow_ = std::max(last_flow_, ask.flow);
-  if (ask.destination.port == 0 || !fresh) return refuse(ask, refusal(policy::Reason::protocol), {});
-  if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address)) {
+  const bool portless = ask.protocol == net::Protocol::icmp;
+  if (portless != (ask.destination.port == 0) || !fresh) return refuse(ask, refusal(policy::Reason::protocol), {});
+  if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address, ask.protocol)) {
     return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver, .error = 0, .name = {}});
   }
-  const Place place = place_of(ask.destination);
+  const Place place = place_of(ask.protocol, ask.destination);
   if (ending_) return refuse(ask, refusal(policy::Reason::shutting_down), place.name());
   const policy::Verdict verdict = judge(place);
   if (verdict.allowed && flows_.size() >= max_flows()) return refuse(ask, refusal(policy::Reason::limit), place.name());
@@ -205,7 +208,7 @@ void Admission::on(const control::Connect& ask) {
 }
 
 void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name) {
-  Event event = flow_event(EventType::flow_refuse, place_of(ask.destination).dialled, name);
+  Event event = flow_event(EventType::flow_refuse, ask.protocol, place_of(ask.protocol, ask.destination).dialled, name);
   event.verdict = "refuse";
   event.reason = policy::name_of(verdict.reason);
   event.rule = rule_of(verdict.rule);
@@ -215,13 +218,16 @@ void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdi
 }
 
 void Admission::admit(const control::Connect& ask, const policy::Verdict& verdict, const Place& place) {
-  Event event = flow_event(EventType::flow_open, place.dialled, place.name());
+  Event event = flow_event(EventType::flow_open, ask.protocol, place.dialled, place.name());
   event.flow = ask.flow;
   event.verdict = "allow";
   event.rule = rule_of(verdict.rule);
   if (!recorder_.record(std::move(event))) return refuse(ask, refusal(policy::Reason::audit), place.name());
-  flows_[ask.flow] = {
-      .destination = ask.destination, .dialled = place.dialled, .name = place.name(), .opened_ms = reactor_.now_ms()};
+  flows_[ask.flow] = {.protocol = ask.protocol,
+                      .destination = ask.destination,
+                      .dialled = place.dialled,
+                      .name = place.name(),
+                      .opened_ms = reactor_.now_ms()};
   admitted_.push_back({.ask = ask, .hold = verdict.hold_first_flight});
   book_.touch(ask.destination.address, reactor_.now_ms());
 }
@@ -229,6 +235,8 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
 void Admission::dial(const Admitted& admitted) {
   const auto flow = flows_.find(admitted.ask.flow);
   if (flow == flows_.end()) return;  // the gateway gave it up meanwhile
+  const net::Protocol protocol = flow->second.protocol;
+  if (protocol != net::Protocol::tcp) return dialled(admitted, datagram_socket(protocol, flow->second.dialled));
   const Dialer::Id id = dialer_.connect(flow->second.dialled,
                                         std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs),
                                         [this, admitted](Dialled result) { dialled(admitted, std::move(result)); });
@@ -256,7 +264,7 @@ void Admission::on(const control::Flight& flight) {
   const auto found = flows_.find(flight.flow);
   if (found == flows_.end()) return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
   Flow& flow = found->second;
-  const Place place = place_of(flow.destination);
+  const Place place = place_of(flow.protocol, flow.destination);
   if (flight.name && flight.resolution == control::Resolution::not_tried && !knows(place.names, *flight.name)) {
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::resolve});
   }
@@ -268,7 +276,8 @@ void Admission::on(const control::Flight& flight) {
     if (flight.name) flow.name = flight.name->text();
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::allowed});
   }
-  Event event = flow_event(EventType::flow_refuse, flow.dialled, flight.name ? flight.name->text() : flow.name);
+  Event event =
+      flow_event(EventType::flow_refuse, flow.protocol, flow.dialled, flight.name ? flight.name->text() : flow.name);
   event.flow = flight.flow;
   event.verdict = "refuse";
   event.reason = policy::name_of(verdict.reason);
@@ -374,7 +383,7 @@ void Admission::on(const control::FlowClosed& closed) {
 void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error) {
   const auto found = flows_.find(flow);
   if (found == flows_.end()) return;
-  Event event = flow_event(EventType::flow_close, found->second.dialled, found->second.name);
+  Event event = flow_event(EventType::flow_close, found->second.protocol, found->second.dialled, found->second.name);
   event.flow = flow;
   event.bytes_up = up;
   event.bytes_down = down;

@@ -53,10 +53,11 @@ class Admission {
 
   Result<bool> ipv6_upstream() { return facts_.ipv6_default_route(); }
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
-  std::uint64_t idle_timeout_ms() const { return image_.limits()[policy::Limit::idle_timeout_ms]; }
+  std::uint64_t limit(policy::Limit limit) const { return image_.limits()[limit]; }
 
  private:
   struct Flow {
+    net::Protocol protocol = net::Protocol::tcp;
     net::Endpoint destination;  // as the guest asked
     net::Endpoint dialled;
     std::string name;
@@ -75,6 +76,7 @@ class Admission {
 
   // Where a destination of the guest really is, and under which names it may be judged.
   struct Place {
+    net::Protocol protocol = net::Protocol::tcp;
     net::Endpoint dialled;
     std::vector<policy::NameCandidate> names;
     bool nameless_candidate = true;
@@ -82,7 +84,7 @@ class Admission {
     policy::Request request() const;
     std::string name() const { return names.empty() ? std::string() : names.front().name->text(); }
   };
-  Place place_of(const net::Endpoint& destination) const;
+  Place place_of(net::Protocol protocol, const net::Endpoint& destination) const;
   policy::Verdict judge(const Place& place);
   std::size_t max_flows() const;
   audit::Event learn_event(const control::Learn& learn, std::uint32_t allowed, const policy::Verdict& refused) const;

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include "sys/errno.h"
@@ -102,12 +103,43 @@ void Dialer::cancel(Id id) {
   reactor_.retire(std::move(attempt));
 }
 
+namespace {
+
+Result<sys::OwnedFd> open_datagrams(int family, int protocol) {
+  return sys::checked_fd(::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol), "cannot open a socket");
+}
+
+}  // namespace
+
 Result<sys::OwnedFd> connected_udp(const net::Endpoint& to) {
   const auto address = sys::SocketAddress::of(to);
-  WEIR_TRY(sys::OwnedFd fd, sys::checked_fd(::socket(address.family(), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
-                                            "cannot open a socket"));
+  WEIR_TRY(sys::OwnedFd fd, open_datagrams(address.family(), 0));
   if (::connect(fd.get(), address.get(), address.size) != 0) return sys::errno_error("cannot reach " + to.text());
   return fd;
+}
+
+Dialled datagram_socket(net::Protocol protocol, const net::Endpoint& to) {
+  const bool v4 = to.address.is_v4();
+  net::Endpoint peer = to;
+  int number = 0;
+  if (protocol == net::Protocol::icmp) {
+    // A ping socket has no use for the port, but without one the kernel does not call it connected.
+    peer.port = 7;
+    number = v4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6};
+  }
+  const auto address = sys::SocketAddress::of(peer);
+  auto fd = open_datagrams(address.family(), number);
+  if (!fd) return {.socket = {}, .error = fd.error().code()};
+  const int on = 1;
+  if (::setsockopt(fd->get(), v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6}, v4 ? IP_RECVERR : IPV6_RECVERR, &on,
+                   sizeof on) != 0 ||
+      ::connect(fd->get(), address.get(), address.size) != 0) {
+    return {.socket = {}, .error = errno};
+  }
+  // Without it (before 5.0) each datagram is read on its own.
+  if (protocol == net::Protocol::udp) ::setsockopt(fd->get(), IPPROTO_UDP, UDP_GRO, &on, sizeof on);
+  if (!peer_is(fd->get(), peer)) return {.socket = {}, .error = EPROTO};
+  return {.socket = std::move(*fd), .error = 0};
 }
 
 }  // namespace weir::dial

@@ -52,4 +52,10 @@ class Dialer {
 // A UDP socket with a fresh source port, connected, so that only `to` can answer.
 Result<sys::OwnedFd> connected_udp(const net::Endpoint& to);
 
+// The socket of one flow of datagrams, connected to the address that was admitted; ICMP errors queue in it
+// (IP_RECVERR). Echo: an unprivileged ping socket (EACCES where net.ipv4.ping_group_range leaves this user out), which
+// sends echo requests only, under an identifier of its own; `to` has port 0. Its replies may come from anybody who
+// guesses the identifier: the reader compares the source with getpeername().
+Dialled datagram_socket(net::Protocol protocol, const net::Endpoint& to);
+
 }  // namespace weir::dial

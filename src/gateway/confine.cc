@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -49,6 +50,8 @@ void allow_bytes(Filter& filter) {
 #endif
   filter.add(SYS_fcntl, Filter::Action::allow(), {int_is(1, F_SETPIPE_SZ)});
   filter.add(SYS_setsockopt, Filter::Action::allow(), {int_is(1, SOL_SOCKET), int_is(2, SO_LINGER)});
+  // Several datagrams in one call, still to the peer.
+  filter.add(SYS_setsockopt, Filter::Action::allow(), {int_is(1, IPPROTO_UDP), int_is(2, UDP_SEGMENT)});
 }
 
 void allow_memory_and_time(Filter& filter) {

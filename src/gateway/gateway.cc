@@ -9,7 +9,9 @@
 #include <cstdio>
 
 #include "gateway/confine.h"
+#include "gateway/datagram/datagram_table.h"
 #include "gateway/link.h"
+#include "gateway/refuser.h"
 #include "gateway/resolver/resolver.h"
 #include "gateway/router.h"
 #include "gateway/tcp/flow_table.h"
@@ -46,22 +48,30 @@ class Gateway {
         tun_(reactor, sys::OwnedFd(kTun)),
         resolver_(reactor, link_, tun_, image, world),
         flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener), world.idle_timeout_ms),
-        router_(reactor, link_, tun_, resolver_, flows_, world) {}
+        refuser_(reactor, link_, tun_),
+        datagrams_(reactor, link_, tun_, resolver_, refuser_, world.udp_idle_timeout_ms),
+        router_(refuser_, resolver_, flows_, datagrams_, image, world) {}
 
   Result<> serve() {
     WEIR_CHECK_OK(link_.start(
         [this](const control::ToGateway& message, sys::OwnedFd passed) { on_message(message, std::move(passed)); },
         [this] { drain(); }));
     WEIR_CHECK_OK(flows_.start());
+    datagrams_.start();
     WEIR_CHECK_OK(tun_.start([this](Bytes packet) { router_.on_packet(packet); }, [this] { return link_.flush(); }));
-    reactor_.after_each_round([this] { tun_.flush(); });
+    reactor_.after_each_round([this] {
+      datagrams_.flush();
+      tun_.flush();
+    });
     return reactor_.run();
   }
 
  private:
   void on_message(const control::ToGateway& message, sys::OwnedFd passed) {
-    if (const auto* connect = std::get_if<control::ConnectAnswer>(&message))
+    if (const auto* connect = std::get_if<control::ConnectAnswer>(&message)) {
+      if (datagrams_.asked(connect->flow)) return datagrams_.on_answer(*connect, std::move(passed));
       return flows_.on_answer(*connect, std::move(passed));
+    }
     if (const auto* flight = std::get_if<control::FlightAnswer>(&message)) return flows_.on_answer(*flight);
     if (const auto* learned = std::get_if<control::LearnAnswer>(&message)) return resolver_.on_answer(*learned);
     if (const auto* socket = std::get_if<control::ResolverAnswer>(&message))
@@ -70,6 +80,8 @@ class Gateway {
 
   void drain() {
     reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
+    tun_.read_rest();
+    datagrams_.drain();
     flows_.drain([this] { reactor_.stop(); });
   }
 
@@ -78,6 +90,8 @@ class Gateway {
   Tun tun_;
   Resolver resolver_;
   FlowTable flows_;
+  Refuser refuser_;
+  DatagramTable datagrams_;
   Router router_;
 };
 

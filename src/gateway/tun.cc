@@ -10,6 +10,8 @@ namespace {
 
 // Packets read in a row before the flows get their turn.
 constexpr int kPacketsPerRound = 64;
+// What the device keeps: its txqueuelen.
+constexpr int kPacketsOfDevice = 8000;
 // Packets that wait for the end of the round: the answers to a round of questions.
 constexpr std::size_t kMaxWaiting = 128 * 1024;
 
@@ -40,14 +42,24 @@ void Tun::flush() {
 }
 
 void Tun::on_events(std::uint32_t) {
-  for (int i = 0; i < kPacketsPerRound; ++i) {
-    const ssize_t count = ::read(fd_.get(), buffer_.data(), buffer_.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && errno == EAGAIN) return;
-    // EBADFD: the device is gone, and with it the sandbox's namespace.
-    if (count <= 0) return reactor_.stop();
-    on_packet_(Bytes(buffer_).first(static_cast<std::size_t>(count)));
+  for (int i = 0; i < kPacketsPerRound && read_packet(); ++i) {
   }
+}
+
+void Tun::read_rest() {
+  for (int i = 0; i < kPacketsOfDevice && read_packet(); ++i) {
+  }
+}
+
+bool Tun::read_packet() {
+  ssize_t count = -1;
+  do {
+    count = ::read(fd_.get(), buffer_.data(), buffer_.size());
+  } while (count < 0 && errno == EINTR);
+  if (count > 0) on_packet_(Bytes(buffer_).first(static_cast<std::size_t>(count)));
+  // EBADFD: the device is gone, and with it the sandbox's namespace.
+  if (count == 0 || (count < 0 && errno != EAGAIN)) reactor_.stop();
+  return count > 0;
 }
 
 }  // namespace weir::gateway

@@ -28,9 +28,15 @@ class Tun : public sys::EventHandler {
   // A packet that the kernel does not take is lost, as on any wire.
   void flush();
 
+  // Reads what the guest's processes left behind.
+  void read_rest();
+
   void on_events(std::uint32_t events) override;
 
  private:
+  // False: nothing is waiting.
+  bool read_packet();
+
   sys::Reactor& reactor_;
   sys::OwnedFd fd_;
   std::vector<std::uint8_t> buffer_;

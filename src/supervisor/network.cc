@@ -117,7 +117,8 @@ Result<> Network::start_gateway() {
                       .host6 = addresses_.host6,
                       .resolvers = static_cast<std::uint8_t>(admission_->resolver_count()),
                       .upstream_ipv6 = upstream_ipv6,
-                      .idle_timeout_ms = admission_->idle_timeout_ms()},
+                      .idle_timeout_ms = admission_->limit(policy::Limit::idle_timeout_ms),
+                      .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms)},
        {});
   return {};
 }

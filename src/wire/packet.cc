@@ -167,6 +167,12 @@ std::optional<IcmpEcho> parse_echo_request(const Packet& packet) {
   return IcmpEcho{u16_at(upper, 4), u16_at(upper, 6), upper.subspan(8)};
 }
 
+std::optional<IcmpEcho> parse_echo_reply(Bytes message, std::uint8_t version) {
+  const std::uint8_t reply = version == 4 ? icmp_type::kEchoReply : icmp6_type::kEchoReply;
+  if (message.size() < 8 || message[0] != reply || message[1] != 0) return std::nullopt;
+  return IcmpEcho{u16_at(message, 4), u16_at(message, 6), message.subspan(8)};
+}
+
 PacketKind classify(const Packet& packet) {
   if (is_housekeeping(packet)) return PacketKind::housekeeping;
   switch (packet.transport) {

@@ -86,6 +86,10 @@ struct IcmpEcho {
   Bytes data;
 };
 
+// What a ping socket reads: an ICMP message of the family `version` (4 or 6), without an IP header. nullopt: no whole
+// echo reply. Its checksum was the kernel's business.
+std::optional<IcmpEcho> parse_echo_reply(Bytes message, std::uint8_t version);
+
 // nullopt: another transport, a fragment, or a header that is short or contradicts itself.
 std::optional<TcpHeader> parse_tcp(const Packet& packet);
 std::optional<UdpHeader> parse_udp(const Packet& packet);
@@ -129,6 +133,7 @@ Bytes syn_without_payload(const Packet& packet, MutableBytes buffer);
 
 // Empty if the families differ or the datagram would be longer than kMaxPacket.
 Bytes udp_packet(net::Endpoint source, net::Endpoint destination, Bytes payload, MutableBytes buffer);
+Bytes icmp_echo_request(net::IpAddress source, net::IpAddress destination, const IcmpEcho& echo, MutableBytes buffer);
 Bytes icmp_echo_reply(net::IpAddress source, net::IpAddress destination, const IcmpEcho& echo, MutableBytes buffer);
 
 }  // namespace weir::wire

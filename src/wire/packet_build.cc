@@ -218,10 +218,24 @@ Bytes udp_packet(net::Endpoint source, net::Endpoint destination, Bytes payload,
   return finish(writer, upper, 6, checksum == 0 ? 0xffff : checksum);
 }
 
-Bytes icmp_echo_reply(net::IpAddress source, net::IpAddress destination, const IcmpEcho& echo, MutableBytes buffer) {
-  const std::uint8_t type = source.is_v4() ? icmp_type::kEchoReply : icmp6_type::kEchoReply;
+namespace {
+
+Bytes icmp_echo(std::uint8_t type, net::IpAddress source, net::IpAddress destination, const IcmpEcho& echo,
+                MutableBytes buffer) {
   const std::uint32_t rest = (static_cast<std::uint32_t>(echo.identifier) << 16) | echo.sequence;
   return icmp_message(source, destination, type_and_code(type, 0), rest, echo.data, buffer);
+}
+
+}  // namespace
+
+Bytes icmp_echo_request(net::IpAddress source, net::IpAddress destination, const IcmpEcho& echo, MutableBytes buffer) {
+  const std::uint8_t type = source.is_v4() ? icmp_type::kEchoRequest : icmp6_type::kEchoRequest;
+  return icmp_echo(type, source, destination, echo, buffer);
+}
+
+Bytes icmp_echo_reply(net::IpAddress source, net::IpAddress destination, const IcmpEcho& echo, MutableBytes buffer) {
+  const std::uint8_t type = source.is_v4() ? icmp_type::kEchoReply : icmp6_type::kEchoReply;
+  return icmp_echo(type, source, destination, echo, buffer);
 }
 
 }  // namespace weir::wire

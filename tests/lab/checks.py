@@ -62,6 +62,27 @@ def assert_cut(lab, out, seen, dst, port, reasons):
     assert found[0]["reason"] in reasons, out
 
 
+def assert_datagram_refused(lab, out, told, proto, dst, port, reasons):
+    """A connected socket is told by an administrative ICMP error; three witnesses."""
+    assert told == ("EACCES" if ":" in dst else "EHOSTUNREACH"), (told, out)
+    assert lab.world.packets_to(dst, port) == 0, out
+    fields = {"dst": dst, "proto": proto, "via": proto, **({"port": port} if port else {})}
+    found = out.refusals(**fields)
+    assert lab_module.attempts(found) == 1, f"wanted exactly one record: {out!r}"
+    assert found[0]["reason"] in reasons and found[0]["verdict"] == "refuse", out
+    assert not out.of_type("flow.open", **fields), out
+
+
+def assert_datagram_allowed(lab, out, proto, dst, port=None):
+    """-> the flow's last event"""
+    assert lab.world.packets_to(dst, port) > 0, out
+    fields = {"dst": dst, "proto": proto, "via": proto, **({"port": port} if port else {})}
+    opened, closed = out.of_type("flow.open", **fields), out.of_type("flow.close", **fields)
+    assert len(opened) == 1 and len(closed) == 1, f"wanted one open and one close: {out!r}"
+    assert not out.refusals(**fields), out
+    return closed[0]
+
+
 def assert_name_refused(lab, out, answer, name, rcodes, reasons=("no-rule", "denied-by-rule"), count=1):
     """A DNS question that was refused: documented rcode, EDE 15, nothing asked upstream, one record."""
     assert answer.get("rcode") in rcodes, (answer, out)

@@ -230,6 +230,23 @@ def serve_tcp(sock, kind, config, log, tls):
     threading.Thread(target=loop, daemon=True).start()
 
 
+def forge(sock, here, peer):
+    """Answers that are none: from another port of the asked address, and from another address. -> how many were sent"""
+    with socket.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((here, 0))
+        other.sendto(b"forged", (plain(peer[0]), peer[1]))
+    source = "2606:2800:220::20" if ":" in here else "::ffff:93.184.216.20"
+    info = socket.inet_pton(socket.AF_INET6, source) + bytes(4)
+    sock.sendmsg([b"forged"], [(socket.IPPROTO_IPV6, IPV6_PKTINFO, info)], 0, peer)
+    return 2
+
+
+def ntp_answer(query):
+    """RFC 5905 7.3: a stratum 1 server whose clock is this machine's."""
+    now = int((time.time() + 2208988800) * 2**32).to_bytes(8, "big")
+    return struct.pack("!BBbbII4s", 0x24, 1, 6, -20, 0, 0, b"LAB\0") + now + query[40:48] + now + now
+
+
 def serve_udp(address, port, kind, config, log):
     """Answers from the address that was asked, which a socket bound to all addresses has to be told."""
     family = socket.AF_INET if address and ":" not in address else socket.AF_INET6
@@ -251,6 +268,11 @@ def serve_udp(address, port, kind, config, log):
                       first=data[:64].hex())
             if kind == "echo":
                 sock.sendmsg([data], ancillary, 0, peer)
+            elif kind == "forger":
+                log.write(event="forged", count=forge(sock, here, peer))
+                sock.sendmsg([b"true"], ancillary, 0, peer)
+            elif kind == "clock":
+                sock.sendmsg([ntp_answer(data)], ancillary, 0, peer)
     threading.Thread(target=loop, daemon=True).start()
 
 

@@ -176,38 +176,6 @@ result = [http_get(address[0], {w.LOOPBACK_PORT}, 'host.weir.internal') if addre
     assert not out.result[0] or out.result[0]["connect"] != "OK", out
 
 
-@pytest.mark.parametrize("dst, port", [("255.255.255.255", 1900), ("224.0.0.251", 5353), ("ff02::fb", 5353),
-                                       (w.EVIL4, 5353), (w.EVIL6, 5353), (w.METADATA4, 80)])
-@pytest.mark.parametrize("how", ["one-name", "any"])
-@pytest.mark.elsewhere
-def test_datagrams_are_refused(lab, dst, port, how):
-    """C08, section 6: UDP that is not DNS is refused with an administrative ICMP error and recorded."""
-    options = ANYTHING if how == "any" else {"allow": ["allowed.test"]}
-    broadcast = "sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)"
-    code = f"""
-sock = socket.socket(family_of({dst!r}), socket.SOCK_DGRAM); sock.settimeout(1); {broadcast}
-try:
-    sock.connect(({dst!r}, {port})); sock.send(b'secret'); sock.recv(10); result = 'answered'
-except OSError as error: result = name_of(error)
-"""
-    out = lab.guest(code, **options)
-    assert out.result in ("EHOSTUNREACH", "EACCES", "TIMEOUT", "ENETUNREACH", "ECONNREFUSED", "EINVAL"), out
-    if dst in (w.EVIL4, w.EVIL6):
-        assert out.result == ("EHOSTUNREACH" if "." in dst else "EACCES"), out
-        assert len(out.refusals(dst=dst, port=port, proto="udp")) == 1, out
-    assert lab.world.packets_to(dst) == 0
-
-
-@pytest.mark.elsewhere
-@FAMILIES
-def test_echo_is_refused(lab, family):
-    dst = {4: w.EVIL4, 6: w.EVIL6}[family]
-    out = lab.guest(f"result = ping({dst!r})", allow=["allowed.test"])
-    assert out.result in ("EHOSTUNREACH", "EACCES"), out
-    assert lab.world.packets_to(dst) == 0
-    assert len(out.refusals(dst=dst, proto="icmp")) == 1, out
-
-
 @pytest.mark.parametrize("spelling", ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "93.184.216.066", "1.1", "::ffff:1.2.3",
                                       "fe80::1%eth0", "[::1", "::1]", "12345::", "1::2::3", "93.184.216.10/33", "::/129"])
 def test_spellings_of_addresses(lab, spelling):

@@ -46,6 +46,8 @@ def test_events_follow_the_schema(lab, mode):
     out = lab.guest(code, **options)
     events = out.events
     validate(events)
+    if mode == "public":
+        assert {event["proto"] for event in out.of_type("flow.close")} == {"tcp", "udp", "icmp"}, out
     assert [event["seq"] for event in events] == list(range(events[0]["seq"], events[0]["seq"] + len(events))), out
     assert events[0]["type"] == "sandbox.start" and events[-1]["type"] == "sandbox.exit", out
     assert len({event["sandbox"] for event in events}) == 1

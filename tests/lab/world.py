@@ -44,7 +44,7 @@ HOST_PORT = 7777        # the host's own service, on all its addresses
 LOOPBACK_PORT = 7778    # ... and one that listens on loopback only
 TCP_SERVERS = {"80": "http", "8080": "http", "443": "https", "8443": "https", "7": "echo", "9": "sink", "10": "reset",
                "11": "hang", "12": "count", "13": "bye-early", "14": "flood", "25": "banner", "2222": "echo"}
-UDP_SERVERS = {"7": "echo", "443": "echo", "5353": "echo"}
+UDP_SERVERS = {"7": "echo", "9": "sink", "15": "forger", "123": "clock", "443": "echo", "5353": "echo"}
 
 
 def both(v4, v6, **more):
@@ -224,6 +224,8 @@ class World:
         add(self.host, "lan0", f"{HOST_LAN4}/24", f"{HOST_LAN6}/64", "2606:2800:221::1/64")
         add(self.lan, "host0", f"{LAN4}/24", f"{LAN6}/64", f"{LAN_GLOBAL6}/64")
         self.host.sh(f"ip route add default via {INET_UP4}; ip -6 route add default via {INET_UP6}")
+        # As systemd sets it; in a user namespace only its own group can be named.
+        self.host.sh("sysctl -qw net.ipv4.ping_group_range='0 2147483647' || sysctl -qw net.ipv4.ping_group_range='0 0'")
         # Everything that reaches inet is local there. The link's own prefix stays a link.
         self.inet.sh("""
             sysctl -qw net.ipv4.ip_nonlocal_bind=1 net.ipv6.ip_nonlocal_bind=1 net.ipv4.conf.all.rp_filter=0 \

@@ -92,9 +92,9 @@ Result<std::string> probe_memory_lock() {
 
 Result<std::string> probe_ping_sockets() {
   const sys::OwnedFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP));
-  if (fd.valid()) return "this user may ping outside (this version forwards no ICMP all the same)";
+  if (fd.valid()) return "an ICMP echo that a policy allows goes out through a ping socket of this user";
   return with_remedy<std::string>(
-      sys::errno_error("this user may not ping outside (this version forwards no ICMP anyway)"),
+      sys::errno_error("this user may open no ping socket: an ICMP echo fails even where a policy allows it"),
       "sudo sysctl -w net.ipv4.ping_group_range='0 2147483647'");
 }
 
@@ -143,7 +143,7 @@ constexpr std::array kProbes = {
     Probe{"terminal input", Need::improvement, Footing::user_namespace, probe_typing},
     Probe{"tracing", Need::improvement, Footing::plain, probe_tracing},
     Probe{"memory lock", Need::improvement, Footing::plain, probe_memory_lock},
-    Probe{"ping sockets", Need::improvement, Footing::plain, probe_ping_sockets},
+    Probe{"ping sockets", Need::feature, Footing::plain, probe_ping_sockets},
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "gateway/refuser.h"
 #include "gateway/tcp/first_flight_gate.h"
 #include "policy/compiled/verdict.h"
 #include "sys/socket_address.h"
@@ -20,20 +21,6 @@ constexpr int kAcceptsPerRound = 64;
 constexpr std::uint64_t kAcceptAgainMs = 50;  // out of descriptors
 constexpr std::size_t kMaxSyn = 40 + 60;      // an IPv6 header and the longest TCP header
 constexpr auto kReasonProtocol = static_cast<std::uint8_t>(policy::Reason::protocol);
-
-wire::Refusal refusal_for(std::uint32_t error) {
-  switch (error) {
-    case EHOSTUNREACH:
-      return wire::Refusal::host_unreachable;
-    case ENETUNREACH:
-      return wire::Refusal::net_unreachable;
-    case EACCES:
-    case EPERM:
-      return wire::Refusal::prohibited;
-    default:
-      return wire::Refusal::reset;
-  }
-}
 
 }  // namespace
 

@@ -27,7 +27,8 @@ Limits Limits::defaults_of(Mode mode) {
 }
 
 bool is_enforced(Limit limit) {
-  return limit == Limit::max_flows || limit == Limit::connect_timeout_ms || limit == Limit::idle_timeout_ms;
+  return limit == Limit::max_flows || limit == Limit::connect_timeout_ms || limit == Limit::idle_timeout_ms ||
+         limit == Limit::udp_idle_timeout_ms;
 }
 
 void Limits::narrow(const Limits& other) {

@@ -68,7 +68,7 @@ constexpr auto kKeys = std::to_array<KeySpec>({
     {KeyId::limit, "limits", "idle_timeout", duration, KeyPlace::policy, "\"1h\"",
      "TCP without a byte in either direction.", Limit::idle_timeout_ms},
     {KeyId::limit, "limits", "udp_idle_timeout", duration, KeyPlace::policy, "\"60s\"",
-     "UDP without a datagram in either direction.", Limit::udp_idle_timeout_ms},
+     "UDP and ICMP echo without a datagram in either direction.", Limit::udp_idle_timeout_ms},
     {KeyId::publish, "", "publish", table, KeyPlace::policy, "",
      "Ports of the sandbox that are reachable from outside."},
     {KeyId::publish_tcp, "publish", "tcp", publishes, KeyPlace::policy, "[\"8080:80\"]", "TCP ports."},

@@ -60,6 +60,12 @@ TEST(GatewayMessages, ValuesOutsideTheirTypeAreRefused) {
   std::size_t size = encode(FromGateway(connect), buffer).size();
   buffer[size - 1] = 2;  // Resolution has two values
   EXPECT_FALSE(decode<FromGateway>(Bytes(buffer).first(size)).has_value());
+  buffer[size - 1] = 0;
+  EXPECT_TRUE(decode<FromGateway>(Bytes(buffer).first(size)).has_value());
+  for (const std::uint8_t protocol : {std::uint8_t{0}, std::uint8_t{4}}) {
+    buffer[9] = protocol;  // behind the message's and the flow's number
+    EXPECT_FALSE(decode<FromGateway>(Bytes(buffer).first(size)).has_value()) << int{protocol};
+  }
   buffer[0] = 200;  // no such message
   EXPECT_FALSE(decode<FromGateway>(Bytes(buffer).first(size)).has_value());
 

@@ -86,6 +86,13 @@ class AdmissionTest : public testing::Test {
     return outcome == ConnectOutcome::failed ? kAdmitted : outcome;  // dialled, and there is no way there
   }
 
+  ConnectOutcome ask(std::uint64_t flow, net::Protocol protocol, const char* to, net::Port port) {
+    answers_.clear();
+    admission_->handle(control::Connect{.flow = flow, .protocol = protocol, .destination = {address(to), port}});
+    admission_->settle();
+    return std::get<control::ConnectAnswer>(answers_.back()).outcome;
+  }
+
   std::uint32_t learn(const char* host, std::vector<net::IpAddress> addresses) {
     answers_.clear();
     admission_->handle(control::Learn{
@@ -270,6 +277,72 @@ TEST_F(AdmissionTest, AFlightOfNoFlowAndAResolverThatIsNotThereAreRefused) {
   admission_->handle(control::OpenResolver{.query = 5, .server = 200});
   EXPECT_NE(std::get<control::ResolverAnswer>(answers_.back()).error, 0u);
   EXPECT_TRUE(passed_.empty());
+}
+
+// A socket that receives datagrams on loopback.
+std::pair<sys::OwnedFd, net::Port> receiver(const char* host) {
+  auto any = sys::SocketAddress::of({*net::IpAddress::parse(host), 0});
+  sys::OwnedFd fd(::socket(any.family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  EXPECT_EQ(::bind(fd.get(), any.get(), any.size), 0);
+  EXPECT_EQ(::getsockname(fd.get(), any.get(), &any.size), 0);
+  return {std::move(fd), any.endpoint()->port};
+}
+
+TEST_F(AdmissionTest, AnAdmittedDatagramPassesASocketOfThatPeerOnly) {
+  std::uint64_t flow = 0;
+  for (const char* host : {"127.0.0.1", "::1"}) {
+    const auto [server, port] = receiver(host);
+    const std::string target = (host[0] == ':' ? "[::1]:" : "127.0.0.1:") + std::to_string(port);
+    start({"udp://" + target});
+    passed_.clear();
+    flow = 1;
+    EXPECT_EQ(ask(flow, net::Protocol::udp, host, port), ConnectOutcome::connected) << host;
+    ASSERT_EQ(passed_.size(), 1u);
+    sys::SocketAddress peer;
+    ASSERT_EQ(::getpeername(passed_.front().get(), peer.get(), &peer.size), 0);
+    EXPECT_EQ(peer.endpoint()->port, port);
+    EXPECT_EQ(recorder_.events.back().proto, "udp");
+    EXPECT_EQ(recorder_.events.back().type, audit::EventType::flow_open);
+    // Not by the rule of another protocol, and not another port.
+    EXPECT_EQ(ask(++flow, net::Protocol::tcp, host, port), ConnectOutcome::refused);
+    EXPECT_EQ(ask(++flow, net::Protocol::udp, host, static_cast<net::Port>(port + 1)), ConnectOutcome::refused);
+    EXPECT_EQ(ask(++flow, net::Protocol::icmp, host, 0), ConnectOutcome::refused);
+    EXPECT_EQ(passed_.size(), 1u);
+  }
+}
+
+TEST_F(AdmissionTest, NoDatagramMeetsTheFloor) {
+  start({"0.0.0.0/0", "::/0"});
+  const char* const kFloor[] = {"169.254.169.254", "127.0.0.1", "255.255.255.255", "224.0.0.251",
+                                "0.0.0.0",         "::1",       "ff02::fb",        "fd00:ec2::254"};
+  std::uint64_t flow = 0;
+  for (const char* floor : kFloor) {
+    EXPECT_EQ(ask(++flow, net::Protocol::udp, floor, 4000), ConnectOutcome::refused) << floor;
+    EXPECT_EQ(last_reason(), "floor");
+    EXPECT_EQ(ask(++flow, net::Protocol::icmp, floor, 0), ConnectOutcome::refused) << floor;
+  }
+  EXPECT_TRUE(passed_.empty());
+}
+
+TEST_F(AdmissionTest, AnEchoHasNoPortAndADatagramHasOne) {
+  start({"93.184.216.34"});
+  EXPECT_EQ(ask(1, net::Protocol::icmp, "93.184.216.34", 7), ConnectOutcome::refused);
+  EXPECT_EQ(ask(2, net::Protocol::udp, "93.184.216.34", 0), ConnectOutcome::refused);
+  EXPECT_EQ(last_reason(), "protocol");
+  EXPECT_EQ(ask(3, net::Protocol::udp, "93.184.216.34", 53), ConnectOutcome::resolver) << "no socket to a name server";
+  EXPECT_TRUE(passed_.empty());
+}
+
+TEST_F(AdmissionTest, ADatagramFlowCountsAndEndsOnce) {
+  const auto [server, port] = receiver("127.0.0.1");
+  start({"udp://127.0.0.1:" + std::to_string(port)});
+  EXPECT_EQ(ask(1, net::Protocol::udp, "127.0.0.1", port), ConnectOutcome::connected);
+  admission_->handle(control::FlowClosed{.flow = 1, .bytes_up = 3, .bytes_down = 4});
+  admission_->handle(control::FlowClosed{.flow = 1});
+  ASSERT_EQ(recorder_.events.size(), 2u);
+  EXPECT_EQ(recorder_.events.back().type, audit::EventType::flow_close);
+  EXPECT_EQ(recorder_.events.back().proto, "udp");
+  EXPECT_EQ(recorder_.events.back().bytes_up, 3u);
 }
 
 TEST_F(AdmissionTest, PortFiftyThreeAndPortZeroNeverLeave) {

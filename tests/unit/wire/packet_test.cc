@@ -589,6 +589,24 @@ TEST(Builders, WriteNothingWhereItDoesNotFit) {
   EXPECT_TRUE(udp_packet({ip("192.0.2.1"), 1}, {ip("::2"), 2}, {}, huge).empty()) << "families differ";
 }
 
+TEST(IcmpEchoReply, IsReadFromAPingSocketAsItWasWritten) {
+  for (const char* text : {"192.0.2.7", "2001:db8::7"}) {
+    std::array<std::uint8_t, kMaxAnswer> out{};
+    const auto written = parse_packet(icmp_echo_reply(ip(text), ip(text), {1, 2, as_bytes("abc")}, out));
+    const std::uint8_t version = written->version;
+    const auto echo = parse_echo_reply(written->upper, version);
+    ASSERT_TRUE(echo);
+    EXPECT_EQ(echo->identifier, 1);
+    EXPECT_EQ(echo->sequence, 2);
+    EXPECT_EQ(as_text(echo->data), "abc");
+    EXPECT_FALSE(parse_echo_reply(written->upper, version == 4 ? 6 : 4)) << "the other family's";
+    EXPECT_FALSE(parse_echo_reply(written->upper.first(7), version));
+    const auto request = parse_packet(icmp_echo_request(ip(text), ip(text), {1, 2, as_bytes("abc")}, out));
+    EXPECT_TRUE(parse_echo_request(*request));
+    EXPECT_FALSE(parse_echo_reply(request->upper, version)) << "a request";
+  }
+}
+
 TEST(IcmpEchoReply, MirrorsTheRequest) {
   std::array<std::uint8_t, kMaxAnswer> out{};
   for (const Sketch& sketch : {echo4(), echo6()}) {

@@ -1,0 +1,222 @@
+#include "gateway/datagram/datagram_flow.h"
+
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "sys/errno.h"
+#include "sys/socket_address.h"
+
+namespace weir::gateway {
+
+namespace {
+
+// Datagrams of one flow in a row before the others get their turn.
+constexpr std::size_t kDatagramsPerTurn = 64;
+constexpr int kErrorsPerTurn = 16;
+
+bool is_icmp_answer(int error) {
+  return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH || error == EACCES ||
+         error == ENOPROTOOPT || error == EMSGSIZE;
+}
+
+// Segments longer than the path's MTU, or a device that cannot: no fault of one datagram.
+bool is_about_cutting(int error) {
+  return error == EINVAL || error == EMSGSIZE || error == EIO || error == ENOPROTOOPT;
+}
+
+// The size of each of several datagrams that were read at once; 0 for one.
+std::size_t segment_of(const msghdr& header) {
+  const cmsghdr* item = CMSG_FIRSTHDR(&header);
+  int size = 0;
+  if (item == nullptr || item->cmsg_level != IPPROTO_UDP || item->cmsg_type != UDP_GRO) return 0;
+  std::memcpy(&size, CMSG_DATA(item), sizeof size);
+  return size < 0 ? 0 : static_cast<std::size_t>(size);
+}
+
+}  // namespace
+
+DatagramFlow::DatagramFlow(DatagramContext& context, const DatagramKey& key, std::uint64_t number, sys::OwnedFd socket)
+    : context_(context),
+      key_(key),
+      number_(number),
+      socket_(std::move(socket)),
+      last_activity_ms_(context.reactor.now_ms()),
+      longest_segment_(key.protocol == net::Protocol::udp ? wire::kMaxPacket : 0) {}
+
+Result<> DatagramFlow::start() {
+  sys::SocketAddress peer;
+  if (::getpeername(socket_.get(), peer.get(), &peer.size) != 0 || !peer.endpoint())
+    return sys::errno_error("a socket of datagrams is not connected");
+  peer_ = peer.endpoint()->address;
+  return context_.reactor.watch(socket_.get(), EPOLLIN, *this);
+}
+
+void DatagramFlow::send(Bytes message) {
+  last_activity_ms_ = context_.reactor.now_ms();
+  Train& train = context_.train;
+  // What cannot be cut from a longer one goes alone, behind what was before it.
+  const bool alone = message.empty() || message.size() > longest_segment_;
+  if (!train.empty() && (alone || !train.takes(*this, message))) train.flow()->send_train();
+  if (alone) return send_one(message);
+  train.add(*this, message);
+}
+
+void DatagramFlow::send_train() {
+  Train& train = context_.train;
+  const Bytes all = train.bytes();
+  if (train.cars() == 1 || !send_cut(all, train.car())) {
+    for (Bytes rest = all; !rest.empty(); rest = rest.subspan(std::min(train.car(), rest.size())))
+      send_one(rest.first(std::min(train.car(), rest.size())));
+  }
+  train.clear();
+}
+
+// False: they have to go one by one.
+bool DatagramFlow::send_cut(Bytes messages, std::size_t size) {
+  if (set_segment(size) && try_send(messages)) return true;
+  if (errno == EAGAIN || errno == ENOBUFS) return true;  // lost
+  if (is_about_cutting(errno)) stop_cutting(size);
+  return false;
+}
+
+void DatagramFlow::stop_cutting(std::size_t size) {
+  longest_segment_ = size - 1;
+  set_segment(0);
+}
+
+bool DatagramFlow::set_segment(std::size_t size) {
+  if (segment_ == size) return true;
+  const int value = static_cast<int>(size);
+  if (::setsockopt(socket_.get(), IPPROTO_UDP, UDP_SEGMENT, &value, sizeof value) != 0) return false;
+  segment_ = size;
+  return true;
+}
+
+void DatagramFlow::end() {
+  if (context_.train.flow() == this) send_train();
+  socket_.reset();
+}
+
+// An error that came back for an earlier datagram fails the next send, whatever it sends: that one is tried once more.
+void DatagramFlow::send_one(Bytes message) {
+  if (message.size() > segment_) set_segment(0);
+  if (try_send(message)) return;
+  if (segment_ != 0 && is_about_cutting(errno)) {
+    stop_cutting(segment_);
+    if (try_send(message)) return;
+  }
+  if (is_icmp_answer(errno)) {
+    read_errors();
+    if (try_send(message)) return;
+  }
+  if (errno == EAGAIN || errno == ENOBUFS || errno == EMSGSIZE) return;
+  count_.error = errno;
+  tell_guest(message, refusal_for(static_cast<std::uint32_t>(errno)));
+}
+
+// Never to an address: the socket's peer is the only one this process may send to (confine.cc).
+bool DatagramFlow::try_send(Bytes message) {
+  if (::sendto(socket_.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0) < 0)
+    return false;
+  count_.bytes_up += payload_size(key_.protocol, message);
+  return true;
+}
+
+void DatagramFlow::on_events(std::uint32_t events) {
+  if ((events & EPOLLERR) != 0) read_errors();
+  if ((events & EPOLLIN) != 0) receive();
+}
+
+void DatagramFlow::receive() {
+  for (std::size_t taken = 0; taken < kDatagramsPerTurn;) {
+    const std::size_t some = receive_some();
+    if (some == 0) return;  // an error that queued is an event of its own
+    taken += some;
+  }
+}
+
+// One read: several datagrams where the kernel has put them together (UDP_GRO). How many; 0 when none is left.
+std::size_t DatagramFlow::receive_some() {
+  iovec part{.iov_base = context_.received.data(), .iov_len = context_.received.size()};
+  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> control;
+  sys::SocketAddress from;
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  const bool echo = key_.protocol == net::Protocol::icmp;
+  if (echo) {
+    header.msg_name = from.get();
+    header.msg_namelen = from.size;
+  }
+  const ssize_t size = ::recvmsg(socket_.get(), &header, MSG_DONTWAIT);
+  if (size < 0) return 0;
+  // Whoever guesses its identifier can write to a ping socket.
+  if (echo && (!from.endpoint() || from.endpoint()->address != peer_)) return 1;
+  return take_all(Bytes(context_.received).first(static_cast<std::size_t>(size)), segment_of(header));
+}
+
+std::size_t DatagramFlow::take_all(Bytes messages, std::size_t segment) {
+  std::size_t count = 0;
+  do {
+    const std::size_t size = segment == 0 ? messages.size() : std::min(segment, messages.size());
+    take(messages.first(size));
+    messages = messages.subspan(size);
+    ++count;
+  } while (!messages.empty());
+  return count;
+}
+
+void DatagramFlow::take(Bytes message) {
+  const Bytes packet = packet_for_guest(key_, message, context_.packet);
+  if (packet.empty()) return;
+  last_activity_ms_ = context_.reactor.now_ms();
+  count_.bytes_down += payload_size(key_.protocol, message);
+  count_.error = 0;
+  context_.tun.write(packet);
+}
+
+void DatagramFlow::read_errors() {
+  for (int i = 0; i < kErrorsPerTurn && read_error(); ++i) {
+  }
+}
+
+// False: none is left.
+bool DatagramFlow::read_error() {
+  std::array<std::uint8_t, 64> message;
+  iovec part{.iov_base = message.data(), .iov_len = message.size()};
+  alignas(cmsghdr) std::array<std::uint8_t, 256> control;
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  const ssize_t size = ::recvmsg(socket_.get(), &header, MSG_ERRQUEUE | MSG_DONTWAIT);
+  if (size < 0) return false;
+  for (cmsghdr* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
+    const bool v4 = item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_RECVERR;
+    const bool v6 = item->cmsg_level == IPPROTO_IPV6 && item->cmsg_type == IPV6_RECVERR;
+    sock_extended_err error{};
+    if ((!v4 && !v6) || item->cmsg_len < CMSG_LEN(sizeof error)) continue;
+    std::memcpy(&error, CMSG_DATA(item), sizeof error);
+    const auto how = refusal_of(error);
+    if (!how) continue;
+    count_.error = static_cast<int>(error.ee_errno);
+    tell_guest(Bytes(message).first(static_cast<std::size_t>(size)), *how);
+  }
+  return true;
+}
+
+void DatagramFlow::tell_guest(Bytes message, wire::Refusal how) {
+  if (const auto packet = wire::parse_packet(packet_of_guest(key_, message, context_.packet)))
+    context_.refuser.answer(*packet, how);
+}
+
+}  // namespace weir::gateway
