@@ -36,19 +36,6 @@ Result<> check_host_mode(policy::Mode mode, const CommandLine& line) {
   return {};
 }
 
-// A limit that the policy sets and nothing enforces would be a promise that is not kept, whatever its value.
-Result<> check_limits(const policy::Compiled& compiled) {
-  const policy::Limits defaults = policy::Limits::defaults_of(compiled.mode);
-  for (std::size_t i = 0; i < policy::kLimitCount; ++i) {
-    const auto limit = static_cast<policy::Limit>(i);
-    const bool written = (compiled.source.written_limits >> i & 1) != 0;
-    if (policy::is_enforced(limit) || (!written && compiled.source.limits[limit] == defaults[limit])) continue;
-    const std::string key(policy::limit_key(limit));
-    return not_yet("limits." + key, "take " + key + " out of the policy");
-  }
-  return {};
-}
-
 // A policy file, written or compiled. A compiled one is copied first: its file may change at any time, and what was
 // checked must be what decides.
 Result<> read_session(const std::string& path, PolicyInput& input) {
@@ -106,10 +93,6 @@ Result<sys::OwnedFd> finish_compiled(PolicyInput input, const policy::ImagePatch
 
 Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& line) {
   WEIR_CHECK_OK(check_host_mode(compiled.mode, line));
-  // Its rate limits and quotas are part of what it promises.
-  if (compiled.mode == policy::Mode::semitrusted) {
-    return not_yet("network mode semitrusted", "use allowlist with the hosts that are needed, or public");
-  }
   const auto is_tls = [](const policy::DnsUpstream& upstream) {
     return upstream.transport == policy::DnsUpstream::Transport::tls;
   };
@@ -117,7 +100,7 @@ Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& lin
     return not_yet("dns.upstream with tls://", "write the address without tls://");
   }
   if (!compiled.source.publishes.empty()) return not_yet("publish", "take [publish] out of the policy");
-  return check_limits(compiled);
+  return {};
 }
 
 }  // namespace weir::cli

@@ -92,12 +92,14 @@ struct NameAnswered {
 
 // For the record: a name was refused. `name` is absent if the question had no host name in it.
 struct NameRefused {
+  static constexpr std::uint8_t kNoLimit = 255;
   std::optional<net::DomainName> name;
   std::uint16_t type = 0;
   std::uint16_t rcode = 0;
   std::uint8_t reason = 0;
   std::uint8_t layer = 0;
   std::uint32_t entry = 0;
+  std::uint8_t limit = kNoLimit;  // the number of the policy::Limit that was reached
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -107,6 +109,7 @@ struct NameRefused {
     visit(self.reason);
     visit(self.layer);
     visit(self.entry);
+    visit(self.limit);
   }
 };
 
@@ -156,7 +159,23 @@ struct Refused {
   }
 };
 
-using FromGateway = std::variant<Connect, Flight, Learn, NameAnswered, NameRefused, OpenResolver, FlowClosed, Refused>;
+// For the record: a limit that the gateway keeps was reached. A quota (egress_bytes, egress_bytes_total, ingress_bytes)
+// is used up: connections that it concerns are refused from here on.
+struct LimitReached {
+  std::uint8_t limit = 0;  // the number of the policy::Limit
+  std::uint64_t flow = 0;  // 0: none
+  std::optional<net::DomainName> name;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.limit);
+    visit(self.flow);
+    visit(self.name);
+  }
+};
+
+using FromGateway =
+    std::variant<Connect, Flight, Learn, NameAnswered, NameRefused, OpenResolver, FlowClosed, Refused, LimitReached>;
 
 // --- supervisor to gateway -------------------------------------------------------------------------------------------
 

@@ -103,13 +103,19 @@ Admission::Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts
       settings_(std::move(settings)),
       send_(std::move(send)),
       dialer_(reactor),
-      host_service_(*net::DomainName::parse(policy::kHostService)) {}
+      host_service_(*net::DomainName::parse(policy::kHostService)),
+      limits_(image_.limits(), settings_.flows_possible) {}
+
+Admission::~Admission() {
+  stop_waiting();
+}
 
 void Admission::handle(const control::FromGateway& message) {
   std::visit([this](const auto& alternative) { on(alternative); }, message);
 }
 
 void Admission::end() {
+  stop_waiting();
   admitted_.clear();
   while (!flows_.empty()) close_flow(flows_.begin()->first, 0, 0, ECANCELED);
   recorder_.commit();
@@ -124,7 +130,7 @@ void Admission::settle() {
     if (recorded) {
       dial(admitted);
     } else {
-      flows_.erase(admitted.ask.flow);
+      if (const auto flow = flows_.find(admitted.ask.flow); flow != flows_.end()) forget(flow);
       refuse(admitted.ask, refusal(policy::Reason::audit), {});
     }
   }
@@ -177,11 +183,6 @@ policy::Verdict Admission::judge(const Place& place) {
   return facts ? policy::admit(image_, **facts, place.request()) : refusal(policy::Reason::floor);
 }
 
-std::size_t Admission::max_flows() const {
-  return static_cast<std::size_t>(
-      std::min<std::uint64_t>(image_.limits()[policy::Limit::max_flows], settings_.flows_possible));
-}
-
 void Admission::on(const control::Connect& ask) {
   using Outcome = control::ConnectAnswer::Outcome;
   // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
@@ -192,11 +193,17 @@ void Admission::on(const control::Connect& ask) {
   if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address, ask.protocol)) {
     return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver, .error = 0, .name = {}});
   }
+  consider(ask, Turn::to_take);
+}
+
+void Admission::consider(const control::Connect& ask, Turn turn) {
+  using Outcome = control::ConnectAnswer::Outcome;
+  // Those that this round admitted may stand as soon as they are dialled.
+  if (in_the_making_ >= limits_.half_open()) settle();
   const Place place = place_of(ask.protocol, ask.destination);
   if (ending_) return refuse(ask, refusal(policy::Reason::shutting_down), place.name());
   const policy::Verdict verdict = judge(place);
-  if (verdict.allowed && flows_.size() >= max_flows()) return refuse(ask, refusal(policy::Reason::limit), place.name());
-  if (verdict.allowed) return admit(ask, verdict, place);
+  if (verdict.allowed) return consider_allowed(ask, verdict, place, turn);
   if (ask.resolution == control::Resolution::not_tried) {
     auto expired = book_.expired(ask.destination.address, reactor_.now_ms());
     if (!expired.empty()) {
@@ -207,11 +214,62 @@ void Admission::on(const control::Connect& ask) {
   refuse(ask, verdict, place.name());
 }
 
-void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name) {
+void Admission::consider_allowed(const control::Connect& ask, const policy::Verdict& verdict, const Place& place,
+                                 Turn turn) {
+  using policy::Limit;
+  if (const auto quota = limits_.used_up(place.dialled.address))
+    return refuse_over(*quota, policy::Reason::quota, ask, place);
+  if (flows_.size() >= limits_.max_flows()) return refuse_over(Limit::max_flows, policy::Reason::limit, ask, place);
+  if (ask.protocol == net::Protocol::tcp && in_the_making_ >= limits_.half_open())
+    return refuse_over(Limit::half_open, policy::Reason::limit, ask, place);
+  if (turn == Turn::taken) return admit(ask, verdict, place);
+  const auto wait_ms = waiting_.size() < FlowLimits::kMaxWaiting ? limits_.turn(reactor_.now_ms()) : std::nullopt;
+  if (!wait_ms) return refuse_over(Limit::connects_per_second, policy::Reason::limit, ask, place);
+  if (*wait_ms == 0) return admit(ask, verdict, place);
+  wait(ask, place, *wait_ms);
+}
+
+void Admission::wait(const control::Connect& ask, const Place& place, std::uint64_t wait_ms) {
+  Event event = limit_event(policy::Limit::connects_per_second);
+  event.proto = net::name_of(ask.protocol);
+  event.name = place.name();
+  event.dst = place.dialled.address;
+  if (ask.protocol != net::Protocol::icmp) event.port = place.dialled.port;
+  recorder_.record(std::move(event));
+  waiting_[ask.flow] = reactor_.at(reactor_.now_ms() + wait_ms, [this, ask] {
+    waiting_.erase(ask.flow);
+    consider(ask, Turn::taken);
+  });
+}
+
+void Admission::stop_waiting() {
+  for (const auto& [flow, timer] : waiting_) reactor_.cancel(timer);
+  waiting_.clear();
+}
+
+audit::LimitHit Admission::hit_of(policy::Limit limit) const {
+  return {.limit = std::string(policy::name_of(limit)), .value = policy::text_of(limit, image_.limits()[limit])};
+}
+
+Event Admission::limit_event(policy::Limit limit) const {
+  Event event;
+  event.type = EventType::limit;
+  event.limits = {hit_of(limit)};
+  return event;
+}
+
+void Admission::refuse_over(policy::Limit limit, policy::Reason reason, const control::Connect& ask,
+                            const Place& place) {
+  refuse(ask, refusal(reason), place.name(), limit);
+}
+
+void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name,
+                       std::optional<policy::Limit> limit) {
   Event event = flow_event(EventType::flow_refuse, ask.protocol, place_of(ask.protocol, ask.destination).dialled, name);
   event.verdict = "refuse";
   event.reason = policy::name_of(verdict.reason);
   event.rule = rule_of(verdict.rule);
+  if (limit) event.limits = {hit_of(*limit)};
   recorder_.record(std::move(event));
   answer(control::ConnectAnswer{
       .flow = ask.flow, .outcome = control::ConnectAnswer::Outcome::refused, .error = 0, .name = {}});
@@ -227,7 +285,9 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
                       .destination = ask.destination,
                       .dialled = place.dialled,
                       .name = place.name(),
-                      .opened_ms = reactor_.now_ms()};
+                      .opened_ms = reactor_.now_ms(),
+                      .in_the_making = ask.protocol == net::Protocol::tcp};
+  if (ask.protocol == net::Protocol::tcp) ++in_the_making_;
   admitted_.push_back({.ask = ask, .hold = verdict.hold_first_flight});
   book_.touch(ask.destination.address, reactor_.now_ms());
 }
@@ -252,6 +312,7 @@ void Admission::dialled(const Admitted& admitted, Dialled dialled) {
     return answer(control::ConnectAnswer{
         .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error), .name = {}});
   }
+  if (const auto flow = flows_.find(ask.flow); flow != flows_.end()) made(flow->second);
   answer(control::ConnectAnswer{.flow = ask.flow,
                                 .outcome = admitted.hold ? Outcome::connected_hold : Outcome::connected,
                                 .error = 0,
@@ -352,6 +413,7 @@ void Admission::on(const control::NameRefused& refused) {
   if (refused.layer <= static_cast<std::uint8_t>(policy::Layer::run)) {
     event.rule = rule_of({.layer = static_cast<policy::Layer>(refused.layer), .index = refused.entry});
   }
+  if (refused.limit < policy::kLimitCount) event.limits = {hit_of(static_cast<policy::Limit>(refused.limit))};
   recorder_.record(std::move(event));
 }
 
@@ -390,7 +452,33 @@ void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t d
   event.ms = reactor_.now_ms() - found->second.opened_ms;
   if (error != 0) event.error = errno_name(error);
   dialer_.cancel(found->second.dial);
-  flows_.erase(found);
+  forget(found);
+  recorder_.record(std::move(event));
+}
+
+void Admission::made(Flow& flow) {
+  if (std::exchange(flow.in_the_making, false)) --in_the_making_;
+}
+
+void Admission::forget(Flows::iterator flow) {
+  made(flow->second);
+  flows_.erase(flow);
+}
+
+void Admission::on(const control::LimitReached& reached) {
+  if (reached.limit >= policy::kLimitCount) return;
+  const auto limit = static_cast<policy::Limit>(reached.limit);
+  Event event = limit_event(limit);
+  if (reached.name) event.name = reached.name->text();
+  if (const auto flow = flows_.find(reached.flow); flow != flows_.end()) {
+    const Flow& at = flow->second;
+    limits_.note_used_up(limit, at.dialled.address);
+    event.flow = reached.flow;
+    event.proto = net::name_of(at.protocol);
+    event.name = at.name;
+    event.dst = at.dialled.address;
+    if (at.protocol != net::Protocol::icmp) event.port = at.dialled.port;
+  }
   recorder_.record(std::move(event));
 }
 

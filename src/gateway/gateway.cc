@@ -11,6 +11,7 @@
 #include "gateway/confine.h"
 #include "gateway/datagram/datagram_table.h"
 #include "gateway/link.h"
+#include "gateway/meter.h"
 #include "gateway/refuser.h"
 #include "gateway/resolver/resolver.h"
 #include "gateway/router.h"
@@ -47,9 +48,13 @@ class Gateway {
         link_(reactor, std::move(channel)),
         tun_(reactor, sys::OwnedFd(kTun)),
         resolver_(reactor, link_, tun_, image, world),
-        flows_(reactor, link_, tun_, resolver_, sys::OwnedFd(kListener), world.idle_timeout_ms),
+        meter_(image.limits(),
+               [this](policy::Limit limit, std::uint64_t flow) {
+                 link_.send(control::LimitReached{.limit = static_cast<std::uint8_t>(limit), .flow = flow, .name = {}});
+               }),
+        flows_(reactor, link_, tun_, resolver_, meter_, sys::OwnedFd(kListener), world.idle_timeout_ms),
         refuser_(reactor, link_, tun_),
-        datagrams_(reactor, link_, tun_, resolver_, refuser_, world.udp_idle_timeout_ms),
+        datagrams_(reactor, link_, tun_, resolver_, refuser_, meter_, world.udp_idle_timeout_ms),
         router_(refuser_, resolver_, flows_, datagrams_, image, world) {}
 
   Result<> serve() {
@@ -89,6 +94,7 @@ class Gateway {
   Link link_;
   Tun tun_;
   Resolver resolver_;
+  Meter meter_;
   FlowTable flows_;
   Refuser refuser_;
   DatagramTable datagrams_;

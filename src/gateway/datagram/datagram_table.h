@@ -26,14 +26,14 @@ class DatagramTable {
   // limit (RFC 4787 4.3 recommends this much).
   static constexpr std::uint64_t kIdleWithoutLimitMs = 300'000;
 
-  DatagramTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Refuser& refuser,
+  DatagramTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Refuser& refuser, Meter& meter,
                 std::uint64_t idle_timeout_ms)
       : reactor_(reactor),
         link_(link),
         resolver_(resolver),
         refuser_(refuser),
         idle_timeout_ms_(idle_timeout_ms == policy::Limits::kUnlimited ? kIdleWithoutLimitMs : idle_timeout_ms),
-        context_{.reactor = reactor, .tun = tun, .refuser = refuser} {}
+        context_{.reactor = reactor, .tun = tun, .refuser = refuser, .meter = meter} {}
 
   void start();
 

@@ -50,10 +50,40 @@ control::NameRefused refusal_record(const net::DomainName& name, dns::Type type,
           .entry = verdict.rule.index};
 }
 
+// Not the name's fault, and not for long: nothing that a client would remember.
+Outcome over_limit() {
+  Outcome outcome = negative(dns::Rcode::server_failure);
+  outcome.refused = true;
+  return outcome;
+}
+
+control::NameRefused limit_record(const std::optional<net::DomainName>& name, dns::Type type, policy::Limit limit) {
+  return {.name = name,
+          .type = type,
+          .rcode = static_cast<std::uint16_t>(dns::Rcode::server_failure),
+          .reason = static_cast<std::uint8_t>(policy::Reason::limit),
+          .layer = 0,
+          .entry = 0,
+          .limit = static_cast<std::uint8_t>(limit)};
+}
+
+void respond(const dns::Query& query, const Outcome& outcome, dns::Carrier carrier,
+             const std::function<void(Bytes)>& send) {
+  std::vector<std::uint8_t> buffer(carrier == dns::Carrier::udp ? dns::kMaxUdpSize : dns::kMaxMessage);
+  dns::Answer answer{.rcode = outcome.rcode,
+                     .addresses = outcome.addresses,
+                     .ttl = outcome.ttl,
+                     .records = outcome.records,
+                     .extended_error = {}};
+  if (outcome.refused)
+    answer.extended_error = dns::ExtendedError{.code = dns::kEdeBlocked, .text = "refused by policy"};
+  send(dns::build_response(query, answer, carrier, buffer));
+}
+
 }  // namespace
 
 Resolver::Resolver(sys::Reactor& reactor, Link& link, Tun& tun, const policy::Image& image, const control::Start& world)
-    : reactor_(reactor), link_(link), tun_(tun), image_(image), world_(world) {}
+    : reactor_(reactor), link_(link), tun_(tun), image_(image), world_(world), limits_(image.limits()) {}
 
 Resolver::~Resolver() = default;
 
@@ -78,7 +108,37 @@ void Resolver::stream_ended(DnsStream& stream) {
   if (!node.empty()) reactor_.retire(std::move(node.mapped()));
 }
 
-void Resolver::serve(Bytes message, dns::Carrier carrier, std::function<void(Bytes)> send) {
+void Resolver::serve(Bytes message, dns::Carrier carrier, Send send) {
+  const auto turn = limits_.question(reactor_.now_ms());
+  if (turn == 0) return serve_now(message, carrier, std::move(send));
+  auto later = [this, bytes = std::vector(message.begin(), message.end()), carrier, send] {
+    serve_now(bytes, carrier, send);
+  };
+  if (!turn || !wait(*turn, policy::Limit::dns_queries_per_second, {}, std::move(later)))
+    refuse_over(message, carrier, send);
+}
+
+bool Resolver::wait(std::uint64_t wait_ms, policy::Limit limit, const std::optional<net::DomainName>& name,
+                    std::function<void()> action) {
+  if (waiting_ >= QuestionLimits::kMaxWaiting) return false;
+  ++waiting_;
+  link_.send(control::LimitReached{.limit = static_cast<std::uint8_t>(limit), .flow = 0, .name = name});
+  reactor_.at(reactor_.now_ms() + wait_ms, [this, action = std::move(action)] {
+    --waiting_;
+    action();
+  });
+  return true;
+}
+
+// Too many questions: this one is not even judged.
+void Resolver::refuse_over(Bytes message, dns::Carrier carrier, const Send& send) {
+  const auto query = dns::parse_query(message);
+  if (!query) return send({});
+  link_.send(limit_record(query->host, query->type, policy::Limit::dns_queries_per_second));
+  respond(*query, over_limit(), carrier, send);
+}
+
+void Resolver::serve_now(Bytes message, dns::Carrier carrier, Send send) {
   std::array<std::uint8_t, dns::kMinUdpSize> small;
   const auto query = dns::parse_query(message);
   if (!query) {
@@ -86,24 +146,15 @@ void Resolver::serve(Bytes message, dns::Carrier carrier, std::function<void(Byt
     if (!response.empty()) link_.send(malformed_record(0, dns::Rcode::format_error));
     return send(response);
   }
-  const auto respond = [query = *query, carrier, send = std::move(send)](const Outcome& outcome) {
-    std::vector<std::uint8_t> buffer(carrier == dns::Carrier::udp ? dns::kMaxUdpSize : dns::kMaxMessage);
-    dns::Answer answer{.rcode = outcome.rcode,
-                       .addresses = outcome.addresses,
-                       .ttl = outcome.ttl,
-                       .records = outcome.records,
-                       .extended_error = {}};
-    if (outcome.refused)
-      answer.extended_error = dns::ExtendedError{.code = dns::kEdeBlocked, .text = "refused by policy"};
-    send(dns::build_response(query, answer, carrier, buffer));
-  };
   if (!query->host) {
     link_.send(malformed_record(query->type, dns::Rcode::name_error));
     Outcome refused = negative(dns::Rcode::name_error);
     refused.refused = true;
-    return respond(refused);
+    return respond(*query, refused, carrier, send);
   }
-  ask(*query->host, query->type, respond);
+  ask(*query->host, query->type, [query = *query, carrier, send = std::move(send)](const Outcome& outcome) {
+    respond(query, outcome, carrier, send);
+  });
 }
 
 void Resolver::ask(const net::DomainName& name, dns::Type type, Reply reply) {
@@ -124,7 +175,17 @@ void Resolver::ask(const net::DomainName& name, dns::Type type, Reply reply) {
     record_answer(question, *cached);
     return reply(*cached);
   }
-  look_up(question, std::move(reply));
+  look_up_in_turn(question, std::move(reply));
+}
+
+// dns_names_per_minute: only what is asked upstream counts.
+void Resolver::look_up_in_turn(const Question& question, Reply reply) {
+  constexpr auto kLimit = policy::Limit::dns_names_per_minute;
+  const auto turn = limits_.name(question.name, policy::chosen_by(image_, question.name), reactor_.now_ms());
+  if (turn == 0) return look_up(question, std::move(reply));
+  if (turn && wait(*turn, kLimit, question.name, [this, question, reply] { look_up(question, reply); })) return;
+  link_.send(limit_record(question.name, question.type, kLimit));
+  reply(over_limit());
 }
 
 void Resolver::refuse(const net::DomainName& name, dns::Type type, const policy::NameVerdict& verdict,

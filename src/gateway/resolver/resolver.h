@@ -13,6 +13,7 @@
 #include "gateway/link.h"
 #include "gateway/resolver/cache.h"
 #include "gateway/resolver/lookup.h"
+#include "gateway/resolver/question_limits.h"
 #include "gateway/tun.h"
 #include "policy/compiled/admit.h"
 
@@ -57,7 +58,14 @@ class Resolver {
   // Calls `reply` with the outcome, now or later.
   void ask(const net::DomainName& name, wire::dns::Type type, Reply reply);
   // The response to a message of the guest, through `send`, now or later. Empty: there is none.
-  void serve(Bytes message, wire::dns::Carrier carrier, std::function<void(Bytes)> send);
+  using Send = std::function<void(Bytes)>;
+  void serve(Bytes message, wire::dns::Carrier carrier, Send send);
+  void serve_now(Bytes message, wire::dns::Carrier carrier, Send send);
+  void refuse_over(Bytes message, wire::dns::Carrier carrier, const Send& send);
+  void look_up_in_turn(const Question& question, Reply reply);
+  // Runs `action` when its turn has come; false where too many wait.
+  bool wait(std::uint64_t wait_ms, policy::Limit limit, const std::optional<net::DomainName>& name,
+            std::function<void()> action);
   void refuse(const net::DomainName& name, wire::dns::Type type, const policy::NameVerdict& verdict,
               const Reply& reply);
   bool answer_locally(policy::NameAnswer answer, wire::dns::Type type, const Reply& reply);
@@ -74,6 +82,8 @@ class Resolver {
   policy::Image image_;
   control::Start world_;
   AnswerCache cache_;
+  QuestionLimits limits_;
+  std::size_t waiting_ = 0;
   std::unordered_map<std::uint64_t, Pending> pending_;
   std::unordered_map<Question, std::uint64_t, QuestionHash> by_question_;
   std::unordered_map<DnsStream*, std::unique_ptr<DnsStream>> streams_;

@@ -30,15 +30,15 @@ std::size_t FourTupleHash::operator()(const FourTuple& tuple) const noexcept {
   return hash(tuple.destination.address) ^ (hash(tuple.guest.address) * 31) ^ (ports * 0x9e3779b97f4a7c15ull);
 }
 
-FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener,
-                     std::uint64_t idle_timeout_ms)
+FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Meter& meter,
+                     sys::OwnedFd listener, std::uint64_t idle_timeout_ms)
     : reactor_(reactor),
       link_(link),
       tun_(tun),
       resolver_(resolver),
       listener_(std::move(listener)),
       idle_timeout_ms_(idle_timeout_ms),
-      context_{.reactor = reactor, .pipes = {}} {}
+      context_{.reactor = reactor, .meter = meter, .pipes = {}} {}
 
 FlowTable::~FlowTable() = default;
 
@@ -224,6 +224,7 @@ void FlowTable::relay_ended(std::uint64_t flow, const Relay::End& end) {
   const auto claimed = claimed_.find(node.mapped().tuple);
   if (claimed != claimed_.end() && claimed->second == flow) claimed_.erase(claimed);
   reactor_.retire(std::move(node.mapped().relay));
+  if (end.used_up) context_.meter.report(*end.used_up, flow);
   link_.send(control::FlowClosed{.flow = flow,
                                  .bytes_up = end.bytes_up,
                                  .bytes_down = end.bytes_down,

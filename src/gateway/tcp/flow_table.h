@@ -43,7 +43,7 @@ class FlowTable : public sys::EventHandler {
   static constexpr std::size_t kMaxAttempts = 4096;
 
   // `idle_timeout_ms`: how long a flow may be without a byte.
-  FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, sys::OwnedFd listener,
+  FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Meter& meter, sys::OwnedFd listener,
             std::uint64_t idle_timeout_ms);
   ~FlowTable() override;
 

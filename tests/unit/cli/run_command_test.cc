@@ -172,19 +172,8 @@ TEST_F(RunCommand, RefusalsNameThingReasonAndRemedy) {
       folder_.write("tls.toml", "version = 1\nallow = [\"a.example\"]\n[dns]\nupstream = [\"tls://9.9.9.9\"]\n");
   const std::string publish =
       folder_.write("publish.toml", "version = 1\nmode = \"inbound\"\n[publish]\ntcp = [\"8080:80\"]\n");
-  const std::string limits =
-      folder_.write("limits.toml", "version = 1\nallow = [\"a.example\"]\n[limits]\negress_bytes = \"200MB\"\n");
-  const std::string defaults =
-      folder_.write("defaults.toml", "version = 1\nallow = [\"a.example\"]\n[limits]\negress_bytes = \"1G\"\n");
-  const std::string image = folder_.path() + "/defaults.image";
-  ASSERT_EQ(
-      execute(std::vector<std::string>{"policy", "compile", "--policy", defaults, "-o", image}, Caller{}).exit_code, 0);
   const Row rows[] = {
-      {{"--policy", limits}, {"limits.egress_bytes", "not available in this version"}},
-      {{"--policy", defaults}, {"limits.egress_bytes", "not available in this version"}},
-      {{"--policy", image}, {"limits.egress_bytes", "not available in this version"}},
       {{"-n", "denylist"}, {"denylist denies nothing", "add --deny"}},
-      {{"-n", "semitrusted"}, {"network mode semitrusted", "not available in this version"}},
       {{"-n", "hots"}, {"'hots' is no network mode", "host"}},
       {{"-n", ""}, {"the mode is empty"}},
       {{"-n", "host"}, {"without a gateway", "add --i-trust-this-code"}},

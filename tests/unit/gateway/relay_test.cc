@@ -51,7 +51,7 @@ class ScriptedGate : public Gate {
 
 class RelayTest : public testing::Test {
  protected:
-  RelayTest() : reactor_(*sys::Reactor::create()), context_{.reactor = reactor_, .pipes = {}} {
+  RelayTest() : reactor_(*sys::Reactor::create()), context_{.reactor = reactor_, .meter = meter_, .pipes = {}} {
     auto guest = tcp_pair();
     auto upstream = tcp_pair();
     guest_ = std::move(guest[0]);
@@ -93,6 +93,7 @@ class RelayTest : public testing::Test {
   }
 
   sys::Reactor reactor_;
+  Meter meter_{policy::Limits{}, [](policy::Limit, std::uint64_t) {}};
   RelayContext context_;
   sys::OwnedFd guest_;
   sys::OwnedFd server_;

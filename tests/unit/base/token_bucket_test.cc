@@ -1,0 +1,70 @@
+#include "base/token_bucket.h"
+
+#include <gtest/gtest.h>
+
+namespace weir {
+namespace {
+
+constexpr std::uint64_t kForever = UINT64_MAX;
+
+TEST(TokenBucket, GivesTheBurstAtOnceAndThenTheRate) {
+  TokenBucket bucket(200, 1000, 400);
+  for (int i = 0; i < 400; ++i) ASSERT_EQ(bucket.take(7, 1, 0), 0u) << i;
+  EXPECT_EQ(bucket.take(7, 1, 0), std::nullopt);
+  EXPECT_EQ(bucket.take(11, 1, 0), std::nullopt) << "a token takes 5 ms";
+  EXPECT_EQ(bucket.take(12, 1, 0), 0u);
+  EXPECT_EQ(bucket.take(12, 1, 0), std::nullopt);
+}
+
+TEST(TokenBucket, WhoWaitsHasATurnOfItsOwn) {
+  TokenBucket bucket(10, 1000, 1);
+  EXPECT_EQ(bucket.take(0, 1, kForever), 0u);
+  EXPECT_EQ(bucket.take(0, 1, kForever), 100u);
+  EXPECT_EQ(bucket.take(0, 1, kForever), 200u);
+  EXPECT_EQ(bucket.take(150, 1, kForever), 150u) << "behind those who came first";
+}
+
+TEST(TokenBucket, PatienceEndsExactlyThere) {
+  TokenBucket bucket(10, 1000, 1);
+  ASSERT_EQ(bucket.take(0, 1, kForever), 0u);
+  EXPECT_EQ(bucket.take(0, 1, 99), std::nullopt);
+  EXPECT_EQ(bucket.take(0, 1, 100), 100u) << "what was refused took nothing";
+}
+
+TEST(TokenBucket, WhatWasNotUsedComesBack) {
+  TokenBucket bucket(10, 1000, 10);
+  ASSERT_EQ(bucket.take(0, 10, 0), 0u);
+  bucket.give_back(4);
+  EXPECT_EQ(bucket.take(0, 4, 0), 0u);
+  EXPECT_EQ(bucket.take(0, 1, 0), std::nullopt);
+  bucket.give_back(1000);
+  EXPECT_EQ(bucket.take(0, 11, 0), std::nullopt) << "never more than the burst";
+  EXPECT_EQ(bucket.take(0, 10, 0), 0u);
+}
+
+// Asked every millisecond, or once in a while: 5 s give 5 s of the rate and the burst, to the token.
+TEST(TokenBucket, IsExactOverTime) {
+  for (const std::uint64_t rate : {1u, 3u, 7u, 200u, 999u, 12'500'000u}) {
+    for (const std::uint64_t step : {1u, 7u, 100u}) {
+      TokenBucket bucket(rate, 1000, 1);
+      std::uint64_t given = 0;
+      for (std::uint64_t now = 0; now <= 5000; now += step) {
+        while (given < rate * 6 && bucket.take(now, rate > 1000 ? 1000 : 1, kForever) == 0u) given += rate > 1000 ? 1000 : 1;
+      }
+      EXPECT_LE(given, rate * 5 + 1001);
+      EXPECT_GE(given + (rate > 1000 ? 1001 : 1), rate * 5 * 99 / 100 - rate / 10) << rate << " every " << step;
+    }
+  }
+}
+
+TEST(TokenBucket, LargeNumbersAndOldTimesDoNotWrap) {
+  TokenBucket bucket(UINT64_MAX, 1000, UINT64_MAX);
+  EXPECT_EQ(bucket.take(UINT64_MAX - 1, UINT64_MAX, kForever), 0u);
+  EXPECT_EQ(bucket.take(UINT64_MAX, 1, kForever), 0u);
+  TokenBucket slow(1, 60'000, 1);
+  EXPECT_EQ(slow.take(100, 1, 0), 0u);
+  EXPECT_EQ(slow.take(50, 1, kForever), 60'000u) << "a clock that goes back gives nothing";
+}
+
+}  // namespace
+}  // namespace weir
