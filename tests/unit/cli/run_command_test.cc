@@ -276,18 +276,12 @@ TEST_F(RunCommand, TheExampleOfThePolicyPageCanBeRun) {
   planned({"--policy", folder_.write("p.toml", page.substr(begin, page.find("```", begin) - begin))});
 }
 
-TEST_F(RunCommand, ThePolicyPageNamesTheLimitsThatAreEnforced) {
-  const std::string page = policy::policy_reference_markdown();
-  const std::size_t begin = page.find("the keys of `[limits]` other than");
-  ASSERT_NE(begin, std::string::npos);
-  const std::string others = page.substr(begin, page.find(';', begin) - begin);
+TEST_F(RunCommand, EveryLimitMayBeWritten) {
   for (const policy::KeySpec& key : policy::policy_keys()) {
     if (key.id != policy::KeyId::limit) continue;
-    const std::string name(key.name);
-    const std::string text = "version = 1\nallow = [\"a.example\"]\n[limits]\n" + name + " = " +
+    const std::string text = "version = 1\nallow = [\"a.example\"]\n[limits]\n" + std::string(key.name) + " = " +
                              (key.type == policy::KeyType::rate ? "\"3kbit/s\"" : "3") + "\n";
-    const Outcome outcome = run({"--policy", folder_.write("p.toml", text), "--", "true"});
-    EXPECT_EQ(outcome.start.has_value(), others.find("`" + name + "`") != std::string::npos) << name << outcome.err;
+    planned({"--policy", folder_.write("p.toml", text)});
   }
 }
 
