@@ -33,6 +33,7 @@ GOALS = [
     Goal("A9", "user", "<=", 1024),
     Goal("A9", "pipes", "<=", 0),
     Goal("A9", "total", "<=", 1.1, None, "bare relay"),
+    Goal("A10", "rate", ">=", 0.95, None, "allowed by address", of="first flight judged"),
     Goal("C1", "rate", ">=", 1.0, None, "dnsmasq behind pasta"),
     Goal("C1", "rate", ">=", 1.0, None, "dnsmasq behind slirp4netns"),
     Goal("C2", "rate", ">=", 1.0, None, "allowed names", of="refused names"),

@@ -16,7 +16,7 @@ class TcpRows:
         self.field, self.ways, self.peers, self.full = field, contenders, peers, full
 
     def rows(self):
-        return [self.a1(), self.a2(), self.a5(), self.a6(), self.a7(), self.a8()]
+        return [self.a1(), self.a2(), self.a5(), self.a6(), self.a7(), self.a8(), self.a10()]
 
     # ---- A1, A2: bulk ---------------------------------------------------------------------------------------------------
 
@@ -34,7 +34,7 @@ class TcpRows:
                 self._loopback_servers()
             argv = ["iperf3", "-c", f.SERVER, "-p", str(f.BULK), "-t", str(seconds), "-J", *direction]
             # The first and the last second of a stream are not its speed; short runs leave out less.
-            run = self.ways.inside(way, [*argv, "-O", "1"], flows=2, payload=50_000_000)
+            run = self.ways.inside(way, [*argv, "-O", "1"], flows=2, payload=10_000_000)
             report = json.loads(run.stdout[run.stdout.index("{"):])
             end = report["end"]
             moved = end["sum_received"]["bytes"] or end["sum_sent"]["bytes"]
@@ -152,6 +152,22 @@ class TcpRows:
         names = ", ".join(f'"host{n}.denied.test"' for n in range(rules))
         return self.ways.policy(f'version = 1\nmode = "allowlist"\nallow = ["{f.SERVER}"]\ndeny = [{names}]\n'
                                 f"{self.ways.LIFTED}", f"rules-{rules}.toml")
+
+    # ---- A10: the first flight ------------------------------------------------------------------------------------------
+
+    def a10(self):
+        total, rounds = (50_000, 10) if self.full else (20_000, 5)
+        denied = {"allowed by address": 0, "first flight judged": 1}
+
+        def run(way):
+            out, cpu = self._connects(c.WEIR, 32, total, more=["tls=1"], policy=self._policy_of(denied[way]))
+            return {"rate": out["done"] / out["elapsed_ns"] * 1e6, "cpu": cpu / total * 1000}
+
+        return Row("A10", "a ClientHello per connection, judged or not", [
+            Quantity("rate", "connections", "k/s", "more"), Quantity("cpu", "CPU of weir", "CPU-s per 1,000", "less")],
+            list(denied), run, rounds, [*f.LIMITS, *FLOWS],
+            [f"{total:,} connections per run, 517 bytes of hello each, 32 parallel",
+             "judged: a denied name makes the gateway hold and read the hello and ask about it"])
 
     # ---- A8: refused connects -------------------------------------------------------------------------------------------
 

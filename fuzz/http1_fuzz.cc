@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "wire/first_flight.h"
 #include "wire/http1.h"
+#include "wire/http1_upgrade.h"
 
 namespace {
 
@@ -54,6 +55,15 @@ void sniff(Bytes bytes, Expect expect) {
   }
 }
 
+// A WebSocket is told in whatever pieces the answer comes, and only behind a 101.
+void answer(Bytes bytes) {
+  WebSocketReply whole, slow;
+  whole.feed(bytes);
+  for (std::size_t i = 0; i < bytes.size(); ++i) slow.feed(bytes.subspan(i, 1));
+  WEIR_ASSERT(whole.look() == slow.look());
+  if (whole.look() == Look::yes) WEIR_ASSERT(as_text(bytes).contains("HTTP/1.1 101"));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -63,5 +73,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   WEIR_ASSERT(walk(bytes, 1) == whole);
   WEIR_ASSERT(walk(bytes, 5) == whole);
   for (const Expect expect : {Expect::tls, Expect::http, Expect::either}) sniff(bytes, expect);
+  answer(bytes);
   return 0;
 }

@@ -228,7 +228,7 @@ sys::OwnedFd take_listener(sys::Channel& channel) {
   for (;;) {
     auto received = or_die(channel.receive(buffer));
     if (received.state == sys::Channel::Received::State::closed) die("the namespace could not be set up");
-    if (received.passed.valid()) return std::move(received.passed);
+    if (!received.passed.empty()) return received.take_passed();
     ::sched_yield();
   }
 }

@@ -1,8 +1,9 @@
 // connect_rate ADDRESS:PORT [parallel=32] [total=10000] [expect=answer|refused] [proxy=ADDRESS:PORT] [http=HOST]
+// [tls=1]
 //
-// One connection per request: connect, send a byte (with http=HOST: a GET for that host), read the answer, wait for the
-// server to close. With expect=refused: how fast connects fail with ECONNREFUSED. With a proxy: through an HTTP CONNECT
-// to it, one tunnel per request. Latency is connect() to the answer (or to the refusal).
+// One connection per request: connect, send a byte (http=HOST: a GET for that host; tls=1: a ClientHello), read the
+// answer, wait for the server to close. With expect=refused: how fast connects fail with ECONNREFUSED. With a proxy:
+// through an HTTP CONNECT to it, one tunnel per request. Latency is connect() to the answer (or to the refusal).
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
@@ -155,6 +156,19 @@ class Run {
   int last_connect_error_ = 0;
 };
 
+// A ClientHello as long as browsers send it (517 bytes, RFC 7685) and without a server name.
+std::string client_hello() {
+  using namespace std::string_literals;
+  constexpr std::size_t kRecord = 512;
+  const auto sized = [](std::size_t size) {
+    return std::string{static_cast<char>(size >> 8), static_cast<char>(size)};
+  };
+  const std::string fixed = "\3\3"s + std::string(32, 'r') + "\0\0\2\x13\1\1\0"s;
+  const std::size_t padding = kRecord - 4 - fixed.size() - 2 - 4;
+  const std::string body = fixed + sized(padding + 4) + "\0\x15"s + sized(padding) + std::string(padding, '\0');
+  return "\x16\3\1"s + sized(kRecord) + "\1\0"s + sized(body.size()) + body;
+}
+
 }  // namespace
 }  // namespace weir::bench
 
@@ -169,7 +183,8 @@ int main(int argc, char** argv) {
   const std::string proxy = arguments.text("proxy", "");
   const std::string tunnel = proxy.empty() ? "" : "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n";
   const std::string host = arguments.text("http", "");
-  const std::string request = host.empty() ? "x" : "GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
+  const std::string plain = arguments.number("tls", 0) != 0 ? client_hello() : "x";
+  const std::string request = host.empty() ? plain : "GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
   Run run(address_of(proxy.empty() ? target : proxy), tunnel, request, arguments.number("parallel", 32),
           arguments.number("total", 10'000), expect);
   const std::uint64_t resent = tcp_counter("TCPSynRetrans");

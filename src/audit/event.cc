@@ -1,5 +1,6 @@
 #include "audit/event.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/json.h"
@@ -42,6 +43,9 @@ void write_destination(JsonWriter& json, const Event& event) {
   optional_text(json, "name", event.name);
   if (event.dst) json.field("dst", std::string_view(event.dst->text()));
   if (event.port) json.field("port", std::uint64_t{*event.port});
+  if (event.src) json.field("src", std::string_view(event.src->text()));
+  if (event.src_port) json.field("src_port", std::uint64_t{*event.src_port});
+  if (event.guest_port) json.field("guest_port", std::uint64_t{*event.guest_port});
   optional_text(json, "verdict", event.verdict);
   if (event.rule) write_rule(json, *event.rule);
   optional_text(json, "reason", event.reason);
@@ -63,6 +67,11 @@ void write_sandbox(JsonWriter& json, const Event& event) {
   if (!event.notices.empty()) {
     json.key("notices").begin_array();
     for (const std::string& notice : event.notices) json.value(std::string_view(notice));
+    json.end_array();
+  }
+  if (!event.published.empty()) {
+    json.key("published").begin_array();
+    for (const std::string& port : event.published) json.value(std::string_view(port));
     json.end_array();
   }
   if (event.exit_code) json.field("exit_code", *event.exit_code);
@@ -103,6 +112,19 @@ std::string_view name_of(EventType type) {
       return "limit";
   }
   return "";
+}
+
+std::span<const EventType> all_types() {
+  static constexpr std::array kTypes = {EventType::sandbox_start, EventType::sandbox_exit, EventType::dns_answer,
+                                        EventType::dns_refuse,    EventType::flow_open,    EventType::flow_close,
+                                        EventType::flow_refuse,   EventType::limit};
+  return kTypes;
+}
+
+std::optional<EventType> type_of(std::string_view name) {
+  const auto found = std::ranges::find(all_types(), name, name_of);
+  if (found == all_types().end()) return std::nullopt;
+  return *found;
 }
 
 std::string rfc3339(Timestamp time) {
@@ -184,6 +206,7 @@ std::string roll_up_key(const Event& event) {
   for (const LimitHit& hit : event.limits) key += "!" + hit.limit;
   if (event.dst) key += as_text(event.dst->bytes());
   if (event.port) key += ":" + std::to_string(*event.port);
+  if (event.src) key += as_text(event.src->bytes());
   return key;
 }
 

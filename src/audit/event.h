@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,10 @@ enum class EventType : std::uint8_t {
   limit,
 };
 std::string_view name_of(EventType type);
+// Nothing where no type is spelled so.
+std::optional<EventType> type_of(std::string_view name);
+// Every type, in the order of the schema.
+std::span<const EventType> all_types();
 
 // Which entry of which layer decided; `text` as its author wrote it, empty where a default decided.
 struct Rule {
@@ -41,6 +46,9 @@ struct LimitHit {
   std::uint64_t times = 1;
 };
 
+// `via` of a connection from outside to a published port.
+inline constexpr std::string_view kViaPublish = "publish";
+
 // Fields that do not apply stay empty and are left out.
 struct Event {
   EventType type = EventType::flow_open;
@@ -49,6 +57,10 @@ struct Event {
   std::string name;
   std::optional<net::IpAddress> dst;
   std::optional<net::Port> port;
+  // A connection from outside to a published port (`dst`, `port`): who came, and the port inside that it leads to.
+  std::optional<net::IpAddress> src = {};
+  std::optional<net::Port> src_port = {};
+  std::optional<net::Port> guest_port = {};
   std::string verdict;  // "allow", "refuse"
   std::optional<Rule> rule;
   std::string reason;
@@ -66,6 +78,7 @@ struct Event {
   std::string command;
   std::string floor;
   std::vector<std::string> notices;
+  std::vector<std::string> published = {};  // "127.0.0.1:8080:80/tcp"
   std::optional<std::int64_t> exit_code;
   std::vector<LimitHit> limits = {};  // limit, and what is refused by one: exactly one; sandbox.exit: of the machine
 };

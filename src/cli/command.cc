@@ -21,10 +21,14 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::policy_sets:
     case CommandId::policy_compile:
       return policy_command(line, caller);
+    case CommandId::policy_learn:
+      return learn_command(line, caller);
     case CommandId::image_import:
     case CommandId::image_ls:
     case CommandId::image_rm:
       return image_command(line, caller);
+    case CommandId::log:
+      return log_command(line);
     case CommandId::doctor:
       return doctor_command(line);
     case CommandId::version:

@@ -2,6 +2,7 @@
 // and starts things, so each command is tested by calling it.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,18 +30,28 @@ struct Caller {
   std::optional<std::string_view> variable(std::string_view name) const;
 };
 
+// Where a command that prints as it goes writes to. An error where nobody takes it any more.
+struct Streams {
+  std::function<Result<>(std::string_view)> out;
+  std::function<Result<>(std::string_view)> err;
+};
+
 struct Outcome {
   int exit_code = 0;
   std::string out;  // for standard output
   std::string err;  // for standard error
   // weir run: start this after writing, and exit with what it returns.
   std::optional<supervisor::RunOptions> start;
+  // weir log: prints as it goes; exit with what it returns.
+  std::function<Result<int>(const Streams&)> stream = {};
 };
 
 // Errors are weir's own failures: exit code 125 and one line on stderr.
 Result<Outcome> run_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> policy_command(const CommandLine& line, const Caller& caller);
+Result<Outcome> learn_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> image_command(const CommandLine& line, const Caller& caller);
+Result<Outcome> log_command(const CommandLine& line);
 Result<Outcome> doctor_command(const CommandLine& line);
 Result<Outcome> version_command(const CommandLine& line);
 Result<Outcome> completion_command(const CommandLine& line);

@@ -214,9 +214,11 @@ Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
     case CommandId::policy_sets:
       return sets(line, format);
     case CommandId::run:
+    case CommandId::policy_learn:
     case CommandId::image_import:
     case CommandId::image_ls:
     case CommandId::image_rm:
+    case CommandId::log:
     case CommandId::doctor:
     case CommandId::version:
     case CommandId::completion:

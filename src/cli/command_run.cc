@@ -12,7 +12,7 @@ Result<Outcome> run_command(const CommandLine& line, const Caller& caller) {
   WEIR_CHECK_OK(check_runnable(compiled, line));
   WEIR_TRY(const OutputFormat format, output_format(line));
   WEIR_TRY(supervisor::RunOptions options, plan_run(line, caller, compiled));
-  if (compiled.patch && options.spec.network == sandbox::Network::captured) {
+  if (compiled.patch && (options.spec.network == sandbox::Network::captured || options.spec.published)) {
     WEIR_TRY(sys::OwnedFd file, finish_compiled(std::move(input), *compiled.patch));
     options.policy_file = std::make_shared<const sys::OwnedFd>(std::move(file));
   }

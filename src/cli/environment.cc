@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "net/proxy_ports.h"
+
 namespace weir::cli {
 namespace {
 
@@ -96,10 +98,21 @@ Result<std::vector<VariableRequest>> parse_env_file(std::string_view text, std::
   return requests;
 }
 
-Result<Variables> guest_environment(const Caller& caller, const sandbox::User& user,
+Variables proxy_variables(const net::IpAddress& gateway) {
+  const std::string http = "http://" + net::Endpoint{gateway, net::kHttpProxyPort}.text();
+  const std::string socks = "socks5h://" + net::Endpoint{gateway, net::kSocksProxyPort}.text();
+  // What a program asks of its own machine is inside, not at the gateway.
+  const std::string own = "localhost,127.0.0.1,::1";
+  return {{"HTTP_PROXY", http},  {"http_proxy", http}, {"HTTPS_PROXY", http},
+          {"https_proxy", http}, {"ALL_PROXY", socks}, {"all_proxy", socks},
+          {"NO_PROXY", own},     {"no_proxy", own},    {"NODE_USE_ENV_PROXY", "1"}};
+}
+
+Result<Variables> guest_environment(const Caller& caller, const sandbox::User& user, const Variables& proxies,
                                     const std::vector<std::string>& image_variables,
                                     const std::vector<VariableRequest>& requests, std::vector<std::string>& notices) {
   Variables variables = initial_environment(caller, user);
+  variables.insert(variables.end(), proxies.begin(), proxies.end());
   for (const std::string& text : image_variables) {
     const auto variable = parse_variable(text);
     if (!variable || !variable->value) {

@@ -30,9 +30,13 @@ Result<VariableRequest> parse_variable(std::string_view text);
 // no expansion). Errors name `path` and the line.
 Result<std::vector<VariableRequest>> parse_env_file(std::string_view text, std::string_view path);
 
-// PATH, HOME, USER, LANG, TERM and WEIR=1, then what an image sets (NAME=VALUE; WEIR stays), then `requests` in order,
-// later ones replacing earlier ones. A name that the caller does not have is left out and said in `notices`.
-Result<Variables> guest_environment(const Caller& caller, const sandbox::User& user,
+// The gateway's proxies as programs look for them (policy.md section 5), in both spellings of each name.
+Variables proxy_variables(const net::IpAddress& gateway);
+
+// PATH, HOME, USER, LANG, TERM and WEIR=1, then `proxies`, then what an image sets (NAME=VALUE; WEIR stays), then
+// `requests` in order, later ones replacing earlier ones. A name that the caller does not have is left out and said in
+// `notices`.
+Result<Variables> guest_environment(const Caller& caller, const sandbox::User& user, const Variables& proxies,
                                     const std::vector<std::string>& image_variables,
                                     const std::vector<VariableRequest>& requests, std::vector<std::string>& notices);
 

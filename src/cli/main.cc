@@ -58,6 +58,14 @@ bool open_standard_descriptors() {
   return true;
 }
 
+int stream(const cli::Outcome& outcome) {
+  const auto to = [](int fd) { return [fd](std::string_view text) { return write_all(fd, text); }; };
+  const auto code = outcome.stream({.out = to(STDOUT_FILENO), .err = to(STDERR_FILENO)});
+  if (code) return *code;
+  static_cast<void>(write_all(STDERR_FILENO, failure_line(code.error())));
+  return supervisor::kExitOwnFailure;
+}
+
 int main_with(std::span<const std::string> words) {
   // Loud, and not to be silenced by -q: such a binary protects nothing.
   std::string err;
@@ -72,6 +80,7 @@ int main_with(std::span<const std::string> words) {
     return supervisor::kExitOwnFailure;
   }
   if (outcome.start) return supervisor::run(std::move(*outcome.start));
+  if (outcome.stream) return stream(outcome);
   return outcome.exit_code;
 }
 

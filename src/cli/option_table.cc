@@ -11,13 +11,17 @@ namespace {
 using enum CommandId;
 using enum ValueKind;
 
-constexpr CommandSet kAll = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
-                                   policy_compile, image_import, image_ls, image_rm, doctor, version, completion, help);
+constexpr CommandSet kAll =
+    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, policy_compile, image_import,
+           image_ls, image_rm, log, doctor, version, completion, help);
 constexpr CommandSet kRun = only(run);
+// What starts a sandbox: its files, its process.
+constexpr CommandSet kStarts = any_of(run, policy_learn);
+constexpr CommandSet kDenies = any_of(run, policy_explain, policy_show, policy_compile, policy_learn);
 constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show, policy_compile);
 constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_compile);
 constexpr CommandSet kPrints = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
-                                      image_import, image_ls, image_rm, doctor, version);
+                                      image_import, image_ls, image_rm, log, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -41,7 +45,7 @@ constexpr std::array kOptions = {
                "set (@pypi).",
                "--allow pypi.org,files.pythonhosted.org:443"},
     OptionSpec{OptionId::deny, Group::network, "deny", kNoAliases, '\0', required, "TARGET[,TARGET...]", Repeat::many,
-               kPolicyFlags, "Refuse a destination, written as for --allow; a match here wins over every allow.",
+               kDenies, "Refuse a destination, written as for --allow; a match here wins over every allow.",
                "--net open --deny '*.tracking.example'"},
     OptionSpec{
         OptionId::deny_list, Group::network, "deny-list", kNoAliases, '\0', required, "[FORMAT:]FILE", Repeat::many,
@@ -49,6 +53,12 @@ constexpr std::array kOptions = {
         "Refuse every name in a file: plain names, a hosts file, an AdGuard-style list or an RPZ zone; which one "
         "it is weir sees by itself, or FORMAT says it (names, hosts, adguard, rpz).",
         "--net public --deny-list ads.txt"},
+    OptionSpec{OptionId::publish, Group::network, "publish", kNoAliases, 'p', required, "[BIND:]HOST:GUEST[/tcp|/udp]",
+               Repeat::many, kPolicyFlags,
+               "Lead a port of this machine to a port that the command listens on, on its own loopback. BIND is the "
+               "address of this machine, by default 127.0.0.1; IPv6 in brackets. HOST 0 is any free port, which is "
+               "printed. It opens nothing outward: alone it means --net inbound.",
+               "-p 8080:80"},
     OptionSpec{OptionId::skip_invalid, Group::network, "skip-invalid", kNoAliases, '\0', none, "", Repeat::once,
                kInsist,
                "Leave out lines of imported lists that deny nothing, and say at start how many; without it they are an "
@@ -67,25 +77,26 @@ constexpr std::array kOptions = {
                kRun, "Required with --net host, which gives the command the network of the host.",
                "--net host --i-trust-this-code"},
     OptionSpec{OptionId::volume, Group::files, "volume", kNoAliases, 'v', required, "SRC:DST[:ro|:copy|:overlay]",
-               Repeat::many, kRun,
+               Repeat::many, kStarts,
                "Share a file or folder of the host, for reading and writing unless it says otherwise. copy works on a "
                "copy; overlay writes into a private layer. Folders that carry sockets (/run, /tmp, $HOME ...) are "
                "refused without --share-sockets.",
                "-v ./data:/data:ro"},
     OptionSpec{OptionId::here, Group::files, "here", kNoAliases, '\0', optional, "ro|overlay|rw-all", Repeat::once,
-               kRun,
+               kStarts,
                "Share the current folder at the same path and start there. What would run later outside (.git/hooks, "
                ".envrc, .vscode ...) stays read-only unless it is rw-all. Refused for $HOME and /.",
                "--here=overlay"},
-    OptionSpec{OptionId::share_sockets, Group::files, "share-sockets", kNoAliases, '\0', none, "", Repeat::once, kRun,
-               "Let shares carry Unix sockets, which lead past the network of the sandbox.", "--share-sockets"},
-    OptionSpec{OptionId::tool, Group::files, "tool", kNoAliases, '\0', required, "PATH", Repeat::many, kRun,
+    OptionSpec{OptionId::share_sockets, Group::files, "share-sockets", kNoAliases, '\0', none, "", Repeat::once,
+               kStarts, "Let shares carry Unix sockets, which lead past the network of the sandbox.",
+               "--share-sockets"},
+    OptionSpec{OptionId::tool, Group::files, "tool", kNoAliases, '\0', required, "PATH", Repeat::many, kStarts,
                "Make a tool from outside /usr (uv, cargo, node of a version manager) visible read-only and put it on "
                "PATH. What -v refuses to share (folders that carry sockets, $HOME itself ...) is refused here too, "
                "unless --share-sockets is there.",
                "--tool ~/.local/bin/uv"},
     OptionSpec{
-        OptionId::image, Group::files, "image", kNoAliases, '\0', required, "NAME|PATH", Repeat::once, kRun,
+        OptionId::image, Group::files, "image", kNoAliases, '\0', required, "NAME|PATH", Repeat::once, kStarts,
         "Run in a root file system of its own instead of the host's /usr: an imported image (weir image import), "
         "a folder, a tar archive, an OCI layout or archive. It is never written: what the command changes is "
         "gone at the end. Archives are unpacked for this run and removed after it. A name in the store wins over a "
@@ -93,68 +104,112 @@ constexpr std::array kOptions = {
         "that name: write ./FILE. Of an OCI image variables and working folder count, and its entry point and command "
         "where no COMMAND is given; its user does not: say --user.",
         "--image debian"},
-    OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once, kRun,
+    OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once, kStarts,
                "The folder, inside, in which the command starts; default the home folder, with --here the current "
                "one.",
                "-w /data"},
-    OptionSpec{OptionId::env, Group::process, "env", kNoAliases, 'e', required, "NAME[=VALUE]", Repeat::many, kRun,
+    OptionSpec{OptionId::env, Group::process, "env", kNoAliases, 'e', required, "NAME[=VALUE]", Repeat::many, kStarts,
                "Set an environment variable; without =VALUE it is copied from the caller. The environment starts with "
-               "PATH, HOME, USER, LANG, TERM and WEIR=1 and nothing else.",
+               "PATH, HOME, USER, LANG, TERM and WEIR=1, and where there is a gateway the names of its proxies (see "
+               "--no-proxy-env).",
                "-e LOG=debug -e CI"},
-    OptionSpec{OptionId::env_file, Group::process, "env-file", kNoAliases, '\0', required, "FILE", Repeat::many, kRun,
+    OptionSpec{OptionId::env_file, Group::process, "env-file", kNoAliases, '\0', required, "FILE", Repeat::many,
+               kStarts,
                "Read variables from a file, one NAME=VALUE or NAME per line, # for comments; --env wins over it.",
                "--env-file test.env"},
+    OptionSpec{OptionId::no_proxy_env, Group::network, "no-proxy-env", kNoAliases, '\0', none, "", Repeat::once, kRun,
+               "Do not announce the gateway's HTTP and SOCKS5 proxies in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and "
+               "NO_PROXY. They are there all the same; programs that do not use them meet the same verdicts.",
+               "--no-proxy-env"},
     OptionSpec{OptionId::user, Group::process, "user", kNoAliases, '\0', required, "root|sandbox|UID", Repeat::once,
-               kRun, "Who the command runs as, inside; default sandbox (1000). root inside is nobody outside.",
+               kStarts, "Who the command runs as, inside; default sandbox (1000). root inside is nobody outside.",
                "--user root"},
     OptionSpec{
         OptionId::timeout, Group::process, "timeout", kNoAliases, '\0', required, "DURATION[,GRACE]", Repeat::once,
-        kRun,
+        kStarts,
         "End the command after this time (500ms, 10s, 1m30s, a number of seconds): it is asked to (SIGTERM), and "
         "everything inside is killed when it has not ended after the grace time, by default 2s. weir then exits "
         "with 124. The grace time also holds when weir itself is asked to end.",
         "--timeout 30s,5s"},
-    OptionSpec{OptionId::memory, Group::process, "memory", kNoAliases, '\0', required, "SIZE", Repeat::once, kRun,
+    OptionSpec{OptionId::memory, Group::process, "memory", kNoAliases, '\0', required, "SIZE", Repeat::once, kStarts,
                "The memory of everything inside together, its private files included (64M, 1G, a number of bytes); at "
                "least 8M. When it is exceeded the whole sandbox is killed, and weir exits with 137. A cgroup holds it "
                "where there is one (weir doctor); elsewhere weir adds the processes up every 50 ms, and memory files "
                "(memfd_create) and System V shared memory do not exist inside.",
                "--memory 512M"},
-    OptionSpec{OptionId::cpus, Group::process, "cpus", kNoAliases, '\0', required, "NUMBER", Repeat::once, kRun,
+    OptionSpec{OptionId::cpus, Group::process, "cpus", kNoAliases, '\0', required, "NUMBER", Repeat::once, kStarts,
                "The processors of everything inside together; at least 0.01. Without a cgroup only whole numbers: the "
                "sandbox then stays on that many processors.",
                "--cpus 1.5"},
-    OptionSpec{OptionId::pids, Group::process, "pids", kNoAliases, '\0', required, "NUMBER", Repeat::once, kRun,
+    OptionSpec{OptionId::pids, Group::process, "pids", kNoAliases, '\0', required, "NUMBER", Repeat::once, kStarts,
                "How many processes and threads there may be inside at a time; more are refused (EAGAIN).",
                "--pids 256"},
-    OptionSpec{OptionId::disk, Group::process, "disk", kNoAliases, '\0', required, "SIZE", Repeat::once, kRun,
+    OptionSpec{OptionId::disk, Group::process, "disk", kNoAliases, '\0', required, "SIZE", Repeat::once, kStarts,
                "The size of everything that is written outside of shares, which lies in memory; at least 1M, with one "
                "file for each 8K, at least 1024. By default half of the machine's memory. Writing beyond it fails "
                "(ENOSPC).",
                "--disk 1G"},
-    OptionSpec{OptionId::name, Group::process, "name", kNoAliases, '\0', required, "NAME", Repeat::once, kRun,
+    OptionSpec{OptionId::name, Group::process, "name", kNoAliases, '\0', required, "NAME", Repeat::once, kStarts,
                "A name for the sandbox, for lists and messages: letters, digits, '_', '.', '-'.", "--name build-7"},
-    OptionSpec{OptionId::interactive, Group::process, "interactive", kNoAliases, 'i', none, "", Repeat::once, kRun,
+    OptionSpec{OptionId::interactive, Group::process, "interactive", kNoAliases, 'i', none, "", Repeat::once, kStarts,
                "Keep standard input connected: always so for run, accepted out of habit.", "-it"},
-    OptionSpec{OptionId::terminal, Group::process, "tty", kNoAliases, 't', none, "", Repeat::once, kRun,
+    OptionSpec{OptionId::terminal, Group::process, "tty", kNoAliases, 't', none, "", Repeat::once, kStarts,
                "Give the command a terminal of its own. Without it pipes stay pipes.", "-t"},
-    OptionSpec{OptionId::remove, Group::process, "rm", kNoAliases, '\0', none, "", Repeat::once, kRun,
+    OptionSpec{OptionId::remove, Group::process, "rm", kNoAliases, '\0', none, "", Repeat::once, kStarts,
                "Remove the sandbox when the command ends: always so for run, accepted out of habit.", "--rm"},
-    OptionSpec{OptionId::events, Group::output, "events", kNoAliases, '\0', required, "FILE|-|none", Repeat::once, kRun,
+    OptionSpec{OptionId::events, Group::output, "events", kNoAliases, '\0', required, "FILE|-|none", Repeat::once,
+               kStarts,
                "Where the record of every attempt goes, as JSON Lines; default a bounded file per sandbox under the "
                "user's state folder, where the newest 256 and those of the last 30 days are kept.",
                "--events e.jsonl"},
+    OptionSpec{OptionId::receipt, Group::output, "receipt", kNoAliases, '\0', required, "FILE", Repeat::once, kStarts,
+               "When everything inside has ended, however it ended, write one page about it to FILE, and the same as "
+               "JSON to FILE.json: what ran, the policy's hash, destinations with their bytes, names asked, refusals, "
+               "and what was changed in overlays. "
+               "A file that is there is replaced. weir exits with 125 when it cannot be written.",
+               "--receipt r.txt"},
+    OptionSpec{OptionId::follow, Group::output, "follow", kNoAliases, 'f', none, "", Repeat::once, only(CommandId::log),
+               "Print what comes as well, until the sandbox has ended. Without an ID or a file the newest record is "
+               "followed.",
+               "-f"},
+    OptionSpec{OptionId::event_type, Group::output, "type", kNoAliases, '\0', required, "TYPE", Repeat::many,
+               only(CommandId::log),
+               "Only events of a type (flow.open, flow.close, flow.refuse, dns.answer, dns.refuse, limit, "
+               "sandbox.start, sandbox.exit), or of a family (flow, dns, sandbox).",
+               "--type dns.refuse"},
+    OptionSpec{OptionId::event_name, Group::output, "name", kNoAliases, '\0', required, "NAME|ADDRESS", Repeat::many,
+               only(CommandId::log),
+               "Only events about a name (example.com; *.example.com below it; .example.com both) or an address.",
+               "--name '*.example.com'"},
+    OptionSpec{OptionId::verdict, Group::output, "verdict", kNoAliases, '\0', required, "allow|refuse", Repeat::once,
+               only(CommandId::log), "Only what was allowed, or what was refused.", "--verdict refuse"},
+    OptionSpec{OptionId::summary, Group::output, "summary", kNoAliases, '\0', none, "", Repeat::once,
+               only(CommandId::log),
+               "Instead of the events print what they come to: destinations with their bytes, names asked, refusals, "
+               "limits.",
+               "--summary"},
     OptionSpec{OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once, kRun,
                "Print the effective policy and what would be mounted; start nothing.", "--dry-run"},
     OptionSpec{OptionId::output, Group::output, "output", kNoAliases, 'o', required, "text|json", Repeat::once, kPrints,
                "How weir writes its own output: for people or as JSON.", "-o json"},
     OptionSpec{OptionId::compiled_policy, Group::output, "output", kNoAliases, 'o', required, "IMAGE", Repeat::once,
                only(policy_compile), "The file to write the compiled policy to.", "-o agents.image"},
+    OptionSpec{
+        OptionId::learned_policy, Group::output, "output", kNoAliases, 'o', required, "FILE", Repeat::once,
+        only(policy_learn),
+        "The file to write the learned policy to, in place of one that is there; default standard output, behind "
+        "what the command writes.",
+        "-o agents.toml"},
+    OptionSpec{OptionId::from, Group::output, "from", kNoAliases, '\0', required, "FILE", Repeat::many,
+               only(policy_learn),
+               "Learn from what was recorded instead of running a command: a receipt (the FILE.json of weir run "
+               "--receipt) or a file of events.",
+               "--from r.txt.json"},
     OptionSpec{OptionId::json, Group::output, "json", kNoAliases, '\0', none, "", Repeat::once, kPrints,
                "The same as -o json.", "--json"},
-    OptionSpec{OptionId::quiet, Group::output, "quiet", kNoAliases, 'q', none, "", Repeat::once, kRun,
+    OptionSpec{OptionId::quiet, Group::output, "quiet", kNoAliases, 'q', none, "", Repeat::once, kStarts,
                "No notices at start, no summary at the end; failures are still said.", "-q"},
-    OptionSpec{OptionId::debug, Group::output, "debug", kNoAliases, '\0', none, "", Repeat::once, kRun,
+    OptionSpec{OptionId::debug, Group::output, "debug", kNoAliases, '\0', none, "", Repeat::once, kStarts,
                "Say on stderr what weir does, step by step.", "--debug"},
     OptionSpec{OptionId::markdown, Group::output, "markdown", kNoAliases, '\0', none, "", Repeat::once, only(help),
                "Print the whole reference as Markdown: the page docs/reference/cli.md.", "--markdown"},
@@ -195,6 +250,11 @@ constexpr std::array kCompileExamples = {
     Example{"weir policy compile --policy agents.toml -o agents.image", "read, check and sort the names once"},
     Example{"weir policy compile --net open --deny-list ads.txt -o ads.image", "for weir run --policy ads.image"},
 };
+constexpr std::array kLearnExamples = {
+    Example{"weir policy learn -o agents.toml -- ./agent", "run it once with an open door and write down what it used"},
+    Example{"weir policy learn --here=overlay --deny @private -- ./agent", "the same with less of a door"},
+    Example{"weir policy learn --from r.txt.json --from e.jsonl", "from receipts and records of earlier runs"},
+};
 constexpr std::array kImportExamples = {
     Example{"weir image import alpine.tar.gz alpine", "a root file system in an archive"},
     Example{"weir image import ./tree mine", "a folder that holds a root file system; it stays as it is"},
@@ -203,6 +263,13 @@ constexpr std::array kImportExamples = {
 };
 constexpr std::array kImageLsExamples = {Example{"weir image ls -o json", "what there is, for scripts"}};
 constexpr std::array kImageRmExamples = {Example{"weir image rm alpine", "refused while a sandbox runs in it"}};
+constexpr std::array kLogExamples = {
+    Example{"weir log", "every event of every record that is kept, oldest record first"},
+    Example{"weir log -f", "follow the newest sandbox until it ends"},
+    Example{"weir log w-3f9a1c27 --verdict refuse", "what one sandbox was refused"},
+    Example{"weir log --summary e.jsonl", "destinations, bytes, names and refusals of one file"},
+    Example{"weir log --type flow --name .example.com -o json", "the lines themselves, for scripts"},
+};
 constexpr std::array kDoctorExamples = {
     Example{"weir doctor", "one line per control, and the command that repairs what is missing"},
     Example{"weir doctor --json", "for scripts; docs/doctor.schema.json says what stands there"},
@@ -254,6 +321,14 @@ constexpr std::array kCommands = {
         "compiling again.",
         kCompileExamples},
     CommandSpec{
+        policy_learn, "policy learn", "[--] [COMMAND [ARG...]]", 0, kAnyNumber, true,
+        "write the policy that a command needs",
+        "Runs the command in mode open, where only the hard floor and --deny hold, and writes the smallest policy that "
+        "would have allowed what it reached: names where it used names, ports, sets of which it used several hosts, "
+        "with how often. Only for code that you would run with an open network. What the command did is not judged: "
+        "read the policy before you use it. It allows nothing by itself. The exit code is the command's.",
+        kLearnExamples},
+    CommandSpec{
         image_import, "image import", "SOURCE [NAME]", 1, 2, false, "store a root file system under a name",
         "Unpacks a tar archive (plain, gzip, zstd or xz), an OCI layout or archive, or what docker save wrote, for "
         "weir run --image NAME. Everything is read by a process without network that can write to one new folder "
@@ -265,6 +340,12 @@ constexpr std::array kCommands = {
                 "Prints name, digest, size, format and time of import of every stored image.", kImageLsExamples},
     CommandSpec{image_rm, "image rm", "NAME", 1, 1, false, "remove a stored image",
                 "Removes an image and its files. Refused while a sandbox runs in it.", kImageRmExamples},
+    CommandSpec{
+        CommandId::log, "log", "[ID|FILE]", 0, 1, false, "print or follow the record of what sandboxes tried",
+        "Prints events: of a file (weir run --events FILE), of one sandbox by its id, or of every record that is kept. "
+        "Files are read strictly: a line that weir did not write so, and numbers that are missing, are said with "
+        "their place, and the exit code is then 1. What a guest chose is escaped.",
+        kLogExamples},
     CommandSpec{
         doctor, "doctor", "", 0, 0, false, "say what this machine can enforce",
         "Tries every control that weir relies on, for real, in a throw-away child, and prints one line for each: "

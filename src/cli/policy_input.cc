@@ -73,6 +73,7 @@ Result<PolicyInput> policy_input(const CommandLine& line, const Caller& caller) 
   session.deny = line.values(OptionId::deny);
   session.deny_lists = line.values(OptionId::deny_list);
   session.insist = line.values(OptionId::insist);
+  session.publish = line.values(OptionId::publish);
   input.compile.read_list = [](const std::string& path) { return sys::read_file(path, policy::kMaxListBytes); };
   if (line.has(OptionId::skip_invalid)) input.compile.invalid_lines = policy::InvalidLines::skipped;
   return input;
@@ -99,7 +100,9 @@ Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& lin
   if (std::ranges::any_of(compiled.source.dns_upstreams, is_tls)) {
     return not_yet("dns.upstream with tls://", "write the address without tls://");
   }
-  if (!compiled.source.publishes.empty()) return not_yet("publish", "take [publish] out of the policy");
+  const auto is_udp = [](const policy::Publish& publish) { return publish.protocol == net::Protocol::udp; };
+  if (std::ranges::any_of(compiled.source.publishes, is_udp))
+    return not_yet("published UDP ports", "publish TCP ports only");
   return {};
 }
 

@@ -25,7 +25,7 @@ Result<> take(const CommandLine& line, OptionId id, Target& target, Parse parse)
   return {};
 }
 
-Result<Variables> planned_environment(const CommandLine& line, const Caller& caller, const sandbox::User& user,
+Result<Variables> planned_environment(const CommandLine& line, const Caller& caller, const sandbox::Spec& spec,
                                       const std::vector<std::string>& image_variables,
                                       std::vector<std::string>& notices) {
   std::vector<VariableRequest> requests;
@@ -41,7 +41,9 @@ Result<Variables> planned_environment(const CommandLine& line, const Caller& cal
     if (!request) return std::unexpected(std::move(request).error().context("option -e"));
     requests.push_back(std::move(*request));
   }
-  return guest_environment(caller, user, image_variables, requests, notices);
+  const bool proxies = spec.network == sandbox::Network::captured && !line.has(OptionId::no_proxy_env);
+  return guest_environment(caller, spec.user, proxies ? proxy_variables(spec.addresses.gateway4) : Variables{},
+                           image_variables, requests, notices);
 }
 
 sandbox::Network network_of(policy::Mode mode) {
@@ -102,7 +104,7 @@ Result<> plan_spec(const CommandLine& line, const Caller& caller, policy::Mode m
   spec.terminal = line.has(OptionId::terminal);
   WEIR_CHECK_OK(take(line, OptionId::user, spec.user, parse_user));
   WEIR_TRY(const image::Description image, plan_image(line, caller, options));
-  WEIR_TRY(spec.env, planned_environment(line, caller, spec.user, image.env, options.start_notices));
+  WEIR_TRY(spec.env, planned_environment(line, caller, spec, image.env, options.start_notices));
   return plan_files(line, caller, spec);
 }
 
@@ -158,7 +160,9 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   options.start_notices = policy.notices;
   std::ranges::copy(policy.warnings, std::back_inserter(options.start_notices));
   WEIR_CHECK_OK(plan_spec(line, caller, policy.mode, options));
-  if (options.spec.network == sandbox::Network::captured) options.policy_image = policy.image;
+  options.publishes = policy.source.publishes;
+  options.spec.published = !options.publishes.empty();
+  if (options.spec.network == sandbox::Network::captured || options.spec.published) options.policy_image = policy.image;
   options.policy_hash = policy.hash;
   options.policy_mode = std::string(policy::name_of(policy.mode));
   options.floor_hash = policy.floor_hash;
@@ -168,6 +172,11 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   const auto events = [&](std::string_view text) { return parse_events(text, caller.folder); };
   WEIR_CHECK_OK(take(line, OptionId::events, options.events, events));
   WEIR_CHECK_OK(check_events(options.events, options.spec.shares));
+  const auto receipt = [&](std::string_view text) {
+    return in_context(absolute_path(text, caller.folder), "option --receipt");
+  };
+  WEIR_CHECK_OK(take(line, OptionId::receipt, options.receipt, receipt));
+  options.spec.shows_layers = !options.receipt.empty();
   WEIR_CHECK_OK(plan_limits(line, options));
   WEIR_TRY(const OutputFormat format, output_format(line));
   options.summary = format == OutputFormat::json ? supervisor::SummaryFormat::json : supervisor::SummaryFormat::text;

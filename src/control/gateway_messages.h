@@ -17,13 +17,21 @@ enum class Resolution : std::uint8_t { not_tried, tried, count_ };
 
 // --- gateway to supervisor -------------------------------------------------------------------------------------------
 
-// A SYN, or the first datagram of a flow, for `destination`: judge it, dial it. Answered by ConnectAnswer. Every
-// Connect has a higher flow number than the one before, also when it asks again.
+// Through which door of the gateway a connection came.
+enum class Entry : std::uint8_t { transparent, http, socks, count_ };
+
+// A SYN, the first datagram of a flow, or a request to an explicit proxy, for `destination`: judge it, dial it.
+// Answered by ConnectAnswer. Every Connect has a higher flow number than the one before, also when it asks again.
+//
+// With a `name` (explicit proxies only) that name is the only candidate. Asked first without an address (Resolution
+// not_tried): judged by name alone, and answered with `resolve` or a refusal; then with each address that it has.
 struct Connect {
   std::uint64_t flow = 0;
   net::Protocol protocol = net::Protocol::tcp;
   net::Endpoint destination;  // port 0 for ICMP echo
   Resolution resolution = Resolution::not_tried;
+  Entry entry = Entry::transparent;
+  std::optional<net::DomainName> name = {};
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -31,6 +39,8 @@ struct Connect {
     visit(self.protocol);
     visit(self.destination);
     visit(self.resolution);
+    visit(self.entry);
+    visit(self.name);
   }
 };
 
@@ -40,7 +50,7 @@ struct Flight {
 
   std::uint64_t flow = 0;
   Kind kind = Kind::opaque;
-  std::optional<net::DomainName> name;
+  std::optional<net::DomainName> name = {};
   bool name_present = false;
   bool ech = false;
   Resolution resolution = Resolution::not_tried;
@@ -78,7 +88,7 @@ struct Learn {
 
 // For the record: a name was answered without a Learn (from the cache, or another record type).
 struct NameAnswered {
-  std::optional<net::DomainName> name;
+  std::optional<net::DomainName> name = {};
   std::uint16_t type = 0;
   std::uint16_t rcode = 0;
 
@@ -93,7 +103,7 @@ struct NameAnswered {
 // For the record: a name was refused. `name` is absent if the question had no host name in it.
 struct NameRefused {
   static constexpr std::uint8_t kNoLimit = 255;
-  std::optional<net::DomainName> name;
+  std::optional<net::DomainName> name = {};
   std::uint16_t type = 0;
   std::uint16_t rcode = 0;
   std::uint8_t reason = 0;
@@ -145,7 +155,7 @@ struct FlowClosed {
 
 // For the record: the gateway refused something by itself (a protocol it does not carry, a spoofed source, ...).
 struct Refused {
-  enum class Via : std::uint8_t { tcp, udp, icmp, other, count_ };
+  enum class Via : std::uint8_t { tcp, udp, icmp, http, socks, other, count_ };
 
   Via via = Via::other;
   net::Endpoint destination;
@@ -162,13 +172,18 @@ struct Refused {
 // For the record: a limit that the gateway keeps was reached. A quota (egress_bytes, egress_bytes_total, ingress_bytes)
 // is used up: connections that it concerns are refused from here on.
 struct LimitReached {
+  // Whose: of what the sandbox asks for, or of what comes in at its published ports.
+  enum class Of : std::uint8_t { sandbox, published, count_ };
+
   std::uint8_t limit = 0;  // the number of the policy::Limit
+  Of of = Of::sandbox;
   std::uint64_t flow = 0;  // 0: none
-  std::optional<net::DomainName> name;
+  std::optional<net::DomainName> name = {};
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit(self.limit);
+    visit(self.of);
     visit(self.flow);
     visit(self.name);
   }
@@ -179,8 +194,13 @@ using FromGateway =
 
 // --- supervisor to gateway -------------------------------------------------------------------------------------------
 
+// Whether the sandbox's network leads to the gateway. Without it there are only published ports: neither listener nor
+// TUN.
+enum class Captured : std::uint8_t { no, yes, count_ };
+
 // First message: what the gateway needs to know of its world.
 struct Start {
+  Captured captured = Captured::yes;
   net::IpAddress guest4;
   net::IpAddress gateway4;
   net::IpAddress guest6;
@@ -195,6 +215,7 @@ struct Start {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
+    visit(self.captured);
     visit(self.guest4);
     visit(self.gateway4);
     visit(self.guest6);
@@ -217,7 +238,8 @@ struct ConnectAnswer {
   std::uint64_t flow = 0;
   Outcome outcome = Outcome::refused;
   std::uint32_t error = 0;
-  std::optional<net::DomainName> name;
+  std::optional<net::DomainName> name = {};
+  std::uint8_t reason = 0;  // of a refusal
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -225,6 +247,7 @@ struct ConnectAnswer {
     visit(self.outcome);
     visit(self.error);
     visit(self.name);
+    visit(self.reason);
   }
 };
 
@@ -234,22 +257,26 @@ struct FlightAnswer {
 
   std::uint64_t flow = 0;
   Outcome outcome = Outcome::refused;
+  std::uint8_t reason = 0;  // of a refusal
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit(self.flow);
     visit(self.outcome);
+    visit(self.reason);
   }
 };
 
 struct LearnAnswer {
   std::uint64_t query = 0;
   std::uint32_t allowed = 0;  // bit i: addresses[i] of the Learn may be shown
+  std::uint8_t reason = 0;    // where none is: why the last one is not
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit(self.query);
     visit(self.allowed);
+    visit(self.reason);
   }
 };
 
@@ -265,11 +292,34 @@ struct ResolverAnswer {
   }
 };
 
-using ToGateway = std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer>;
+// A connection from outside to a published port, already recorded: the client's socket rides along. The guest's follows
+// with the next message, which is the InboundGuest of the same flow.
+struct InboundClient {
+  std::uint64_t flow = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+  }
+};
+
+// The socket rides along that is connected to the port inside. From here on the two are relayed; FlowClosed ends it.
+struct InboundGuest {
+  std::uint64_t flow = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+  }
+};
+
+using ToGateway =
+    std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer, InboundClient, InboundGuest>;
 
 // Whether a descriptor rides along with the message.
 inline bool carries_descriptor(const ToGateway& message) {
   using Outcome = ConnectAnswer::Outcome;
+  if (std::holds_alternative<InboundClient>(message) || std::holds_alternative<InboundGuest>(message)) return true;
   if (const auto* connect = std::get_if<ConnectAnswer>(&message))
     return connect->outcome == Outcome::connected || connect->outcome == Outcome::connected_hold;
   const auto* resolver = std::get_if<ResolverAnswer>(&message);

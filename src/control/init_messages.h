@@ -2,9 +2,10 @@
 //
 // Order: Begin goes down once the id maps are written, Execute once the record is open; init builds the sandbox in
 // between. Init sends, each at most once and in this order, ListenerMade and TunMade (captured networks), RootMade
-// (limits that are watched), TerminalMade (-t), and exactly one of Started, Failed; only Failed may come before Execute
-// went down. After Started only one of Exited and NotExecuted may follow, once. Init lives in the guest's world, so
-// everything after Started is hostile input: a message out of order ends the sandbox.
+// (limits that are watched), NamespaceMade (published ports), TerminalMade (-t), and exactly one of Started, Failed;
+// only Failed may come before Execute went down. After Started only one of Exited and NotExecuted may follow, once; and
+// for each OpenSocket, once, SocketMade or SocketFailed. Init lives in the guest's world, so everything after Started
+// is hostile input: a message out of order ends the sandbox.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +31,22 @@ struct RootMade {
   static void fields(Self&, Visitor&) {}
 };
 struct TerminalMade {
+  template <class Self, class Visitor>
+  static void fields(Self&, Visitor&) {}
+};
+
+// With one descriptor: the folder in which an overlay keeps what the command writes. Once for each such share, before
+// Started, and only where the spec asks for it.
+struct LayerMade {
+  std::uint32_t share = 0;  // place in Spec::shares
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.share);
+  }
+};
+
+// Carries a socket of the sandbox's network namespace, which tells it from every other. Made before the command.
+struct NamespaceMade {
   template <class Self, class Visitor>
   static void fields(Self&, Visitor&) {}
 };
@@ -77,7 +94,27 @@ struct Exited {
   }
 };
 
-using FromInit = std::variant<ListenerMade, TunMade, TerminalMade, Started, NotExecuted, Failed, Exited, RootMade>;
+// What OpenSocket asked for, the socket riding along; it may still be connecting.
+struct SocketMade {
+  std::uint64_t id = 0;
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.id);
+  }
+};
+
+struct SocketFailed {
+  std::uint64_t id = 0;
+  std::uint32_t code = 0;  // errno
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.id);
+    visit(self.code);
+  }
+};
+
+using FromInit = std::variant<ListenerMade, TunMade, TerminalMade, Started, NotExecuted, Failed, Exited, RootMade,
+                              LayerMade, NamespaceMade, SocketMade, SocketFailed>;
 
 struct Begin {
   template <class Self, class Visitor>
@@ -99,6 +136,21 @@ struct SendSignal {
   }
 };
 
-using ToInit = std::variant<Begin, Execute, SendSignal>;
+// A socket in the sandbox's network, connected to a port of its own loopback, please.
+struct OpenSocket {
+  enum class Kind : std::uint8_t { stream, datagram, count_ };
+
+  std::uint64_t id = 0;
+  Kind kind = Kind::stream;
+  net::Endpoint to;
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.id);
+    visit(self.kind);
+    visit(self.to);
+  }
+};
+
+using ToInit = std::variant<Begin, Execute, SendSignal, OpenSocket>;
 
 }  // namespace weir::control

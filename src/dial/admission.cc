@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
+#include "dial/errno_name.h"
+#include "dial/published_marks.h"
+#include "net/loopback.h"
 #include "policy/compiled/own_names.h"
 #include "wire/dns.h"
 
@@ -14,11 +16,6 @@ namespace {
 
 using audit::Event;
 using audit::EventType;
-
-std::string errno_name(int code) {
-  const char* name = ::strerrorname_np(code);
-  return name != nullptr ? name : std::to_string(code);
-}
 
 std::string rcode_text(std::uint16_t rcode) {
   switch (rcode) {
@@ -35,11 +32,44 @@ std::string rcode_text(std::uint16_t rcode) {
   }
 }
 
-Event flow_event(EventType type, net::Protocol protocol, const net::Endpoint& destination, const std::string& name) {
+std::string via_of(net::Protocol protocol, control::Entry entry) {
+  switch (entry) {
+    case control::Entry::http:
+      return "http";
+    case control::Entry::socks:
+      return "socks";
+    case control::Entry::transparent:
+    case control::Entry::count_:
+      break;
+  }
+  return std::string(net::name_of(protocol));
+}
+
+std::string via_of(control::Refused::Via via) {
+  switch (via) {
+    case control::Refused::Via::tcp:
+      return "tcp";
+    case control::Refused::Via::udp:
+      return "udp";
+    case control::Refused::Via::icmp:
+      return "icmp";
+    case control::Refused::Via::http:
+      return "http";
+    case control::Refused::Via::socks:
+      return "socks";
+    case control::Refused::Via::other:
+    case control::Refused::Via::count_:
+      break;
+  }
+  return "other";
+}
+
+Event flow_event(EventType type, net::Protocol protocol, control::Entry entry, const net::Endpoint& destination,
+                 const std::string& name) {
   Event event;
   event.type = type;
   event.proto = net::name_of(protocol);
-  event.via = event.proto;
+  event.via = via_of(protocol, entry);
   event.name = name;
   event.dst = destination.address;
   if (protocol != net::Protocol::icmp) event.port = destination.port;
@@ -86,6 +116,10 @@ policy::Verdict refusal(policy::Reason reason) {
   return verdict;
 }
 
+bool is_of_this_machine(const policy::HostFacts& facts, const net::IpAddress& address) {
+  return net::is_loopback(address) || std::ranges::find(facts.host, address) != facts.host.end();
+}
+
 constexpr net::Port kDnsPort = 53;
 // Connects to resolvers and destinations under way at a time: a descriptor each in this process.
 constexpr std::size_t kMaxDials = 8192;
@@ -103,6 +137,7 @@ Admission::Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts
       settings_(std::move(settings)),
       send_(std::move(send)),
       dialer_(reactor),
+      inbound_(reactor, recorder),
       host_service_(*net::DomainName::parse(policy::kHostService)),
       limits_(image_.limits(), settings_.flows_possible) {}
 
@@ -118,6 +153,7 @@ void Admission::end() {
   stop_waiting();
   admitted_.clear();
   while (!flows_.empty()) close_flow(flows_.begin()->first, 0, 0, ECANCELED);
+  inbound_.close_all(ECANCELED);
   recorder_.commit();
 }
 
@@ -134,6 +170,7 @@ void Admission::settle() {
       refuse(admitted.ask, refusal(policy::Reason::audit), {});
     }
   }
+  inbound_.settle(recorded ? InboundFlows::Written::yes : InboundFlows::Written::no);
   recorder_.commit();  // what ended at once, before anybody hears of it
 }
 
@@ -163,35 +200,48 @@ policy::Request Admission::Place::request() const {
           .nameless_candidate = nameless_candidate};
 }
 
-Admission::Place Admission::place_of(net::Protocol protocol, const net::Endpoint& destination) const {
+Admission::Place Admission::place_of(net::Protocol protocol, const net::Endpoint& destination,
+                                     const std::optional<net::DomainName>& asked_name) const {
+  Place place{.protocol = protocol, .dialled = destination, .names = {}, .nameless_candidate = !asked_name};
   const bool host4 = destination.address == settings_.host4;
   if (host4 || destination.address == settings_.host6) {
-    const net::IpAddress loopback = host4 ? net::IpAddress::v4({127, 0, 0, 1}) : *net::IpAddress::parse("::1");
-    return {.protocol = protocol,
-            .dialled = {loopback, destination.port},
-            .names = {{.name = &host_service_, .aliases = {}}},
-            .nameless_candidate = false};
+    place.dialled.address = host4 ? net::kLoopback4 : net::kLoopback6;
+    place.names = {{.name = &host_service_, .aliases = {}}};
+    place.nameless_candidate = false;
+  } else {
+    place.names = book_.candidates(destination.address, reactor_.now_ms());
   }
-  return {.protocol = protocol,
-          .dialled = destination,
-          .names = book_.candidates(destination.address, reactor_.now_ms()),
-          .nameless_candidate = true};
+  // A name that the book does not know for this address is no candidate, whatever the gateway says.
+  if (asked_name) std::erase_if(place.names, [&](const auto& candidate) { return *candidate.name != *asked_name; });
+  return place;
 }
 
 policy::Verdict Admission::judge(const Place& place) {
   const auto facts = this->facts();
-  return facts ? policy::admit(image_, **facts, place.request()) : refusal(policy::Reason::floor);
+  if (!facts) return refusal(policy::Reason::floor);
+  if (!is_of_this_machine(**facts, place.dialled.address) || !leads_to_published(place.protocol, place.dialled))
+    return policy::admit(image_, **facts, place.request());
+  policy::HostFacts with_listener = **facts;
+  with_listener.own_listeners.push_back(place.dialled);
+  return policy::admit(image_, with_listener, place.request());
+}
+
+std::uint64_t Admission::connect_timeout_ms() const {
+  return std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs);
 }
 
 void Admission::on(const control::Connect& ask) {
   using Outcome = control::ConnectAnswer::Outcome;
   // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
-  const bool fresh = ask.flow > last_flow_;
-  last_flow_ = std::max(last_flow_, ask.flow);
+  const bool fresh = ask.flow > last_flow_ && ask.flow < InboundFlows::kFirst;
+  if (fresh) last_flow_ = ask.flow;
   const bool portless = ask.protocol == net::Protocol::icmp;
-  if (portless != (ask.destination.port == 0) || !fresh) return refuse(ask, refusal(policy::Reason::protocol), {});
+  const bool proxied = ask.entry != control::Entry::transparent || ask.name;
+  const bool possible = portless == (ask.destination.port == 0) && (!proxied || ask.protocol == net::Protocol::tcp);
+  if (!possible || !fresh) return refuse(ask, refusal(policy::Reason::protocol), {});
+  if (ask.name && ask.resolution == control::Resolution::not_tried) return judge_name_of(ask);
   if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address, ask.protocol)) {
-    return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver, .error = 0, .name = {}});
+    return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver});
   }
   consider(ask, Turn::to_take);
 }
@@ -200,7 +250,7 @@ void Admission::consider(const control::Connect& ask, Turn turn) {
   using Outcome = control::ConnectAnswer::Outcome;
   // Those that this round admitted may stand as soon as they are dialled.
   if (in_the_making_ >= limits_.half_open()) settle();
-  const Place place = place_of(ask.protocol, ask.destination);
+  const Place place = place_of(ask.protocol, ask.destination, ask.name);
   if (ending_) return refuse(ask, refusal(policy::Reason::shutting_down), place.name());
   const policy::Verdict verdict = judge(place);
   if (verdict.allowed) return consider_allowed(ask, verdict, place, turn);
@@ -219,7 +269,7 @@ void Admission::consider_allowed(const control::Connect& ask, const policy::Verd
   using policy::Limit;
   if (const auto quota = limits_.used_up(place.dialled.address))
     return refuse_over(*quota, policy::Reason::quota, ask, place);
-  if (flows_.size() >= limits_.max_flows()) return refuse_over(Limit::max_flows, policy::Reason::limit, ask, place);
+  if (is_full()) return refuse_over(Limit::max_flows, policy::Reason::limit, ask, place);
   if (ask.protocol == net::Protocol::tcp && in_the_making_ >= limits_.half_open())
     return refuse_over(Limit::half_open, policy::Reason::limit, ask, place);
   if (turn == Turn::taken) return admit(ask, verdict, place);
@@ -230,11 +280,8 @@ void Admission::consider_allowed(const control::Connect& ask, const policy::Verd
 }
 
 void Admission::wait(const control::Connect& ask, const Place& place, std::uint64_t wait_ms) {
-  Event event = limit_event(policy::Limit::connects_per_second);
-  event.proto = net::name_of(ask.protocol);
-  event.name = place.name();
-  event.dst = place.dialled.address;
-  if (ask.protocol != net::Protocol::icmp) event.port = place.dialled.port;
+  Event event = flow_event(EventType::limit, ask.protocol, ask.entry, place.dialled, place.name());
+  event.limits = {hit_of(policy::Limit::connects_per_second)};
   recorder_.record(std::move(event));
   waiting_[ask.flow] = reactor_.at(reactor_.now_ms() + wait_ms, [this, ask] {
     waiting_.erase(ask.flow);
@@ -251,32 +298,54 @@ audit::LimitHit Admission::hit_of(policy::Limit limit) const {
   return {.limit = std::string(policy::name_of(limit)), .value = policy::text_of(limit, image_.limits()[limit])};
 }
 
-Event Admission::limit_event(policy::Limit limit) const {
-  Event event;
-  event.type = EventType::limit;
-  event.limits = {hit_of(limit)};
-  return event;
-}
-
 void Admission::refuse_over(policy::Limit limit, policy::Reason reason, const control::Connect& ask,
                             const Place& place) {
   refuse(ask, refusal(reason), place.name(), limit);
 }
 
+// An explicit proxy was given a name: judged before it is asked of anybody, and before it has an address.
+void Admission::judge_name_of(const control::Connect& ask) {
+  const policy::NameVerdict named = policy::judge_name(image_, *ask.name, wire::dns::type::kA);
+  policy::Verdict verdict = refusal(ending_ ? policy::Reason::shutting_down : named.reason);
+  switch (named.answer) {
+    case policy::NameAnswer::ask:
+    case policy::NameAnswer::host_service:
+      if (ending_) break;
+      return answer(control::ConnectAnswer{
+          .flow = ask.flow, .outcome = control::ConnectAnswer::Outcome::resolve, .error = 0, .name = ask.name});
+    case policy::NameAnswer::localhost:
+    case policy::NameAnswer::gateway:
+      // The gateway itself, seen from where the proxy is.
+      verdict.reason = policy::Reason::floor;
+      break;
+    case policy::NameAnswer::nxdomain:
+    case policy::NameAnswer::nodata:
+      verdict.rule = named.rule;
+      break;
+  }
+  refuse(ask, verdict, ask.name->text());
+}
+
 void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name,
                        std::optional<policy::Limit> limit) {
-  Event event = flow_event(EventType::flow_refuse, ask.protocol, place_of(ask.protocol, ask.destination).dialled, name);
+  const net::Endpoint dialled = place_of(ask.protocol, ask.destination, {}).dialled;
+  Event event =
+      flow_event(EventType::flow_refuse, ask.protocol, ask.entry, dialled, ask.name ? ask.name->text() : name);
+  if (ask.name && ask.resolution == control::Resolution::not_tried) event.dst.reset();
   event.verdict = "refuse";
   event.reason = policy::name_of(verdict.reason);
   event.rule = rule_of(verdict.rule);
   if (limit) event.limits = {hit_of(*limit)};
   recorder_.record(std::move(event));
-  answer(control::ConnectAnswer{
-      .flow = ask.flow, .outcome = control::ConnectAnswer::Outcome::refused, .error = 0, .name = {}});
+  answer(control::ConnectAnswer{.flow = ask.flow,
+                                .outcome = control::ConnectAnswer::Outcome::refused,
+                                .error = 0,
+                                .name = {},
+                                .reason = static_cast<std::uint8_t>(verdict.reason)});
 }
 
 void Admission::admit(const control::Connect& ask, const policy::Verdict& verdict, const Place& place) {
-  Event event = flow_event(EventType::flow_open, ask.protocol, place.dialled, place.name());
+  Event event = flow_event(EventType::flow_open, ask.protocol, ask.entry, place.dialled, place.name());
   event.flow = ask.flow;
   event.verdict = "allow";
   event.rule = rule_of(verdict.rule);
@@ -284,6 +353,8 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
   flows_[ask.flow] = {.protocol = ask.protocol,
                       .destination = ask.destination,
                       .dialled = place.dialled,
+                      .entry = ask.entry,
+                      .asked_name = ask.name,
                       .name = place.name(),
                       .opened_ms = reactor_.now_ms(),
                       .in_the_making = ask.protocol == net::Protocol::tcp};
@@ -297,8 +368,7 @@ void Admission::dial(const Admitted& admitted) {
   if (flow == flows_.end()) return;  // the gateway gave it up meanwhile
   const net::Protocol protocol = flow->second.protocol;
   if (protocol != net::Protocol::tcp) return dialled(admitted, datagram_socket(protocol, flow->second.dialled));
-  const Dialer::Id id = dialer_.connect(flow->second.dialled,
-                                        std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs),
+  const Dialer::Id id = dialer_.connect(flow->second.dialled, connect_timeout_ms(),
                                         [this, admitted](Dialled result) { dialled(admitted, std::move(result)); });
   // It may have failed already, and the flow with it.
   if (const auto still = flows_.find(admitted.ask.flow); still != flows_.end()) still->second.dial = id;
@@ -310,14 +380,12 @@ void Admission::dialled(const Admitted& admitted, Dialled dialled) {
   if (dialled.error != 0) {
     close_flow(ask.flow, 0, 0, dialled.error);
     return answer(control::ConnectAnswer{
-        .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error), .name = {}});
+        .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error)});
   }
   if (const auto flow = flows_.find(ask.flow); flow != flows_.end()) made(flow->second);
-  answer(control::ConnectAnswer{.flow = ask.flow,
-                                .outcome = admitted.hold ? Outcome::connected_hold : Outcome::connected,
-                                .error = 0,
-                                .name = {}},
-         std::move(dialled.socket));
+  answer(
+      control::ConnectAnswer{.flow = ask.flow, .outcome = admitted.hold ? Outcome::connected_hold : Outcome::connected},
+      std::move(dialled.socket));
 }
 
 void Admission::on(const control::Flight& flight) {
@@ -325,8 +393,9 @@ void Admission::on(const control::Flight& flight) {
   const auto found = flows_.find(flight.flow);
   if (found == flows_.end()) return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
   Flow& flow = found->second;
-  const Place place = place_of(flow.protocol, flow.destination);
-  if (flight.name && flight.resolution == control::Resolution::not_tried && !knows(place.names, *flight.name)) {
+  const Place place = place_of(flow.protocol, flow.destination, flow.asked_name);
+  const bool may_lead_here = place.nameless_candidate && flight.resolution == control::Resolution::not_tried;
+  if (flight.name && may_lead_here && !knows(place.names, *flight.name)) {
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::resolve});
   }
   const auto facts = this->facts();
@@ -337,14 +406,15 @@ void Admission::on(const control::Flight& flight) {
     if (flight.name) flow.name = flight.name->text();
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::allowed});
   }
-  Event event =
-      flow_event(EventType::flow_refuse, flow.protocol, flow.dialled, flight.name ? flight.name->text() : flow.name);
+  Event event = flow_event(EventType::flow_refuse, flow.protocol, flow.entry, flow.dialled,
+                           flight.name ? flight.name->text() : flow.name);
   event.flow = flight.flow;
   event.verdict = "refuse";
   event.reason = policy::name_of(verdict.reason);
   event.rule = rule_of(verdict.rule);
   recorder_.record(std::move(event));
-  answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
+  answer(control::FlightAnswer{
+      .flow = flight.flow, .outcome = Outcome::refused, .reason = static_cast<std::uint8_t>(verdict.reason)});
 }
 
 void Admission::on(const control::Learn& learn) {
@@ -362,6 +432,7 @@ void Admission::on(const control::Learn& learn) {
   // What cannot be recorded is not answered.
   const bool recorded = recorder_.record(learn_event(learn, reply.allowed, last)) && recorder_.commit();
   if (!recorded) reply.allowed = 0;
+  if (reply.allowed == 0) reply.reason = static_cast<std::uint8_t>(recorded ? last.reason : policy::Reason::audit);
   for (std::size_t i = 0; i < learn.addresses.size(); ++i) {
     if ((reply.allowed >> i & 1) == 0) continue;
     book_.learn(*learn.name, learn.aliases, learn.addresses[i], learn.ttl, reactor_.now_ms());
@@ -439,13 +510,30 @@ void Admission::on(const control::OpenResolver& ask) {
 }
 
 void Admission::on(const control::FlowClosed& closed) {
-  close_flow(closed.flow, closed.bytes_up, closed.bytes_down, static_cast<int>(closed.error & 0xfff));
+  const auto error = static_cast<int>(closed.error & 0xfff);
+  if (closed.flow >= InboundFlows::kFirst)
+    return inbound_.close(closed.flow, closed.bytes_up, closed.bytes_down, error);
+  close_flow(closed.flow, closed.bytes_up, closed.bytes_down, error);
+}
+
+void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
+  if (ending_) {
+    inbound_.refuse(arrival, policy::Reason::shutting_down);
+  } else if (const auto quota = inbound_.used_up()) {
+    inbound_.refuse(arrival, policy::Reason::quota, hit_of(*quota));
+  } else if (is_full()) {
+    inbound_.refuse(arrival, policy::Reason::limit, hit_of(policy::Limit::max_flows));
+  } else {
+    return inbound_.open(arrival, std::move(then));
+  }
+  then(0);
 }
 
 void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error) {
   const auto found = flows_.find(flow);
   if (found == flows_.end()) return;
-  Event event = flow_event(EventType::flow_close, found->second.protocol, found->second.dialled, found->second.name);
+  const Flow& closing = found->second;
+  Event event = flow_event(EventType::flow_close, closing.protocol, closing.entry, closing.dialled, closing.name);
   event.flow = flow;
   event.bytes_up = up;
   event.bytes_down = down;
@@ -468,29 +556,26 @@ void Admission::forget(Flows::iterator flow) {
 void Admission::on(const control::LimitReached& reached) {
   if (reached.limit >= policy::kLimitCount) return;
   const auto limit = static_cast<policy::Limit>(reached.limit);
-  Event event = limit_event(limit);
+  if (reached.of == control::LimitReached::Of::published) return inbound_.reached(limit, hit_of(limit), reached.flow);
+  Event event;
+  event.type = EventType::limit;
   if (reached.name) event.name = reached.name->text();
   if (const auto flow = flows_.find(reached.flow); flow != flows_.end()) {
     const Flow& at = flow->second;
     limits_.note_used_up(limit, at.dialled.address);
+    event = flow_event(EventType::limit, at.protocol, at.entry, at.dialled, at.name);
     event.flow = reached.flow;
-    event.proto = net::name_of(at.protocol);
-    event.name = at.name;
-    event.dst = at.dialled.address;
-    if (at.protocol != net::Protocol::icmp) event.port = at.dialled.port;
   }
+  event.limits = {hit_of(limit)};
   recorder_.record(std::move(event));
 }
 
 void Admission::on(const control::Refused& refused) {
   Event event;
   event.type = EventType::flow_refuse;
-  using Via = control::Refused::Via;
-  event.via = refused.via == Via::tcp    ? "tcp"
-              : refused.via == Via::udp  ? "udp"
-              : refused.via == Via::icmp ? "icmp"
-                                         : "other";
-  event.proto = event.via;
+  event.via = via_of(refused.via);
+  const bool stream = refused.via == control::Refused::Via::http || refused.via == control::Refused::Via::socks;
+  event.proto = stream ? "tcp" : event.via;
   event.dst = refused.destination.address;
   if (refused.destination.port != 0) event.port = refused.destination.port;
   event.verdict = "refuse";

@@ -14,6 +14,7 @@
 #include "control/gateway_messages.h"
 #include "dial/dialer.h"
 #include "dial/flow_limits.h"
+#include "dial/inbound_flows.h"
 #include "dial/live_facts.h"
 #include "dial/recorder.h"
 #include "policy/compiled/admit.h"
@@ -50,6 +51,12 @@ class Admission {
   // Writes the records of everything that was handled since the last time, then dials. Call before answers are sent.
   void settle();
 
+  // Somebody came to a published port. No way out, so no rule is asked: refused only where there are too many flows
+  // already. `then`: see InboundFlows; 0 for a refusal, which is recorded.
+  void open_inbound(const Arrival& arrival, InboundFlows::Then then);
+  // It ended before it got to the gateway, which reports the others.
+  void close_inbound(std::uint64_t flow, int error) { inbound_.close(flow, 0, 0, error); }
+
   // From here on every new connection is refused (shutting-down).
   void refuse_new() { ending_ = true; }
   // The sandbox has ended: records the end of flows whose end nobody reported, and writes it.
@@ -58,12 +65,15 @@ class Admission {
   Result<bool> ipv6_upstream() { return facts_.ipv6_default_route(); }
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
   std::uint64_t limit(policy::Limit limit) const { return image_.limits()[limit]; }
+  std::uint64_t connect_timeout_ms() const;
 
  private:
   struct Flow {
     net::Protocol protocol = net::Protocol::tcp;
     net::Endpoint destination;  // as the guest asked
     net::Endpoint dialled;
+    control::Entry entry = control::Entry::transparent;
+    std::optional<net::DomainName> asked_name;  // by an explicit proxy: the only candidate
     std::string name;
     std::uint64_t opened_ms = 0;
     Dialer::Id dial = 0;  // cancelled with the flow: no dial outlives its count
@@ -90,7 +100,9 @@ class Admission {
     policy::Request request() const;
     std::string name() const { return names.empty() ? std::string() : names.front().name->text(); }
   };
-  Place place_of(net::Protocol protocol, const net::Endpoint& destination) const;
+  Place place_of(net::Protocol protocol, const net::Endpoint& destination,
+                 const std::optional<net::DomainName>& asked_name) const;
+  void judge_name_of(const control::Connect& ask);
   policy::Verdict judge(const Place& place);
   // Where connects come too fast an allowed one waits for its turn, and is then judged again.
   enum class Turn : std::uint8_t { to_take, taken };
@@ -100,7 +112,7 @@ class Admission {
   void stop_waiting();
   void refuse_over(policy::Limit limit, policy::Reason reason, const control::Connect& ask, const Place& place);
   audit::LimitHit hit_of(policy::Limit limit) const;
-  audit::Event limit_event(policy::Limit limit) const;
+  bool is_full() const { return flows_.size() + inbound_.size() >= limits_.max_flows(); }
   using Flows = std::unordered_map<std::uint64_t, Flow>;
   void made(Flow& flow);
   void forget(Flows::iterator flow);
@@ -126,6 +138,7 @@ class Admission {
   Settings settings_;
   Send send_;
   Dialer dialer_;
+  InboundFlows inbound_;
   policy::NameBook book_;
   net::DomainName host_service_;
   bool ending_ = false;

@@ -10,8 +10,10 @@
 
 #include "gateway/confine.h"
 #include "gateway/datagram/datagram_table.h"
+#include "gateway/inbound/inbound_table.h"
 #include "gateway/link.h"
 #include "gateway/meter.h"
+#include "gateway/proxy/proxies.h"
 #include "gateway/refuser.h"
 #include "gateway/resolver/resolver.h"
 #include "gateway/router.h"
@@ -41,6 +43,53 @@ Result<control::Start> read_start(sys::Channel& channel) {
   return std::get<control::Start>(*message);
 }
 
+// What counts at published ports: their clients are no destinations that the sandbox could choose.
+policy::Limits of_published(policy::Limits limits) {
+  limits[policy::Limit::egress_bytes] = policy::Limits::kUnlimited;
+  return limits;
+}
+
+Meter::Report report_to(Link& link, control::LimitReached::Of of) {
+  return [&link, of](policy::Limit limit, std::uint64_t flow) {
+    link.send(control::LimitReached{.limit = static_cast<std::uint8_t>(limit), .of = of, .flow = flow});
+  };
+}
+
+// Of a sandbox whose network leads nowhere: published ports and nothing else.
+class InboundGateway {
+ public:
+  InboundGateway(sys::Reactor& reactor, sys::Channel channel, const policy::Limits& limits, const control::Start& world)
+      : reactor_(reactor),
+        link_(reactor, std::move(channel)),
+        meter_(of_published(limits), report_to(link_, control::LimitReached::Of::published)),
+        relays_{.reactor = reactor, .pipes = {}},
+        inbound_(reactor, link_, relays_, meter_, world.idle_timeout_ms) {}
+
+  Result<> serve() {
+    WEIR_CHECK_OK(link_.start(
+        [this](const control::ToGateway& message, sys::OwnedFd passed) {
+          if (const auto* client = std::get_if<control::InboundClient>(&message))
+            return inbound_.on(*client, std::move(passed));
+          if (const auto* guest = std::get_if<control::InboundGuest>(&message))
+            return inbound_.on(*guest, std::move(passed));
+        },
+        [this] {
+          reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
+          inbound_.drain([this] { reactor_.stop(); });
+        }));
+    inbound_.start();
+    reactor_.after_each_round([this] { link_.flush(); });
+    return reactor_.run();
+  }
+
+ private:
+  sys::Reactor& reactor_;
+  Link link_;
+  Meter meter_;
+  RelayContext relays_;
+  InboundTable inbound_;
+};
+
 class Gateway {
  public:
   Gateway(sys::Reactor& reactor, sys::Channel channel, const policy::Image& image, const control::Start& world)
@@ -48,20 +97,30 @@ class Gateway {
         link_(reactor, std::move(channel)),
         tun_(reactor, sys::OwnedFd(kTun)),
         resolver_(reactor, link_, tun_, image, world),
-        meter_(image.limits(),
-               [this](policy::Limit limit, std::uint64_t flow) {
-                 link_.send(control::LimitReached{.limit = static_cast<std::uint8_t>(limit), .flow = flow, .name = {}});
-               }),
-        flows_(reactor, link_, tun_, resolver_, meter_, sys::OwnedFd(kListener), world.idle_timeout_ms),
+        meter_(image.limits(), report_to(link_, control::LimitReached::Of::sandbox)),
+        published_meter_(of_published(image.limits()), report_to(link_, control::LimitReached::Of::published)),
+        relays_{.reactor = reactor, .pipes = {}},
+        flows_(reactor, link_, tun_, resolver_, relays_, meter_, sys::OwnedFd(kListener), world.idle_timeout_ms),
+        inbound_(reactor, link_, relays_, published_meter_, world.idle_timeout_ms),
+        proxies_(reactor, link_, resolver_, flows_, meter_, world),
         refuser_(reactor, link_, tun_),
         datagrams_(reactor, link_, tun_, resolver_, refuser_, meter_, world.udp_idle_timeout_ms),
-        router_(refuser_, resolver_, flows_, datagrams_, image, world) {}
+        router_(refuser_, resolver_, flows_, datagrams_, image, world) {
+    flows_.serve_here(
+        {.is_here =
+             [world](const net::Endpoint& to) {
+               const bool ours = to.address == world.gateway4 || to.address == world.gateway6;
+               return ours && (to.port == net::kHttpProxyPort || to.port == net::kSocksProxyPort);
+             },
+         .serve = [this](sys::OwnedFd guest, const net::Endpoint& here) { proxies_.serve(std::move(guest), here); }});
+  }
 
   Result<> serve() {
     WEIR_CHECK_OK(link_.start(
         [this](const control::ToGateway& message, sys::OwnedFd passed) { on_message(message, std::move(passed)); },
         [this] { drain(); }));
     WEIR_CHECK_OK(flows_.start());
+    inbound_.start();
     datagrams_.start();
     WEIR_CHECK_OK(tun_.start([this](Bytes packet) { router_.on_packet(packet); }, [this] { return link_.flush(); }));
     reactor_.after_each_round([this] {
@@ -74,20 +133,29 @@ class Gateway {
  private:
   void on_message(const control::ToGateway& message, sys::OwnedFd passed) {
     if (const auto* connect = std::get_if<control::ConnectAnswer>(&message)) {
+      if (proxies_.on_answer(*connect, passed)) return;
       if (datagrams_.asked(connect->flow)) return datagrams_.on_answer(*connect, std::move(passed));
       return flows_.on_answer(*connect, std::move(passed));
     }
-    if (const auto* flight = std::get_if<control::FlightAnswer>(&message)) return flows_.on_answer(*flight);
+    if (const auto* flight = std::get_if<control::FlightAnswer>(&message)) {
+      if (proxies_.on_answer(*flight)) return;
+      return flows_.on_answer(*flight);
+    }
     if (const auto* learned = std::get_if<control::LearnAnswer>(&message)) return resolver_.on_answer(*learned);
     if (const auto* socket = std::get_if<control::ResolverAnswer>(&message))
       return resolver_.on_answer(*socket, std::move(passed));
+    if (const auto* client = std::get_if<control::InboundClient>(&message))
+      return inbound_.on(*client, std::move(passed));
+    if (const auto* guest = std::get_if<control::InboundGuest>(&message)) return inbound_.on(*guest, std::move(passed));
   }
 
   void drain() {
     reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
     tun_.read_rest();
     datagrams_.drain();
-    flows_.drain([this] { reactor_.stop(); });
+    proxies_.drain();
+    inbound_.drain([] {});
+    flows_.drain([this] { inbound_.drain([this] { reactor_.stop(); }); });
   }
 
   sys::Reactor& reactor_;
@@ -95,7 +163,11 @@ class Gateway {
   Tun tun_;
   Resolver resolver_;
   Meter meter_;
+  Meter published_meter_;
+  RelayContext relays_;
   FlowTable flows_;
+  InboundTable inbound_;
+  Proxies proxies_;
   Refuser refuser_;
   DatagramTable datagrams_;
   Router router_;
@@ -113,6 +185,8 @@ Result<> serve() {
   if (::dup2(STDIN_FILENO, STDERR_FILENO) < 0) return sys::errno_error("cannot let go of the caller's standard error");
   WEIR_CHECK_OK(confine());
   WEIR_TRY(const control::Start world, read_start(channel));
+  if (world.captured == control::Captured::no)
+    return InboundGateway(reactor, std::move(channel), image.limits(), world).serve();
   Gateway gateway(reactor, std::move(channel), image, world);
   return gateway.serve();
 }
@@ -122,7 +196,7 @@ Result<> serve() {
 std::size_t descriptors_besides_flows() {
   constexpr std::size_t kOwn = 16;  // standard ones, the inherited four, the event loop
   return kOwn + 2 * (PipePool::kMaxLent + PipePool::kMaxIdle) + Resolver::kMaxStreams + Resolver::kMaxLookups +
-         sys::Channel::kMaxPassed;
+         Proxies::kMaxSessions + sys::Channel::kMaxPassed;
 }
 
 int run() {

@@ -1,7 +1,11 @@
 #include "gateway/meter.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <utility>
+
+#include "sys/socket_address.h"
 
 namespace weir::gateway {
 
@@ -40,6 +44,13 @@ Meter::Account& Meter::account(const net::IpAddress& peer) {
   const auto found = accounts_.find(peer);
   if (found != accounts_.end()) return found->second;
   return accounts_.size() >= kMaxAccounts ? others_ : accounts_[peer];
+}
+
+Meter::Account& Meter::account_of(int socket) {
+  sys::SocketAddress peer;
+  std::optional<net::Endpoint> to;
+  if (::getpeername(socket, peer.get(), &peer.size) == 0) to = peer.endpoint();
+  return account(to ? to->address : net::IpAddress());
 }
 
 Meter::Left Meter::left(Way way, const Account& account) const {

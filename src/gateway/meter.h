@@ -29,6 +29,8 @@ class Meter {
     std::uint64_t sent = 0;
   };
   Account& account(const net::IpAddress& peer);
+  // Of whom a connected socket leads to. One that is connected no more moves nothing: any account will do.
+  Account& account_of(int socket);
 
   struct Left {
     std::uint64_t bytes = 0;

@@ -24,6 +24,7 @@
 #include "control/init_messages.h"
 #include "sandbox/capture.h"
 #include "sandbox/confinement.h"
+#include "sandbox/guest_sockets.h"
 #include "sandbox/remedies.h"
 #include "sandbox/root.h"
 #include "sys/child_process.h"
@@ -128,9 +129,15 @@ class Init {
     return fill_root(root_plan());
   }
 
-  RootPlan root_plan() const {
-    return {
-        .spec = spec_, .identity = plan_.identity, .shares = plan_.shares, .tools = plan_.tools, .image = plan_.image};
+  RootPlan root_plan() {
+    return {.spec = spec_,
+            .identity = plan_.identity,
+            .shares = plan_.shares,
+            .tools = plan_.tools,
+            .image = plan_.image,
+            .layer_taker = [this](std::uint32_t share, const sys::OwnedFd& layer) {
+              return send(control::LayerMade{.share = share}, layer.get());
+            }};
   }
 
   Result<> wait_for_builder() {
@@ -167,10 +174,18 @@ class Init {
         return {};
       case Network::loopback:
         WEIR_CHECK_OK(set_up_loopback());
-        return free_low_ports();
+        WEIR_CHECK_OK(free_low_ports());
+        break;
       case Network::captured:
+        WEIR_CHECK_OK(hand_over_capture());
         break;
     }
+    if (!spec_.published) return {};
+    WEIR_TRY(const sys::OwnedFd socket, open_namespace_socket());
+    return send(control::NamespaceMade{}, socket.get());
+  }
+
+  Result<> hand_over_capture() {
     WEIR_TRY(const Capture capture, set_up_capture(spec_.addresses));
     WEIR_CHECK_OK(send(control::ListenerMade{}, capture.listener.get()));
     return send(control::TunMade{}, capture.tun.get());
@@ -323,10 +338,19 @@ class Init {
   void obey() {
     const auto message = receive();
     if (!message || !*message) ::_exit(kInitFailed);  // the supervisor is gone: so is the sandbox
+    if (const auto* wanted = std::get_if<control::OpenSocket>(&**message)) return open_socket(*wanted);
     const auto* order = std::get_if<control::SendSignal>(&**message);
     if (order == nullptr) ::_exit(kInitFailed);
     // The command leads a session and a process group of its own. ESRCH: it has ended, and the report is on its way.
     ::kill(-command_, order->number);
+  }
+
+  void open_socket(const control::OpenSocket& wanted) {
+    const auto socket = begin_connect(wanted);
+    const auto sent =
+        socket ? send(control::SocketMade{.id = wanted.id}, socket->get()) : Result<>(std::unexpected(socket.error()));
+    // Also when the user's processes together have too many descriptors on the way.
+    if (!sent) tell(control::SocketFailed{.id = wanted.id, .code = static_cast<std::uint32_t>(sent.error().code())});
   }
 
   // A supervisor that is gone need not be told: its end is this process's end.

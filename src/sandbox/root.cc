@@ -180,7 +180,7 @@ Result<> fill_root(const RootPlan& plan) {
   WEIR_CHECK_OK(plan.spec.image ? fill_from_image(plan) : fill_from_host(plan.spec));
   WEIR_CHECK_OK(make_devices());
   WEIR_CHECK_OK(mount_proc());
-  WEIR_CHECK_OK(mount_shares(plan.shares, plan.spec));
+  WEIR_CHECK_OK(mount_shares(plan.shares, plan.spec, plan.layer_taker));
   return mount_tools(plan.tools);
 }
 

@@ -22,6 +22,7 @@ struct RootPlan {
   const std::vector<PreparedShare>& shares;
   const std::vector<Tool>& tools;
   const sys::OwnedFd& image;  // prepare_image()
+  LayerTaker layer_taker;     // for mount_shares()
 };
 
 // All three with CAP_SYS_ADMIN over a mount namespace of its own in which "/" is still the host's, in this order:

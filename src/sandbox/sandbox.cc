@@ -148,8 +148,13 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
     capture_.tun = received.take_passed();
   } else if (std::holds_alternative<control::RootMade>(*message) && limiter_) {
     limiter_->take_root(received.take_passed());
+  } else if (std::holds_alternative<control::NamespaceMade>(*message)) {
+    namespace_socket_ = received.take_passed();
   } else if (std::holds_alternative<control::TerminalMade>(*message)) {
     terminal_ = received.take_passed();
+  } else if (const auto* layer = std::get_if<control::LayerMade>(&*message);
+             layer != nullptr && spec.shows_layers && layer->share < spec.shares.size()) {
+    layers_.push_back({.share = layer->share, .folder = received.take_passed()});
   } else if (const auto* failed = std::get_if<control::Failed>(&*message)) {
     Error error = Error(failed->what, static_cast<int>(failed->code)).with_remedy(failed->remedy);
     return std::unexpected(with_set_up_remedy(std::move(error)));
@@ -176,23 +181,56 @@ std::unexpected<Error> Sandbox::died() {
   return fail("init of the sandbox ended unexpectedly");
 }
 
+Result<GuestSockets*> Sandbox::serve_sockets(sys::Reactor& reactor) {
+  const auto send_order = [this](const control::ToInit& order) { return send(order); };
+  WEIR_TRY(sockets_, GuestSockets::create(reactor, std::exchange(namespace_socket_, {}), send_order));
+  return sockets_.get();
+}
+
+// False: no message about a socket that was asked for.
+bool Sandbox::take_socket_message(const control::FromInit& message, sys::OwnedFd& passed) {
+  if (!sockets_ || exited_) return false;
+  if (const auto* made = std::get_if<control::SocketMade>(&message)) return sockets_->take(*made, passed);
+  const auto* failed = std::get_if<control::SocketFailed>(&message);
+  return failed != nullptr && !passed.valid() && sockets_->take(*failed);
+}
+
 Result<std::optional<Sandbox::Exited>> Sandbox::on_control_readable() {
+  // As many as may be owed: nothing else waits long, and one look at the event loop serves many connections.
+  for (std::size_t i = 0; i < GuestSockets::kMaxOwed; ++i) {
+    WEIR_TRY(const auto taken, take_message());
+    if (taken.exited) return taken.exited;
+    if (!taken.more) break;
+  }
+  return std::nullopt;
+}
+
+Result<Sandbox::Taken> Sandbox::take_message() {
   std::array<std::uint8_t, control::kMaxMessage> buffer;
-  WEIR_TRY(const auto received, control_.receive(buffer));
-  if (received.state == sys::Channel::Received::State::nothing) return std::nullopt;
+  WEIR_TRY(auto received, control_.receive(buffer));
+  if (received.state == sys::Channel::Received::State::nothing) return Taken{};
   if (received.state == sys::Channel::Received::State::closed) return died();
   const auto message = control::decode<control::FromInit>(received.message);
+  const bool of_socket = message && (std::holds_alternative<control::SocketMade>(*message) ||
+                                     std::holds_alternative<control::SocketFailed>(*message));
+  sys::OwnedFd passed = of_socket ? received.take_passed() : sys::OwnedFd();
+  if (of_socket && take_socket_message(*message, passed)) return Taken{.more = true, .exited = std::nullopt};
+  // Closing one could wait for as long as its SO_LINGER says, which is in a hostile init's hand: not while it lives.
+  if (passed.valid()) unsafe_to_close_.push_back(std::move(passed));
+  const bool carries = !received.passed.empty();
+  for (sys::OwnedFd& fd : received.passed) unsafe_to_close_.push_back(std::move(fd));
   const auto* exited = message ? std::get_if<control::Exited>(&*message) : nullptr;
   const auto* refused = message ? std::get_if<control::NotExecuted>(&*message) : nullptr;
   // Init shares a world with the guest: a descriptor, a second report or anything else is not for us to interpret.
-  if ((exited == nullptr && refused == nullptr) || exited_ || !received.passed.empty())
+  if ((exited == nullptr && refused == nullptr) || exited_ || carries)
     return fail("init of the sandbox broke the protocol");
   exited_ = true;
-  if (refused != nullptr) return not_executed(static_cast<int>(refused->code));
-  return Exited{.status = static_cast<int>(exited->status),
-                .user_us = exited->user_us,
-                .system_us = exited->system_us,
-                .max_rss_kib = exited->max_rss_kib};
+  if (refused != nullptr) return Taken{.more = false, .exited = not_executed(static_cast<int>(refused->code))};
+  return Taken{.more = false,
+               .exited = Exited{.status = static_cast<int>(exited->status),
+                                .user_us = exited->user_us,
+                                .system_us = exited->system_us,
+                                .max_rss_kib = exited->max_rss_kib}};
 }
 
 Sandbox::Exited Sandbox::not_executed(int code) const {
@@ -228,6 +266,7 @@ std::vector<LimitHit> Sandbox::limits_reached() {
 
 void Sandbox::kill() {
   init_.kill();
+  unsafe_to_close_.clear();
   placeholders_.remove();
 }
 

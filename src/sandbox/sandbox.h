@@ -16,10 +16,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "control/init_messages.h"
 #include "sandbox/capture.h"
+#include "sandbox/guest_sockets.h"
 #include "sandbox/identity.h"
 #include "sandbox/limiter.h"
 #include "sandbox/placeholders.h"
@@ -63,6 +66,18 @@ class Sandbox {
   // The descriptors of a captured network; once. Empty for other networks.
   Capture take_capture() { return std::move(capture_); }
 
+  // What the command wrote into an overlay instead of the shared folder.
+  struct Layer {
+    std::size_t share = 0;  // place in Spec::shares
+    sys::OwnedFd folder;    // a hostile tree; still once kill() has returned
+  };
+  // Where Spec::shows_layers is set; once.
+  std::vector<Layer> take_layers() { return std::move(layers_); }
+
+  // After the start of a Spec with published ports: what opens sockets inside. The sandbox stays where it is from here
+  // on. Once.
+  Result<GuestSockets*> serve_sockets(sys::Reactor& reactor);
+
   // For the event loop: readable when on_control_readable() has something to do.
   int control_fd() const { return control_.fd(); }
   // Nothing: nothing yet. Otherwise the sandbox is over. An error: init broke the protocol or died; the sandbox is to
@@ -103,6 +118,12 @@ class Sandbox {
   Result<> begin();
   Result<> send(const control::ToInit& order);
   Result<bool> take_start_message(const Spec& spec);
+  bool take_socket_message(const control::FromInit& message, sys::OwnedFd& passed);
+  struct Taken {
+    bool more = false;  // there may be another message
+    std::optional<Exited> exited = {};
+  };
+  Result<Taken> take_message();
   std::unexpected<Error> died();
   Exited not_executed(int code) const;
 
@@ -114,7 +135,11 @@ class Sandbox {
   sys::Channel control_;
   Capture capture_;
   sys::OwnedFd terminal_;
-  std::string command_;  // for people
+  std::vector<Layer> layers_;
+  sys::OwnedFd namespace_socket_;
+  std::unique_ptr<GuestSockets> sockets_;
+  std::vector<sys::OwnedFd> unsafe_to_close_;  // before kill(): what init passed unasked
+  std::string command_;                        // for people
   bool exited_ = false;
 };
 

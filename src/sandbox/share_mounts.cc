@@ -155,9 +155,9 @@ Result<> make_upper(const struct stat& lower, const std::string& folder) {
 }
 
 // The layers are named to the kernel relative to the current folder, so that no character of a host path needs escaping
-// there, and are gone from the sandbox's view afterwards.
-Result<> mount_overlay(const Share& share, const sys::OwnedFd& source, const sys::OwnedFd& place, const Spec& spec,
-                       std::size_t number) {
+// there, and are gone from the sandbox's view afterwards. Returns the upper one.
+Result<sys::OwnedFd> mount_overlay(const Share& share, const sys::OwnedFd& source, const sys::OwnedFd& place,
+                                   const Spec& spec, std::size_t number) {
   WEIR_TRY(const struct stat lower, look_at(source, share.source));
   if (!S_ISDIR(lower.st_mode)) return fail("cannot share " + share.source + " as an overlay: it is not a folder");
   WEIR_TRY(const std::string folder, make_layers(spec, number));
@@ -178,10 +178,15 @@ Result<> mount_overlay(const Share& share, const sys::OwnedFd& source, const sys
             .with_remedy("use :copy; an overlay needs kernel 5.11 and a file system that it can lie on"));
   }
   WEIR_CHECK_OK(sys::attach_mount(*overlay, place.get(), ""));
-  return leave_layers(spec, folder);
+  const std::string upper = folder + "/upper";
+  WEIR_TRY(sys::OwnedFd layer, sys::checked_fd(::open(upper.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+                                               "cannot open " + upper));
+  WEIR_CHECK_OK(leave_layers(spec, folder));
+  return layer;
 }
 
-Result<> mount_share(const PreparedShare& prepared, const Spec& spec, std::size_t number) {
+// Returns the upper layer of an overlay; nothing for another share.
+Result<sys::OwnedFd> mount_share(const PreparedShare& prepared, const Spec& spec, std::size_t number) {
   const Share& share = prepared.share;
   sys::OwnedFd own;
   if (!prepared.mount.valid()) {
@@ -194,13 +199,15 @@ Result<> mount_share(const PreparedShare& prepared, const Spec& spec, std::size_
   switch (share.access) {
     case Share::Access::read_write:
     case Share::Access::read_only:
-      return mount_bind(share, source, place);
+      WEIR_CHECK_OK(mount_bind(share, source, place));
+      break;
     case Share::Access::copy:
-      return copy(source, place, spec.user);
+      WEIR_CHECK_OK(copy(source, place, spec.user));
+      break;
     case Share::Access::overlay:
       return mount_overlay(share, source, place, spec, number);
   }
-  return {};
+  return sys::OwnedFd();
 }
 
 }  // namespace
@@ -232,10 +239,13 @@ Result<> put_layers(const sys::OwnedFd& layers) {
   return sys::attach_mount(layers, AT_FDCWD, kLayers);
 }
 
-Result<> mount_shares(const std::vector<PreparedShare>& shares, const Spec& spec) {
-  std::size_t number = 0;
+Result<> mount_shares(const std::vector<PreparedShare>& shares, const Spec& spec, const LayerTaker& taker) {
+  std::uint32_t number = 0;
   for (const PreparedShare& prepared : shares) {
-    WEIR_CHECK_OK(in_context(mount_share(prepared, spec, number++), "option -v: " + prepared.share.target));
+    WEIR_TRY(const sys::OwnedFd layer,
+             in_context(mount_share(prepared, spec, number), "option -v: " + prepared.share.target));
+    if (spec.shows_layers && layer.valid()) WEIR_CHECK_OK(taker(number, layer));
+    ++number;
   }
   return hide_layers();
 }

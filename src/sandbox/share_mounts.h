@@ -5,6 +5,7 @@
 // links: what the refusal rules looked at is what is shared.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,7 +34,11 @@ Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identi
 Result<sys::OwnedFd> take_layers(const Spec& spec);
 Result<> put_layers(const sys::OwnedFd& layers);
 
-// In init, with the current folder at the new root and the host's root still "/".
-Result<> mount_shares(const std::vector<PreparedShare>& shares, const Spec& spec);
+// Gets the upper layer of an overlay, a folder, and the place of its share in Spec::shares.
+using LayerTaker = std::function<Result<>(std::uint32_t share, const sys::OwnedFd& layer)>;
+
+// In init, with the current folder at the new root and the host's root still "/". `taker`: called where
+// Spec::shows_layers is set.
+Result<> mount_shares(const std::vector<PreparedShare>& shares, const Spec& spec, const LayerTaker& taker);
 
 }  // namespace weir::sandbox

@@ -255,4 +255,11 @@ Result<> check_shares(const std::vector<Share>& shares) {
   return {};
 }
 
+bool is_run_outside(std::string_view path) {
+  const auto is_it = [path](std::string_view known) {
+    return path == known || (path.size() > known.size() && path.starts_with(known) && path[known.size()] == '/');
+  };
+  return std::ranges::any_of(kProtected, is_it) || std::ranges::any_of(kProtectedIfThere, is_it);
+}
+
 }  // namespace weir::sandbox

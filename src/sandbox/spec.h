@@ -70,7 +70,9 @@ struct Spec {
   Network network = Network::loopback;
   CaptureAddresses addresses;
   Limits limits;
-  bool terminal = false;  // -t: a terminal of its own
+  bool terminal = false;      // -t: a terminal of its own
+  bool shows_layers = false;  // Sandbox::take_layers() gives what overlays keep
+  bool published = false;     // init opens sockets for published ports
 };
 
 }  // namespace weir::sandbox

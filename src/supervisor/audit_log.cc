@@ -20,22 +20,8 @@ namespace {
 
 constexpr std::uint64_t kRollUpMs = 1000;
 
-audit::Timestamp wall_clock() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return {.seconds = now.tv_sec, .microseconds = static_cast<std::uint32_t>(now.tv_nsec / 1000)};
-}
-
 bool is_refusal(audit::EventType type) {
   return type == audit::EventType::flow_refuse || type == audit::EventType::dns_refuse;
-}
-
-std::string destination_text(const audit::Event& event) {
-  std::string host = event.name.empty() && event.dst ? event.dst->text() : event.name;
-  if (host.empty()) host = event.proto.empty() ? "a malformed name" : event.proto;
-  if (!event.port) return host;
-  const bool bare_v6 = event.name.empty() && event.dst && !event.dst->is_v4();
-  return (bare_v6 ? "[" + host + "]" : host) + ":" + std::to_string(*event.port);
 }
 
 Result<> make_folders(const std::string& path) {
@@ -62,6 +48,12 @@ ssize_t write_now(int fd, std::string_view lines) {
 }
 
 }  // namespace
+
+audit::Timestamp wall_clock() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return {.seconds = now.tv_sec, .microseconds = static_cast<std::uint32_t>(now.tv_nsec / 1000)};
+}
 
 Result<std::string> default_events_folder() {
   const char* state = std::getenv("XDG_STATE_HOME");
@@ -110,10 +102,10 @@ bool AuditLog::record(audit::Event event) {
   const bool rolls_up =
       is_refusal(event.type) || event.type == audit::EventType::dns_answer || event.type == audit::EventType::limit;
   if (rolls_up && !full_ && absorb(event)) return true;
-  count_refusals(event, 1);
-  if (full_) return false;
-  const bool taken = take(event);
+  const bool taken = !full_ && take(event);
   if (!taken && rolls_up) repeats_.erase(audit::roll_up_key(event));  // nothing stands there to be repeated
+  // What could not be recorded does not happen; but a refusal has happened.
+  if (taken || is_refusal(event.type)) count(event);
   return taken;
 }
 
@@ -139,8 +131,8 @@ bool AuditLog::absorb(const audit::Event& event) {
 // As one event.
 void AuditLog::write_repeats(Repeats& repeats) {
   if (repeats.count == 0) return;
-  count_refusals(repeats.event, repeats.count);
   if (repeats.count > 1) repeats.event.count = repeats.count;
+  count(repeats.event);
   take(repeats.event);
 }
 
@@ -188,7 +180,11 @@ void AuditLog::forget_repeats_of_nothing() {
   std::erase_if(repeats_, [this](const auto& entry) {
     const Repeats& repeats = entry.second;
     if (repeats.sequence <= sequence_) return false;
-    count_refusals(repeats.event, repeats.count);
+    if (repeats.count > 0) {
+      audit::Event event = repeats.event;
+      event.count = repeats.count;
+      count(event);
+    }
     return true;
   });
 }
@@ -241,24 +237,8 @@ void AuditLog::note_failure(int cause) {
   }
 }
 
-void AuditLog::count_refusals(const audit::Event& event, std::uint64_t times) {
-  if (!is_refusal(event.type)) return;
-  const std::string what = destination_text(event);
-  const std::string key = what + '\0' + event.reason;
-  if (refused_.size() >= kMaxSummary && !refused_.contains(key)) return;
-  RefusedDestination& entry = refused_[key];
-  entry.what = what;
-  entry.reason = event.reason;
-  entry.times += times;
-}
-
-std::vector<RefusedDestination> AuditLog::refused() const {
-  std::vector<RefusedDestination> all;
-  for (const auto& [key, entry] : refused_) all.push_back(entry);
-  std::ranges::sort(all, [](const auto& left, const auto& right) {
-    return left.times != right.times ? left.times > right.times : left.what < right.what;
-  });
-  return all;
+void AuditLog::count(const audit::Event& event) {
+  if (counts_everything_ || is_refusal(event.type)) tally_.add(event);
 }
 
 }  // namespace weir::supervisor

@@ -4,21 +4,14 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "audit/event.h"
+#include "audit/tally.h"
 #include "dial/recorder.h"
 #include "supervisor/run_options.h"
 #include "sys/reactor.h"
 
 namespace weir::supervisor {
-
-// One destination that was refused, for the summary at exit.
-struct RefusedDestination {
-  std::string what;  // "evil.example:443"
-  std::string reason;
-  std::uint64_t times = 0;
-};
 
 class AuditLog : public dial::Recorder {
  public:
@@ -26,8 +19,6 @@ class AuditLog : public dial::Recorder {
   static constexpr std::uint64_t kMaxDefaultFile = 64ull << 20;
   // Refusals of the last second that wait for their repeats; beyond it every repeat is written on its own.
   static constexpr std::size_t kMaxRollUps = 1024;
-  // Destinations told apart in the summary.
-  static constexpr std::size_t kMaxSummary = 4096;
 
   // Opens the sink; nothing is written yet. An unwritable sink is an error: the sandbox does not start. A default file
   // that exists already is the record of another sandbox: an error with the code EEXIST.
@@ -43,8 +34,10 @@ class AuditLog : public dial::Recorder {
   // Writes what still waits for repeats.
   void flush_roll_ups();
 
-  // Most frequent first. Repeats of the last second count once they are written.
-  std::vector<RefusedDestination> refused() const;
+  // From here on the tally has flows and questions too, not the refusals alone: for whoever shows them at the end.
+  void count_everything() { counts_everything_ = true; }
+  // With --events none as well. Repeats of the last second count once they are written.
+  const audit::Tally& tally() const { return tally_; }
   bool healthy() const override { return last_written_ && !full_; }
   std::uint64_t failed_commits() const override { return failed_commits_; }
   // Empty if every write succeeded; otherwise how the first one failed.
@@ -68,7 +61,7 @@ class AuditLog : public dial::Recorder {
   bool absorb(const audit::Event& event);
   void write_repeats(Repeats& repeats);
   void forget_repeats_of_nothing();
-  void count_refusals(const audit::Event& event, std::uint64_t times);
+  void count(const audit::Event& event);
 
   audit::LineWriter writer_;
   sys::OwnedFd fd_;
@@ -85,8 +78,11 @@ class AuditLog : public dial::Recorder {
   bool full_ = false;  // a default file that has reached its end: a shorter line is not taken either
   std::uint64_t failed_commits_ = 0;
   std::map<std::string, Repeats> repeats_;
-  std::map<std::string, RefusedDestination> refused_;
+  audit::Tally tally_;
+  bool counts_everything_ = false;
 };
+
+audit::Timestamp wall_clock();
 
 // $XDG_STATE_HOME/weir/events, or $HOME/.local/state/weir/events.
 Result<std::string> default_events_folder();

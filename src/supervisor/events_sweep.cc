@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "sys/folder.h"
@@ -16,6 +17,7 @@ namespace {
 
 struct Record {
   std::time_t written;
+  long nanoseconds;
   std::string name;
 };
 
@@ -32,9 +34,10 @@ std::vector<Record> records_in(const sys::Folder& folder) {
     struct stat status{};
     if (::fstatat(::dirfd(folder.get()), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode))
       continue;
-    records.push_back({.written = status.st_mtime, .name = entry->d_name});
+    records.push_back({.written = status.st_mtim.tv_sec, .nanoseconds = status.st_mtim.tv_nsec, .name = entry->d_name});
   }
-  std::ranges::sort(records, std::ranges::greater(), &Record::written);
+  std::ranges::sort(records, std::ranges::greater(),
+                    [](const Record& record) { return std::pair(record.written, record.nanoseconds); });
   return records;
 }
 
@@ -53,6 +56,27 @@ void sweep_events(const std::string& folder, std::time_t now, const KeptRecords&
   for (std::size_t i = keep.always; i < records.size(); ++i) {
     if (i >= keep.at_most || records[i].written < oldest) remove_if_ended(::dirfd(open.get()), records[i].name);
   }
+}
+
+std::vector<std::string> records_of(const std::string& folder) {
+  const sys::Folder open(::opendir(folder.c_str()));
+  if (!open) return {};
+  std::vector<std::string> names;
+  for (Record& record : records_in(open)) names.push_back(std::move(record.name));
+  std::ranges::reverse(names);
+  return names;
+}
+
+bool is_sandbox_id(std::string_view text) {
+  constexpr std::size_t kDigits = 8;
+  const auto is_hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
+  return text.size() == 2 + kDigits && text.starts_with("w-") && std::ranges::all_of(text.substr(2), is_hex);
+}
+
+bool is_being_written(int fd) {
+  if (!hold_alone(fd)) return true;
+  ::flock(fd, LOCK_UN);
+  return false;
 }
 
 bool sweeps(std::string_view sandbox) {

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weir::supervisor {
 
@@ -21,6 +22,14 @@ void sweep_events(const std::string& folder, std::time_t now, const KeptRecords&
 
 // True for one sandbox of 256, by its id: reading the folder at every start would cost more than it saves.
 bool sweeps(std::string_view sandbox);
+
+// The names of the records in a folder, oldest first; none where there is no such folder.
+std::vector<std::string> records_of(const std::string& folder);
+// "w-0123abcd": what may be the id of a sandbox that weir named.
+bool is_sandbox_id(std::string_view text);
+
+// Whether a sandbox still writes to the file.
+bool is_being_written(int fd);
 
 // Whether nobody else has marked the file; until it is marked again nobody can.
 bool hold_alone(int fd);

@@ -24,9 +24,9 @@ namespace {
 constexpr unsigned kNobody = 65534;
 
 // Memory of a gateway whose tables are all full: a buffer of 64 KiB each way for 8,192 flows, 32 MiB of unjudged bytes
-// four times, and the same again for what the resolver and the allocator keep. Beyond it an allocation fails, the
-// gateway dies, and the sandbox ends with its network.
-constexpr rlim_t kMaxGatewayData = (1024u + 128u + 128u) << 20;
+// four times, six buffers of 64 KiB for each of 1,024 connections to its proxies, and 128 MiB for what the resolver and
+// the allocator keep. Beyond it an allocation fails, the gateway dies, and the sandbox ends with its network.
+constexpr rlim_t kMaxGatewayData = (1024u + 128u + 384u + 128u) << 20;
 
 // Everything the child needs, made before the clone: the child allocates nothing.
 struct Plan {
@@ -158,9 +158,13 @@ Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, co
   if (::fcntl(theirs.fd(), F_SETFL, 0) != 0) return sys::errno_error("cannot prepare the gateway's channel");
   WEIR_TRY(const sys::OwnedFd program,
            sys::checked_fd(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC), "cannot open the program itself"));
+  // What the sandbox's network does not have stands for nothing.
+  WEIR_TRY(const sys::OwnedFd nothing,
+           sys::checked_fd(::open("/dev/null", O_RDWR | O_CLOEXEC), "cannot open /dev/null"));
+  const auto or_nothing = [&](const sys::OwnedFd& fd) { return fd.valid() ? fd.get() : nothing.get(); };
   const Plan plan{.control = theirs.fd(),
-                  .listener = capture.listener.get(),
-                  .tun = capture.tun.get(),
+                  .listener = or_nothing(capture.listener),
+                  .tun = or_nothing(capture.tun),
                   .policy = policy_image.get(),
                   .program = program.get()};
   // Here too: packets that the gateway has not read yet count against the soft limit. The sandbox stands already and

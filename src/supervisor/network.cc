@@ -91,7 +91,17 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
   return network;
 }
 
+Result<> Network::publish(std::vector<PublishedPort> ports, sandbox::GuestSockets& guest) {
+  inbound_ = std::make_unique<Inbound>(reactor_, *admission_, guest,
+                                       [this](const control::ToGateway& message, sys::OwnedFd passed) {
+                                         if (!stopping_) first_packet();
+                                         send(message, std::move(passed));
+                                       });
+  return inbound_->start(std::move(ports));
+}
+
 Result<> Network::wait_for_first_packet() {
+  if (!capture_.tun.valid()) return {};
   WEIR_CHECK_OK(reactor_.watch(capture_.tun.get(), EPOLLIN, first_packet_handler_));
   return reactor_.watch(capture_.listener.get(), EPOLLIN, first_packet_handler_);
 }
@@ -108,8 +118,10 @@ Result<> Network::start_gateway() {
   gateway_.emplace(std::move(process));
   WEIR_CHECK_OK(reactor_.watch(gateway_->channel().fd(), EPOLLIN, gateway_handler_));
   WEIR_CHECK_OK(reactor_.watch(gateway_->pidfd(), EPOLLIN, death_handler_));
+  using control::Captured;
   WEIR_TRY(const bool upstream_ipv6, admission_->ipv6_upstream());
-  send(control::Start{.guest4 = addresses_.guest4,
+  send(control::Start{.captured = capture_.tun.valid() ? Captured::yes : Captured::no,
+                      .guest4 = addresses_.guest4,
                       .gateway4 = addresses_.gateway4,
                       .guest6 = addresses_.guest6,
                       .gateway6 = addresses_.gateway6,
@@ -120,6 +132,7 @@ Result<> Network::start_gateway() {
                       .idle_timeout_ms = admission_->limit(policy::Limit::idle_timeout_ms),
                       .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms)},
        {});
+  end_packet();  // by itself: the gateway reads it before it begins to serve
   return {};
 }
 
@@ -204,7 +217,8 @@ void Network::fail(std::string why) {
 void Network::stop() {
   stopping_ = true;
   reactor_.cancel(std::exchange(retry_, 0));
-  if (!gateway_) return;
+  if (inbound_) inbound_->stop();
+  if (!gateway_) return admission_->end();
   admission_->refuse_new();
   reactor_.forget(gateway_->channel().fd());
   reactor_.forget(gateway_->pidfd());

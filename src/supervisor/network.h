@@ -11,6 +11,7 @@
 #include "dial/admission.h"
 #include "sandbox/capture.h"
 #include "supervisor/gateway_process.h"
+#include "supervisor/inbound.h"
 #include "sys/memory_file.h"
 #include "sys/reactor.h"
 
@@ -21,7 +22,8 @@ class Network {
   // Called once if the network can no longer be kept up (the gateway died or talks nonsense): the sandbox must end.
   using OnFailure = std::function<void(std::string)>;
 
-  // `image`: the compiled policy, a sealed memory file. Nothing is read from the capture until the gateway runs.
+  // `image`: the compiled policy, a sealed memory file. Nothing is read from the capture until the gateway runs;
+  // without one (an empty Capture) there are only published ports.
   static Result<std::unique_ptr<Network>> create(sys::Reactor& reactor, sandbox::Capture capture,
                                                  const sandbox::CaptureAddresses& addresses,
                                                  std::shared_ptr<const sys::OwnedFd> image,
@@ -31,7 +33,10 @@ class Network {
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
-  // Whether a packet has started it.
+  // Serves published ports. `guest`: opens the sockets inside, and outlives this object.
+  Result<> publish(std::vector<PublishedPort> ports, sandbox::GuestSockets& guest);
+
+  // Whether a packet, or a connection to a published port, has started it.
   bool has_gateway() const { return gateway_.has_value(); }
 
   // Kills the gateway, after the sandbox's processes are gone (dataplane.md section 6: the order of death). What it
@@ -71,6 +76,7 @@ class Network {
   sys::CallbackHandler gateway_handler_;
   sys::CallbackHandler death_handler_;
   std::unique_ptr<dial::Admission> admission_;
+  std::unique_ptr<Inbound> inbound_;
   std::optional<GatewayProcess> gateway_;
   Packet next_;                // what is sent at the end of the round
   std::deque<Packet> unsent_;  // answers the gateway has not read yet; bounded by the questions it asked

@@ -3,12 +3,15 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "audit/receipt.h"
 #include "base/failure_line.h"
 #include "base/json.h"
 #include "supervisor/limit_report.h"
 #include "supervisor/run_options.h"
 #include "supervisor/sandbox_id.h"
 #include "supervisor/session.h"
+#include "sys/errno.h"
+#include "sys/pending_file.h"
 
 namespace weir::supervisor {
 
@@ -24,7 +27,14 @@ void say(const std::string& line) {
   say(Error(line));
 }
 
-audit::Event start_event(const RunOptions& options) {
+// The ports that weir has chosen: nobody else knows them.
+void say_chosen_ports(const RunOptions& options, const std::vector<PublishedPort>& ports) {
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    if (options.publishes[i].host == 0) say("published " + policy::publish_text(ports[i].publish));
+  }
+}
+
+audit::Event start_event(const RunOptions& options, const std::vector<PublishedPort>& ports) {
   audit::Event event;
   event.type = audit::EventType::sandbox_start;
   event.mode = options.policy_mode;
@@ -32,6 +42,7 @@ audit::Event start_event(const RunOptions& options) {
   event.command = options.spec.argv.front();
   event.floor = options.floor_hash;
   event.notices = options.start_notices;
+  for (const PublishedPort& port : ports) event.published.push_back(policy::publish_text(port.publish));
   return event;
 }
 
@@ -45,12 +56,12 @@ audit::Event exit_event(const Session::Ending& ending) {
 }
 
 void summarise_text(const AuditLog& log) {
-  const auto refused = log.refused();
+  const auto refused = log.tally().refused();
   // Only a person may be told how to open the door: a program that reads stderr must not be talked into it by a name
   // that the guest chose.
   const bool person = ::isatty(STDERR_FILENO) == 1;
   for (std::size_t i = 0; i < refused.size() && i < kSummaryLines; ++i) {
-    const RefusedDestination& entry = refused[i];
+    const audit::RefusedDestination& entry = refused[i];
     std::string line = "refused " + entry.what + " (" + entry.reason + ")";
     if (entry.times > 1) line += ", " + std::to_string(entry.times) + " times";
     if (person && entry.reason == "no-rule") line += "; to allow: --allow " + entry.what;
@@ -72,7 +83,7 @@ void summarise_json(const AuditLog& log, const Session::Ending& ending) {
   JsonWriter json;
   json.begin_object().field("exit_code", std::int64_t{ending.exit_code});
   json.key("refused").begin_array();
-  for (const RefusedDestination& entry : log.refused()) {
+  for (const audit::RefusedDestination& entry : log.tally().refused()) {
     json.begin_object();
     json.field("destination", std::string_view(entry.what))
         .field("reason", std::string_view(entry.reason))
@@ -105,32 +116,94 @@ Result<AuditLog> open_log(RunOptions& options) {
   }
 }
 
+// Both files of --receipt, found to be writable before anything starts.
+struct ReceiptFiles {
+  sys::PendingFile text;
+  sys::PendingFile json;
+};
+
+Result<std::optional<ReceiptFiles>> prepare_receipt(const RunOptions& options) {
+  if (options.receipt.empty()) return std::nullopt;
+  auto text = in_context(sys::PendingFile::prepare(options.receipt), "option --receipt");
+  auto json = in_context(sys::PendingFile::prepare(options.receipt + ".json"), "option --receipt");
+  if (!text || !json) {
+    Error error = text ? std::move(json).error() : std::move(text).error();
+    return std::unexpected(std::move(error).with_remedy("name another file"));
+  }
+  return ReceiptFiles{.text = std::move(*text), .json = std::move(*json)};
+}
+
+Result<> write_receipt(const ReceiptFiles& files, const audit::Receipt& receipt) {
+  WEIR_CHECK_OK(files.json.write(as_bytes(audit::receipt_json(receipt))));
+  return files.text.write(as_bytes(audit::receipt_text(receipt)));
+}
+
+audit::Receipt begin_receipt(const RunOptions& options) {
+  return {.sandbox = options.spec.id,
+          .name = options.name,
+          .command = options.spec.argv.front(),
+          .mode = options.policy_mode,
+          .policy = options.policy_hash,
+          .floor = options.floor_hash,
+          .started = audit::rfc3339(wall_clock()),
+          .notices = options.start_notices};
+}
+
+void end_receipt(audit::Receipt& receipt, const Session::Ending& ending, const AuditLog& log) {
+  receipt.ended = audit::rfc3339(wall_clock());
+  receipt.exit_code = ending.exit_code;
+  if (ending.error) receipt.error = ending.error->what();
+  receipt.record = log.path();
+  receipt.incomplete = log.failure();
+  receipt.tally = log.tally();
+}
+
+int own_failure(const Error& error) {
+  say(error);
+  return kExitOwnFailure;
+}
+
 }  // namespace
 
 int run(RunOptions options) {
+  const auto receipt_files = prepare_receipt(options);
+  if (!receipt_files) return own_failure(receipt_files.error());
   auto reactor = sys::Reactor::create();
+  auto ports = open_published_ports(options.publishes);
+  if (!ports) return own_failure(ports.error());
   // It builds itself while the record is opened, and its command runs when the record says so.
   auto sandbox = sandbox::Sandbox::prepare(options.spec);
   auto log = open_log(options);
-  if (!reactor || !log) {
-    say(reactor ? log.error() : reactor.error());
-    return kExitOwnFailure;
-  }
+  if (!reactor || !log) return own_failure(reactor ? log.error() : reactor.error());
+  audit::Receipt receipt = begin_receipt(options);
   if (options.verbosity != Verbosity::quiet) {
     for (const std::string& notice : options.start_notices) say(notice);
+    say_chosen_ports(options, *ports);
   }
-  if (!log->record(start_event(options)) || !log->commit()) {
-    say(Error(log->failure()).with_remedy("name another file with --events FILE, or --events none"));
-    return kExitOwnFailure;
+  if (!log->record(start_event(options, *ports)) || !log->commit()) {
+    return own_failure(Error(log->failure()).with_remedy("name another file with --events FILE, or --events none"));
   }
   log->attach(*reactor);
-  Session session(options, *reactor, *log, std::move(sandbox));
-  const Session::Ending ending = session.run();
+  if (*receipt_files || options.afterwards) log->count_everything();
+  Session session(options, std::move(*ports), *reactor, *log, std::move(sandbox));
+  Session::Ending ending = session.run();
   log->record(exit_event(ending));
   log->commit();
   if (ending.error) say(*ending.error);
   if (!log->failure().empty()) say(log->failure() + "; new connections were refused (audit)");
   summarise(*log, options, ending);
+  if (*receipt_files) {
+    receipt.files = std::move(ending.files);
+    end_receipt(receipt, ending, *log);
+    // Whoever asked for it must not take its absence for a run without it.
+    if (const auto written = write_receipt(**receipt_files, receipt); !written) return own_failure(written.error());
+  }
+  if (options.afterwards) {
+    const auto text = options.afterwards(log->tally());
+    if (!text) return own_failure(text.error());
+    if (std::fputs(text->c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+      return own_failure(sys::errno_error("cannot write the output").error());
+  }
   return ending.exit_code;
 }
 

@@ -3,13 +3,16 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "audit/tally.h"
 #include "image/store.h"
 #include "net/ip_address.h"
+#include "policy/compiled/image.h"
 #include "sandbox/limits.h"
 #include "sandbox/spec.h"
 #include "sys/owned_fd.h"
@@ -44,8 +47,8 @@ struct RunOptions {
   // Keeps the files of spec.image in place until the run has ended; nullptr without one.
   std::shared_ptr<const image::Lease> image;
 
-  // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured: such a run has no
-  // gateway.
+  // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured and nothing is
+  // published: such a run has no gateway.
   std::vector<std::uint8_t> policy_image;
   // The same as a sealed memory file, instead: a policy that was compiled before goes from its file to the gateway
   // without another copy.
@@ -56,6 +59,8 @@ struct RunOptions {
   std::string policy_mode;
   // Hash of /etc/weir/floor.toml for the start event; empty when the machine has none.
   std::string floor_hash;
+  // The policy's published ports; spec.published says whether there are any.
+  std::vector<policy::Publish> publishes;
   // dns.upstream of the policy, in order; empty: what the host's resolv.conf says.
   std::vector<net::Endpoint> dns_upstreams;
 
@@ -69,6 +74,11 @@ struct RunOptions {
   std::string name;
 
   EventsSink events;
+  // --receipt: the page for people; beside it the same as JSON, with ".json" behind the name. Absolute; empty: none.
+  std::string receipt;
+  // Called when everything inside has ended, with what the run came to; empty: nothing is to be done. What it returns
+  // goes to standard output; its error is weir's own failure.
+  std::function<Result<std::string>(const audit::Tally&)> afterwards;
   // From the first instruction of the command; nothing: no limit.
   std::optional<std::chrono::milliseconds> timeout;
   // Between asking the command to end (the timeout, a signal to weir) and ending it.

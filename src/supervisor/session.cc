@@ -6,6 +6,8 @@
 
 #include "base/quantity.h"
 #include "dial/resolv_conf.h"
+#include "sandbox/layer_changes.h"
+#include "sandbox/shares.h"
 #include "supervisor/limit_report.h"
 #include "sys/program_pages.h"
 
@@ -24,10 +26,52 @@ int exit_code_of(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+std::string_view name_of(sandbox::LayerChange::Kind kind) {
+  using Kind = sandbox::LayerChange::Kind;
+  switch (kind) {
+    case Kind::added:
+      return "added";
+    case Kind::changed:
+      return "changed";
+    case Kind::deleted:
+      return "deleted";
+    case Kind::replaced:
+      return "replaced";
+    case Kind::unreadable:
+      return "unreadable";
+  }
+  return "";
+}
+
+std::string_view name_of(sandbox::LayerChange::Type type) {
+  using Type = sandbox::LayerChange::Type;
+  switch (type) {
+    case Type::file:
+      return "file";
+    case Type::folder:
+      return "folder";
+    case Type::link:
+      return "link";
+    case Type::other:
+      return "other";
+  }
+  return "";
+}
+
+audit::FileChange report_of(const sandbox::LayerChange& change, const std::string& target) {
+  return {.path = target + "/" + change.path,
+          .kind = std::string(name_of(change.kind)),
+          .type = std::string(name_of(change.type)),
+          .bytes = change.bytes,
+          .link_target = change.link_target,
+          .runs_outside = sandbox::is_run_outside(change.path)};
+}
+
 }  // namespace
 
-Session::Session(RunOptions options, sys::Reactor& reactor, AuditLog& log, Result<sandbox::Sandbox> sandbox)
-    : options_(std::move(options)), reactor_(reactor), log_(log) {
+Session::Session(RunOptions options, std::vector<PublishedPort> ports, sys::Reactor& reactor, AuditLog& log,
+                 Result<sandbox::Sandbox> sandbox)
+    : options_(std::move(options)), ports_(std::move(ports)), reactor_(reactor), log_(log) {
   if (sandbox) {
     sandbox_.emplace(std::move(*sandbox));
   } else {
@@ -84,16 +128,19 @@ Result<std::shared_ptr<const sys::OwnedFd>> Session::sealed_policy() const {
 }
 
 Result<> Session::start_network() {
-  if (options_.spec.network != sandbox::Network::captured) return {};
+  const bool captured = options_.spec.network == sandbox::Network::captured;
+  if (!captured && ports_.empty()) return {};
   std::vector<net::Endpoint> resolvers = options_.dns_upstreams;
-  if (resolvers.empty()) resolvers = dial::host_resolvers();
+  if (captured && resolvers.empty()) resolvers = dial::host_resolvers();
   const auto lost = [this](const std::string& why) {
     end_with(Error(why + "; the sandbox was ended with its network"));
   };
   WEIR_TRY(auto image, sealed_policy());
   WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, std::move(image),
                                      std::move(resolvers), log_, lost));
-  return {};
+  if (ports_.empty()) return {};
+  WEIR_TRY(sandbox::GuestSockets* const sockets, sandbox_->serve_sockets(reactor_));
+  return network_->publish(std::move(ports_), *sockets);
 }
 
 // The caller's terminal is as it was when this process ends, however it ends: with -t it is raw meanwhile, without it
@@ -196,6 +243,18 @@ void Session::conclude_limits() {
   }
 }
 
+// After the end of everything inside: nobody changes them any more.
+void Session::look_at_layers() {
+  for (const sandbox::Sandbox::Layer& layer : sandbox_->take_layers()) {
+    const sandbox::Share& share = options_.spec.shares[layer.share];
+    const sandbox::LayerChanges found = sandbox::changes_of(layer.folder, share.source);
+    ending_->files.looked = true;
+    ending_->files.left_out += found.left_out;
+    for (const sandbox::LayerChange& change : found.changes)
+      ending_->files.changes.push_back(report_of(change, share.target));
+  }
+}
+
 void Session::end(Ending ending) {
   if (!ending_) ending_ = std::move(ending);
   reactor_.stop();
@@ -213,6 +272,7 @@ void Session::tear_down() {
   flags_.put_back();
   keeper_.reset();
   if (sandbox_) conclude_limits();
+  if (sandbox_) look_at_layers();
   network_.reset();
   log_.flush_roll_ups();
   sandbox_.reset();

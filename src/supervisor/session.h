@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "audit/receipt.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/terminal.h"
 #include "supervisor/audit_log.h"
@@ -22,10 +23,13 @@ class Session {
     int exit_code = kExitOwnFailure;
     std::optional<Error> error;  // the command's own end needs none
     std::vector<audit::LimitHit> limits = {};
+    audit::FileChanges files = {};
   };
 
-  // `sandbox`: prepared with the options' spec, or why it could not be: the session then ends with that.
-  Session(RunOptions options, sys::Reactor& reactor, AuditLog& log, Result<sandbox::Sandbox> sandbox);
+  // `ports`: bound already, for the options' publishes. `sandbox`: prepared with the options' spec, or why it could not
+  // be: the session then ends with that.
+  Session(RunOptions options, std::vector<PublishedPort> ports, sys::Reactor& reactor, AuditLog& log,
+          Result<sandbox::Sandbox> sandbox);
 
   // Starts everything, runs the loop, tears everything down in the order of dataplane.md section 6.
   Ending run();
@@ -46,11 +50,13 @@ class Session {
   void end_after_grace(const Ending& ending);
   void look_at_limits();
   void conclude_limits();
+  void look_at_layers();
   void end(Ending ending);
   void end_with(Error error) { end({.exit_code = kExitOwnFailure, .error = std::move(error)}); }
   void tear_down();
 
   RunOptions options_;
+  std::vector<PublishedPort> ports_;  // until the network has them
   sys::Reactor& reactor_;
   AuditLog& log_;
   std::optional<sys::SignalWatch> signals_;

@@ -23,7 +23,14 @@ std::string foreign_hand(const struct stat& status) {
   return "";
 }
 
-Result<> write_all(const OwnedFd& fd, const std::string& path, Bytes bytes) {
+std::unexpected<Error> untrusted(const std::string& path, const std::string& why) {
+  return std::unexpected(
+      Error(path + ": " + why).with_remedy("sudo chown root:root " + path + " && sudo chmod go-w " + path));
+}
+
+}  // namespace
+
+Result<> write_whole(const OwnedFd& fd, const std::string& path, Bytes bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
@@ -32,13 +39,6 @@ Result<> write_all(const OwnedFd& fd, const std::string& path, Bytes bytes) {
   }
   return {};
 }
-
-std::unexpected<Error> untrusted(const std::string& path, const std::string& why) {
-  return std::unexpected(
-      Error(path + ": " + why).with_remedy("sudo chown root:root " + path + " && sudo chmod go-w " + path));
-}
-
-}  // namespace
 
 Result<std::string> read_open_file(const OwnedFd& fd, const std::string& path, std::size_t max_bytes) {
   std::string text;
@@ -68,7 +68,7 @@ Result<> replace_file(const std::string& path, Bytes bytes) {
   std::string temporary = path + ".XXXXXX";
   WEIR_TRY(const OwnedFd fd, checked_fd(::mkostemp(temporary.data(), O_CLOEXEC), "cannot write " + path));
   constexpr mode_t kReadable = 0644;
-  Result<> written = write_all(fd, path, bytes);
+  Result<> written = write_whole(fd, path, bytes);
   if (written && ::fchmod(fd.get(), kReadable) != 0) written = errno_error("cannot write " + path);
   if (written && ::rename(temporary.c_str(), path.c_str()) != 0) written = errno_error("cannot write " + path);
   if (!written) ::unlink(temporary.c_str());

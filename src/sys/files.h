@@ -17,8 +17,10 @@ Result<std::string> read_file(const std::string& path, std::size_t max_bytes);
 
 // Puts a file in place whole or not at all, readable by everybody, in place of one that is there. Errors name the path.
 Result<> replace_file(const std::string& path, Bytes bytes);
-// The same of a file that is open already. `path` names it in errors.
+// The same as read_file() of a file that is open already. `path` names it in errors.
 Result<std::string> read_open_file(const OwnedFd& fd, const std::string& path, std::size_t max_bytes);
+// All of it, where the descriptor stands. `path` names it in errors.
+Result<> write_whole(const OwnedFd& fd, const std::string& path, Bytes bytes);
 
 // The content of a file that only the operator can have written: a regular file (no link) of uid 0 that neither group
 // nor others may write, in a folder of which the same holds. Nothing when the file does not exist. Inside a user

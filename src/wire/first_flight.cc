@@ -15,6 +15,7 @@ FirstFlightSniffer::Verdict FirstFlightSniffer::judge(Bytes chunk) {
   const State tls = expect_ == Expect::http ? State::not_tls : tls_.feed(chunk);
   if (tls == State::complete) return Verdict::tls;
   if (tls == State::malformed) return Verdict::malformed;
+  not_tls_ = tls == State::not_tls;
   const HttpLook http = expect_ == Expect::tls ? HttpLook::no : http_.feed(chunk);
   switch (http) {
     case HttpLook::http1:
@@ -26,7 +27,7 @@ FirstFlightSniffer::Verdict FirstFlightSniffer::judge(Bytes chunk) {
     case HttpLook::no:
       break;
   }
-  return tls == State::not_tls ? Verdict::opaque : Verdict::need_more;
+  return not_tls_ ? Verdict::opaque : Verdict::need_more;
 }
 
 }  // namespace weir::wire

@@ -37,6 +37,9 @@ class FirstFlightSniffer {
   Verdict feed(Bytes chunk);
   Verdict verdict() const { return verdict_; }
   Bytes held() const { return held_; }
+  // Off 80 and 443, while need_more: it is no TLS, and text without a line end. A request line that has begun, or
+  // another protocol.
+  bool may_be_a_line() const { return expect_ == Expect::either && verdict_ == Verdict::need_more && not_tls_; }
   // Meaningful after `tls`.
   const ClientHello& hello() const { return tls_.hello(); }
 
@@ -45,6 +48,7 @@ class FirstFlightSniffer {
 
   Expect expect_;
   Verdict verdict_ = Verdict::need_more;
+  bool not_tls_ = false;
   std::vector<std::uint8_t> held_;
   ClientHelloReader tls_;
   Http1Prefix http_;

@@ -21,18 +21,15 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "wire/http1_framing.h"
 #include "wire/http1_head.h"
 #include "wire/http1_prefix.h"
-#include "wire/look.h"
 
 namespace weir::wire {
 
 class RequestStream {
  public:
-  static constexpr std::size_t kMaxHead = 65536;          // policy.md section 4: the first flight's limit
-  static constexpr std::size_t kMaxTrailers = 8192;       // nobody needs more behind a body
-  static constexpr std::uint64_t kMaxChunk = 0x80000000;  // 2^31: where receivers begin to disagree
-  static constexpr std::size_t kMaxChunkDigits = 8;
+  static constexpr std::size_t kMaxHead = 65536;  // policy.md section 4: the first flight's limit
 
   enum class Event : std::uint8_t { none, head, paused, refused };
   struct Step {
@@ -45,6 +42,8 @@ class RequestStream {
 
   // The head last reported; valid from its event to the next one.
   const RequestHead& head() const { return head_; }
+  // The body of the approved request is not at its end.
+  bool in_body() const { return phase_ == Phase::body; }
   // How many heads were reported.
   std::uint64_t request_count() const { return requests_; }
   // Call once after the event `head`: its raw bytes, to be forwarded before anything else. Valid until the next feed().
@@ -61,29 +60,19 @@ class RequestStream {
 
  private:
   enum class Phase : std::uint8_t {
-    head,        // collecting into held_
-    judging,     // a whole head waits for approve()
-    counted,     // `left_` bytes of body
-    chunk_size,  // the line with the size
-    chunk_data,  // `left_` bytes of a chunk
-    chunk_end,   // CR LF behind it
-    trailers,    // lines behind the last chunk
+    head,     // collecting into held_
+    judging,  // a whole head waits for approve()
+    body,     // of the approved request
     paused,
     opaque,
     refused,
   };
-  enum class Line : std::uint8_t { more, whole, bad };
 
   void begin_head();
   std::size_t take(Bytes bytes);
   void take_head(std::uint8_t byte);
   void take_head_line();
-  void take_framing(std::uint8_t byte);
-  void take_chunk_size();
-  void take_trailer();
-  void end_of_data();
   void end_of_message();
-  Line take_line_byte(std::uint8_t byte);
   void refuse(HttpFault fault);
   bool passes() const;
 
@@ -94,15 +83,9 @@ class RequestStream {
   std::string held_;       // the raw head
   bool approved_ = false;  // held_ was handed out and ends with the next feed()
   std::size_t lines_ = 0;  // of the head so far
-  std::string line_;       // the current line of a head, chunk header or trailer
-  bool after_cr_ = false;
-  std::uint64_t left_ = 0;
-  std::size_t trailer_bytes_ = 0;
+  http1::LineReader line_;
+  http1::BodyReader body_;
   std::uint64_t requests_ = 0;
 };
-
-// Whether a server's stream starts with the answer 101 to an upgrade. Conclusive only if that was the first request
-// on its connection (request_count() == 1): otherwise earlier answers stand in front.
-Look looks_like_switching_protocols(Bytes response_prefix);
 
 }  // namespace weir::wire

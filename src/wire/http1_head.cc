@@ -13,17 +13,18 @@ using http1::is_token;
 
 constexpr std::size_t kMaxUpgrade = 64;  // a token or two
 
+bool is_visible_ascii(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
+}
+
+}  // namespace
+
 std::string_view trimmed(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t");
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
-bool is_visible_ascii(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
-}
-
-// Decimal digits without a sign or a leading zero, below 2^63: what no receiver reads otherwise.
 std::optional<std::uint64_t> parse_length(std::string_view text) {
   constexpr std::size_t kMaxDigits = 18;
   if (text.empty() || text.size() > kMaxDigits || (text.size() > 1 && text[0] == '0')) return std::nullopt;
@@ -35,55 +36,9 @@ std::optional<std::uint64_t> parse_length(std::string_view text) {
   return value;
 }
 
-// Calls `use` with every element of a comma-separated list.
-template <class Use>
-void for_each_element(std::string_view list, Use use) {
-  for (;;) {
-    const std::size_t comma = list.find(',');
-    use(trimmed(list.substr(0, comma)));
-    if (comma == std::string_view::npos) return;
-    list.remove_prefix(comma + 1);
-  }
-}
-
 bool decides_framing_or_routing(std::string_view name) {
   return equal_ignoring_case(name, "host") || equal_ignoring_case(name, "content-length") ||
          equal_ignoring_case(name, "transfer-encoding");
-}
-
-}  // namespace
-
-std::optional<Authority> parse_authority(std::string_view text) {
-  Authority authority;
-  std::string_view host = text;
-  std::string_view rest;
-  const bool bracketed = text.starts_with('[');
-  const std::size_t end = bracketed ? text.find(']') : text.find(':');
-  if (bracketed) {
-    if (end == std::string_view::npos) return std::nullopt;
-    host = text.substr(1, end - 1);
-    rest = text.substr(end + 1);
-  } else if (end != std::string_view::npos) {
-    host = text.substr(0, end);
-    rest = text.substr(end);
-  }
-  if (!rest.empty()) {
-    if (rest[0] != ':') return std::nullopt;
-    const auto port = net::parse_port(rest.substr(1));
-    if (!port) return std::nullopt;
-    authority.port = *port;
-  }
-  if (const auto address = net::IpAddress::parse(host)) {
-    // Without brackets only a dotted quad gets here, with brackets only colons may.
-    if (bracketed != host.contains(':')) return std::nullopt;
-    authority.host = *address;
-    return authority;
-  }
-  if (bracketed) return std::nullopt;
-  auto name = net::DomainName::parse(host);
-  if (!name) return std::nullopt;
-  authority.host = std::move(*name);
-  return authority;
 }
 
 std::optional<Field> parse_field(std::string_view line) {
@@ -131,15 +86,19 @@ std::optional<HttpFault> RequestHeadParser::request_line(std::string_view line) 
 std::optional<HttpFault> RequestHeadParser::target(std::string_view target) {
   if (target.empty() || !is_visible_ascii(target) || target.contains('#')) return HttpFault::malformed;
   if (head_.is_connect) {
+    head_.form = TargetForm::authority;
     target_authority_ = parse_authority(target);
     return target_authority_ && target_authority_->port ? std::nullopt : std::optional(HttpFault::malformed);
   }
   if (target.starts_with('/')) return std::nullopt;
+  head_.form = TargetForm::asterisk;
   if (target == "*") return head_.method == "OPTIONS" ? std::nullopt : std::optional(HttpFault::malformed);
   const std::size_t scheme_end = target.find("://");
   if (scheme_end == std::string_view::npos) return HttpFault::malformed;
   const std::string_view scheme = target.substr(0, scheme_end);
+  head_.form = TargetForm::absolute_http;
   if (equal_ignoring_case(scheme, "https")) {
+    head_.form = TargetForm::absolute_https;
     default_port_ = 443;
   } else if (!equal_ignoring_case(scheme, "http")) {
     return HttpFault::malformed;
@@ -162,6 +121,13 @@ std::optional<HttpFault> RequestHeadParser::field(std::string_view line) {
     if (has_upgrade_ || field->value.empty() || field->value.size() > kMaxUpgrade) return HttpFault::malformed;
     has_upgrade_ = true;
     head_.upgrade = field->value;
+    return std::nullopt;
+  }
+  if (equal_ignoring_case(field->name, "expect")) {
+    // RFC 9110 10.1.1 knows one expectation. Receivers that read another spelling differently disagree on whether the
+    // body comes.
+    if (has_expect_ || !equal_ignoring_case(field->value, "100-continue")) return HttpFault::malformed;
+    has_expect_ = true;
     return std::nullopt;
   }
   return framing_field(field->name, field->value);
@@ -187,6 +153,7 @@ std::optional<HttpFault> RequestHeadParser::connection_field(std::string_view va
   std::optional<HttpFault> fault;
   for_each_element(value, [&](std::string_view option) {
     if (equal_ignoring_case(option, "upgrade")) connection_upgrade_ = true;
+    if (equal_ignoring_case(option, "close")) head_.close_requested = true;
     // An intermediary would drop the named field, and the server then see another request than was judged.
     if (decides_framing_or_routing(option)) fault = HttpFault::malformed;
   });

@@ -9,23 +9,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
 
-#include "net/domain_name.h"
-#include "net/ip_address.h"
+#include "wire/authority.h"
 
 namespace weir::wire {
-
-// host [":" port] as in Host and in the target.
-struct Authority {
-  std::variant<net::IpAddress, net::DomainName> host;
-  std::optional<net::Port> port;  // as written
-
-  const net::DomainName* name() const { return std::get_if<net::DomainName>(&host); }
-  const net::IpAddress* address() const { return std::get_if<net::IpAddress>(&host); }
-};
-// A host name, a canonical dotted quad, or an IPv6 literal in brackets; no userinfo, no escapes, no empty port.
-std::optional<Authority> parse_authority(std::string_view text);
 
 enum class HttpFault : std::uint8_t {
   malformed,      // breaks the format or one of the limits, or could be framed in two ways
@@ -34,13 +21,23 @@ enum class HttpFault : std::uint8_t {
   h2c,            // HTTP/2, as the preface of prior knowledge spells it
 };
 
-enum class BodyFraming : std::uint8_t { none, counted, chunked };
+enum class BodyFraming : std::uint8_t {
+  none,
+  counted,
+  chunked,
+  until_close,  // responses only
+};
+
+// How the target is written (RFC 9112 3.2).
+enum class TargetForm : std::uint8_t { origin, asterisk, absolute_http, absolute_https, authority };
 
 struct RequestHead {
   std::string method;
+  TargetForm form = TargetForm::origin;
   Authority authority;  // of Host; for CONNECT of the target
   int minor_version = 1;
   bool is_connect = false;
+  bool close_requested = false;  // `Connection: close`
   // `Upgrade` together with `Connection: upgrade`; `upgrade` is what it asks for, e.g. "websocket" or "h2c".
   bool upgrade_requested = false;
   std::string upgrade;
@@ -73,8 +70,12 @@ class RequestHeadParser {
   bool has_length_ = false;
   bool has_coding_ = false;
   bool has_upgrade_ = false;
+  bool has_expect_ = false;
   bool connection_upgrade_ = false;
 };
+
+// Without blanks and tabs at either end.
+std::string_view trimmed(std::string_view text);
 
 struct Field {
   std::string_view name;
@@ -82,6 +83,24 @@ struct Field {
 };
 // nullopt: a continuation line, a blank before the colon, no name, no colon.
 std::optional<Field> parse_field(std::string_view line);
+
+// Calls `use` with every element of a comma-separated list, without the blanks around it.
+template <class Use>
+void for_each_element(std::string_view list, Use use) {
+  for (;;) {
+    const std::size_t comma = list.find(',');
+    use(trimmed(list.substr(0, comma)));
+    if (comma == std::string_view::npos) return;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+// Decimal digits without a sign or a leading zero, below 2^63: what no receiver reads otherwise.
+std::optional<std::uint64_t> parse_length(std::string_view text);
+
+// Host, Content-Length and Transfer-Encoding: an intermediary that dropped one would send on another message than was
+// judged.
+bool decides_framing_or_routing(std::string_view name);
 
 // Fields that decide framing, routing or rights and therefore may not come behind the body (RFC 9110 6.5.1).
 bool is_forbidden_trailer(std::string_view name);

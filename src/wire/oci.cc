@@ -2,20 +2,13 @@
 
 #include <algorithm>
 #include <optional>
-#include <set>
-
-#define JSON_NO_IO 1
-#define JSON_USE_IMPLICIT_CONVERSIONS 0
-#include <nlohmann/json.hpp>
 
 #include "base/failure_line.h"
+#include "base/json_document.h"
 
 namespace weir::wire {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr int kMaxNesting = 32;          // the deepest of these documents has six
 constexpr std::size_t kMaxItems = 4096;  // of any list: manifests, layers, variables
 
 std::unexpected<Error> wrong(const std::string& what) {
@@ -23,32 +16,14 @@ std::unexpected<Error> wrong(const std::string& what) {
 }
 
 Result<Json> parse(std::string_view text) {
-  std::vector<std::set<std::string>> keys;
-  std::string problem;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
-    if (depth > kMaxNesting) problem = "nested too deeply";
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second)
-      problem = "the key '" + printable(value.get<std::string>().substr(0, 60)) + "' twice";
-    return problem.empty();
-  };
-  // With a problem the library goes on and keeps nothing of the rest.
-  Json document = Json::parse(text, watch, false);
-  if (!problem.empty()) return wrong(problem);
-  if (document.is_discarded()) return wrong("not JSON");
+  auto document = parse_json(text);
+  if (!document) return wrong(document.error().what());
   return document;
-}
-
-const Json* member(const Json& object, const char* key) {
-  if (!object.is_object()) return nullptr;
-  const auto found = object.find(key);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
 }
 
 // Empty when it is not there.
 Result<std::string> text_of(const Json& object, const char* key) {
-  const Json* found = member(object, key);
+  const Json* found = json_member(object, key);
   if (found == nullptr) return std::string();
   if (!found->is_string()) return wrong(std::string(key) + " is no text");
   auto text = found->get<std::string>();
@@ -58,7 +33,7 @@ Result<std::string> text_of(const Json& object, const char* key) {
 
 Result<const Json*> list_of(const Json& object, const char* key) {
   static const Json kNone = Json::array();
-  const Json* found = member(object, key);
+  const Json* found = json_member(object, key);
   if (found == nullptr) return &kNone;
   if (!found->is_array() || found->size() > kMaxItems) return wrong(std::string(key) + " is no list, or too long");
   return found;
@@ -88,17 +63,17 @@ Result<OciDescriptor> descriptor_of(const Json& object) {
   OciDescriptor descriptor;
   WEIR_TRY(const std::string digest, text_of(object, "digest"));
   WEIR_TRY(descriptor.digest, digest_of(digest));
-  const Json* size = member(object, "size");
+  const Json* size = json_member(object, "size");
   if (size == nullptr || !size->is_number_unsigned()) return wrong("a blob without a size");
   descriptor.size = size->get<std::uint64_t>();
   WEIR_TRY(descriptor.media_type, text_of(object, "mediaType"));
-  if (const Json* platform = member(object, "platform")) {
+  if (const Json* platform = json_member(object, "platform")) {
     WEIR_TRY(descriptor.architecture, text_of(*platform, "architecture"));
     WEIR_TRY(descriptor.os, text_of(*platform, "os"));
   }
-  if (const Json* notes = member(object, "annotations")) {
+  if (const Json* notes = json_member(object, "annotations")) {
     WEIR_TRY(descriptor.name, text_of(*notes, "org.opencontainers.image.ref.name"));
-    descriptor.attestation = member(*notes, "vnd.docker.reference.type") != nullptr;
+    descriptor.attestation = json_member(*notes, "vnd.docker.reference.type") != nullptr;
   }
   return descriptor;
 }
@@ -107,7 +82,7 @@ Result<OciDescriptor> descriptor_of(const Json& object) {
 
 Result<std::vector<OciDescriptor>> parse_oci_index(std::string_view text) {
   WEIR_TRY(const Json document, parse(text));
-  if (member(document, "manifests") == nullptr) return wrong("no list of manifests");
+  if (json_member(document, "manifests") == nullptr) return wrong("no list of manifests");
   WEIR_TRY(const Json* const list, list_of(document, "manifests"));
   std::vector<OciDescriptor> manifests;
   for (const Json& item : *list) {
@@ -119,8 +94,8 @@ Result<std::vector<OciDescriptor>> parse_oci_index(std::string_view text) {
 
 Result<OciManifest> parse_oci_manifest(std::string_view text) {
   WEIR_TRY(const Json document, parse(text));
-  const Json* config = member(document, "config");
-  if (config == nullptr || member(document, "layers") == nullptr) return wrong("no configuration or no layers");
+  const Json* config = json_member(document, "config");
+  if (config == nullptr || json_member(document, "layers") == nullptr) return wrong("no configuration or no layers");
   OciManifest manifest;
   WEIR_TRY(manifest.config, descriptor_of(*config));
   WEIR_TRY(const Json* const list, list_of(document, "layers"));
@@ -136,14 +111,14 @@ Result<OciConfig> parse_oci_config(std::string_view text) {
   OciConfig config;
   WEIR_TRY(config.architecture, text_of(document, "architecture"));
   WEIR_TRY(config.os, text_of(document, "os"));
-  const Json* root = member(document, "rootfs");
+  const Json* root = json_member(document, "rootfs");
   if (root == nullptr) return wrong("no rootfs");
   WEIR_TRY(const std::vector<std::string> layers, texts_of(*root, "diff_ids"));
   for (const std::string& layer : layers) {
     WEIR_TRY(std::string digest, digest_of(layer));
     config.diff_ids.push_back(std::move(digest));
   }
-  const Json* process = member(document, "config");
+  const Json* process = json_member(document, "config");
   if (process == nullptr) return config;
   WEIR_TRY(config.env, texts_of(*process, "Env"));
   WEIR_TRY(config.entrypoint, texts_of(*process, "Entrypoint"));

@@ -243,3 +243,106 @@ def attempt(function, *args):
 
 
 result = None
+
+
+GATEWAY, HTTP_PROXY, SOCKS_PROXY = "10.254.0.1", 3128, 1080
+SOCKS_ERRORS = {1: "general", 2: "refused", 3: "ENETUNREACH", 4: "EHOSTUNREACH", 5: "ECONNREFUSED", 7: "command", 8: "address-type"}
+
+
+def read_head(sock):
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = sock.recv(1)  # not a byte of what follows
+        if not part:
+            break
+        data += part
+    return data.decode("latin-1")
+
+
+def read_exactly(sock, size):
+    data = b""
+    while len(data) < size:
+        part = sock.recv(size - len(data))
+        if not part:
+            raise EOFError(f"{len(data)} of {size} bytes")
+        data += part
+    return data
+
+
+def literal(host):
+    try:
+        return socket.inet_pton(family_of(host), host)
+    except OSError:
+        return None
+
+
+def authority(host, port):
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def status_of(head):
+    """What a reply of the HTTP proxy says, as errors are named elsewhere: "OK", "refused", or why it failed."""
+    fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
+    status = head[9:12]
+    if status == "200":
+        return "OK", None
+    reason = fields.get("X-Weir-Reason")
+    return {"403": "refused", "503": "overload", "502": reason}.get(status, f"status {status}"), reason
+
+
+def connect_tunnel(host, port, timeout=10):
+    """-> (socket, "OK" or what the proxy said, reason)"""
+    sock = socket.create_connection((GATEWAY, HTTP_PROXY), timeout)
+    sock.sendall(f"CONNECT {authority(host, port)} HTTP/1.1\r\nHost: {authority(host, port)}\r\n\r\n".encode())
+    return (sock, *status_of(read_head(sock)))
+
+
+def socks_tunnel(host, port, timeout=10, command=1):
+    sock = socket.create_connection((GATEWAY, SOCKS_PROXY), timeout)
+    raw = literal(host)
+    where = bytes([3, len(host)]) + host.encode() if raw is None else bytes([1 if len(raw) == 4 else 4]) + raw
+    sock.sendall(b"\x05\x01\x00")
+    assert read_exactly(sock, 2) == b"\x05\x00"
+    sock.sendall(bytes([5, command, 0]) + where + struct.pack("!H", port))
+    code = read_exactly(sock, 10)[1]
+    return sock, SOCKS_ERRORS.get(code, "OK" if code == 0 else f"reply {code}"), None
+
+
+def transparent_tunnel(host, port, timeout=10):
+    family = socket.AF_INET6 if ":" in host or host.startswith("six") else socket.AF_INET
+    try:
+        address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+    except socket.gaierror as error:
+        return None, "unresolved", str(error)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.settimeout(timeout)
+    try:
+        sock.connect(address)
+    except OSError as error:
+        return None, name_of(error), None
+    return sock, "OK", None
+
+
+TUNNELS = {"transparent": transparent_tunnel, "connect": connect_tunnel, "socks5h": socks_tunnel}
+
+
+def fetch(entry, host, port, timeout=10):
+    """GET / through one of the four doors. {"connect", "reason", "data"}"""
+    request = f"GET / HTTP/1.1\r\nHost: {authority(host, port)}\r\nConnection: close\r\n\r\n"
+    if entry == "absolute":
+        sock = socket.create_connection((GATEWAY, HTTP_PROXY), timeout)
+        sock.sendall(request.replace("GET /", f"GET http://{authority(host, port)}/").encode())
+        head = read_head(sock)
+        connect, reason = status_of(head)
+    else:
+        sock, connect, reason = TUNNELS[entry](host, port, timeout)
+        if connect == "OK":
+            sock.sendall(request.encode())
+    data = b""
+    try:
+        while sock is not None and (part := sock.recv(65536)):
+            data += part
+        end = "eof"
+    except OSError as error:
+        end = name_of(error)
+    return {"connect": connect, "reason": reason, "data": data.decode("latin-1"), "end": end}

@@ -59,6 +59,9 @@ class Lab:
         self.folder = folder
         self._runs = 0
 
+    # The doors of transparent capture are what most tests are about: programs are not told of the proxies.
+    announce_proxies = False
+
     def flags(self, mode=None, allow=(), deny=(), policy=None, extra=()):
         out = []
         if mode:
@@ -100,6 +103,8 @@ class Lab:
     def _run_argv(self, command, mode, allow, deny, policy, extra, events):
         self._runs += 1
         path = None
+        if not self.announce_proxies:
+            extra = [*extra, "--no-proxy-env"]
         if events is True:
             path = str(self.folder / f"events-{self._runs}.jsonl")
             extra = [*extra, "--events", path]

@@ -55,16 +55,28 @@ def test_large_download_and_upload(lab):
     assert out.stdout.split() == ["50000000", "20000000"], out
 
 
-@TWINS
-def test_git(lab, verdict):
+def make_repository(lab):
     repository = lab.world.www / "git" / "project.git"
     if not repository.exists():
         script = f"""set -e; mkdir -p {repository}; work=$(mktemp -d); cd $work; git init -q -b main .
             git config user.email lab@lab.test; git config user.name lab; echo hello > file; git add file; git commit -qm one
             git clone -q --bare . {repository}; cd {repository}; git update-server-info; rm -rf $work; chmod -R a+rX {repository}"""
         subprocess.run(["sh", "-c", script], check=True, capture_output=True, env={**os.environ, "HOME": "/nonexistent"})
+    return repository
+
+
+@pytest.fixture
+def repository(lab):
+    """A bare repository, served as files by the origin and over ssh."""
+    return make_repository(lab)
+
+
+@TWINS
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_git(lab, ca, repository, scheme, verdict):
     name = "allowed.test" if verdict == "allow" else "evil.test"
-    out = lab.run("sh", "-c", f"git clone -q http://{name}/git/project.git /tmp/p && cat /tmp/p/file", allow=["allowed.test"])
+    out = lab.run("sh", "-c", f"git -c http.sslCAInfo=/ca.pem clone -q {scheme}://{name}/git/project.git /tmp/p && cat /tmp/p/file",
+                  allow=["allowed.test"], extra=ca)
     if verdict == "allow":
         assert out.code == 0 and out.stdout == "hello\n", out
     else:
@@ -132,6 +144,18 @@ def test_ssh(lab, ssh_server, verdict):
         assert out.code == 0 and "from-the-server" in out.stdout, out
     else:
         assert out.code == 255 and lab.world.packets_to(w.EVIL4) == 0, out
+
+
+@TWINS
+def test_git_over_ssh(lab, ssh_server, repository, verdict):
+    name = "allowed.test" if verdict == "allow" else "evil.test"
+    ssh = "ssh -i /tmp/key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes -o ConnectTimeout=8"
+    out = lab.run("sh", "-c", f"cp /key /tmp/key; chmod 600 /tmp/key; GIT_SSH_COMMAND='{ssh}' git clone -q ssh://root@{name}{repository} /tmp/p "
+                  "&& cat /tmp/p/file", allow=["allowed.test:22"], extra=["-v", f"{ssh_server}/client:/key:ro"])
+    if verdict == "allow":
+        assert out.code == 0 and out.stdout == "hello\n", out
+    else:
+        assert out.code != 0 and lab.world.packets_to(w.EVIL4) == 0 and out.of_type("dns.refuse", name="evil.test"), out
 
 
 @TWINS

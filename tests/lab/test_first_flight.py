@@ -126,6 +126,69 @@ def test_pipelined_request(lab, verdict):
     assert out.refusals(), out
 
 
+POST = "POST / HTTP/{version}\r\nHost: a.cdn.test\r\n{fields}\r\n\r\n{body}"
+CHUNKED = "Transfer-Encoding: chunked"
+FRAMINGS = {
+    "length": ("Content-Length: 3", True), "length-zero": ("Content-Length: 0", True), "chunked": (CHUNKED, True),
+    "two-lengths": ("Content-Length: 3\r\nContent-Length: 4", False), "same-twice": ("Content-Length: 3\r\nContent-Length: 3", False),
+    "list": ("Content-Length: 3, 3", False), "plus": ("Content-Length: +3", False), "minus": ("Content-Length: -3", False),
+    "hexadecimal": ("Content-Length: 0x3", False), "leading-zero": ("Content-Length: 03", False), "no-digits": ("Content-Length:", False),
+    "overflow": ("Content-Length: 18446744073709551619", False), "inner-space": ("Content-Length: 3 3", False),
+    "length-and-chunked": ("Content-Length: 3\r\n" + CHUNKED, False), "chunked-and-length": (CHUNKED + "\r\nContent-Length: 3", False),
+    "space-before-colon": ("Transfer-Encoding : chunked", False), "xchunked": ("Transfer-Encoding: xchunked", False),
+    "chunked-identity": ("Transfer-Encoding: chunked, identity", False), "gzip-chunked": ("Transfer-Encoding: gzip, chunked", False),
+    "coding-twice": (CHUNKED + "\r\n" + CHUNKED, False), "vertical-tab": ("Transfer-Encoding: \x0bchunked", False),
+    "folded": ("Transfer-Encoding:\r\n chunked", False), "capitals": ("Transfer-Encoding: CHUNKED", False),
+    "expect": ("Content-Length: 3\r\nExpect: 100-continue", True), "expect-else": ("Content-Length: 3\r\nExpect: y 100-continue", False),
+    "expect-twice": ("Content-Length: 3\r\nExpect: 100-continue\r\nExpect: 100-continue", False),
+    "connection-names-length": ("Content-Length: 3\r\nConnection: content-length", False),
+}
+
+
+@pytest.mark.parametrize("case", [pytest.param(key, marks=() if value[1] else pytest.mark.refusal) for key, value in FRAMINGS.items()])
+def test_framing(lab, case):
+    """F03, F04: what two servers would frame differently goes nowhere."""
+    fields, allowed = FRAMINGS[case]
+    body = "3\r\nabc\r\n0\r\n\r\n" if "hunked" in fields else "abc" if "3" in fields else ""
+    request = POST.format(version="1.1", fields=fields, body=body)
+    out = lab.guest(RESOLVE + f"result = tcp({w.SHARED4!r}, 80, send={request!r}, recv=15, timeout=4)", allow=["a.cdn.test"])
+    if allowed:
+        assert_allowed(lab, out, out.result, w.SHARED4, 80)
+        assert out.result["data"].startswith(("HTTP/1.1 200", "HTTP/1.1 100")), out
+    else:
+        assert_cut(lab, out, out.result, w.SHARED4, 80, ("malformed",))
+
+
+@TWINS
+def test_chunked_needs_http_1_1(lab, verdict):
+    """F04: HTTP/1.0 knows no chunks."""
+    request = POST.format(version="1.1" if verdict == "allow" else "1.0", fields=CHUNKED, body="0\r\n\r\n")
+    out = lab.guest(RESOLVE + f"result = tcp({w.SHARED4!r}, 80, send={request!r}, recv=15, timeout=4)", allow=["a.cdn.test"])
+    if verdict == "allow":
+        assert_allowed(lab, out, out.result, w.SHARED4, 80)
+    else:
+        assert_cut(lab, out, out.result, w.SHARED4, 80, ("malformed",))
+
+
+SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: b.cdn.test\r\n\r\n"
+CHUNKS = {"bare-lf": "3\nabc\r\n0\r\n\r\n", "extension": "3;a=b\r\nabc\r\n0\r\n\r\n", "lf-in-extension": "3;a\nb\r\nabc\r\n0\r\n\r\n",
+          "no-size": "\r\nabc\r\n0\r\n\r\n", "hexadecimal-prefix": "0x3\r\nabc\r\n0\r\n\r\n", "minus": "-3\r\nabc\r\n0\r\n\r\n",
+          "overflow": "10000000000000003\r\nabc\r\n0\r\n\r\n", "huge": "ffffffff\r\nabc\r\n0\r\n\r\n", "no-end": "3\r\nabc0\r\n\r\n",
+          "longer-than-said": "3\r\nabcd\r\n0\r\n\r\n", "space": "3 \r\nabc\r\n0\r\n\r\n", "host-in-trailer": "0\r\nHost: b.cdn.test\r\n\r\n",
+          "length-in-trailer": "0\r\nContent-Length: 44\r\n\r\n", "lf-trailer": "0\r\n\n"}
+
+
+@pytest.mark.parametrize("case", [None, *[pytest.param(key, marks=pytest.mark.refusal) for key in sorted(CHUNKS)]])
+def test_chunks(lab, case):
+    """F05: what is no plain chunk ends the connection before the next request; the plain one is the twin, and there the
+    next request is refused for its host."""
+    request = POST.format(version="1.1", fields=CHUNKED, body="3\r\nabc\r\n0\r\n\r\n" if case is None else CHUNKS[case]) + SMUGGLED
+    out = lab.guest(RESOLVE + f"result = tcp({w.SHARED4!r}, 80, send={request!r}, recv=100000, timeout=4)", allow=["a.cdn.test"])
+    seen = [entry["host"] for entry in lab.world.origin_log.since() if entry["event"] == "request"]
+    assert "b.cdn.test" not in seen and out.result["end"] in ("ECONNRESET", "eof"), (seen, out)
+    assert [event["reason"] for event in out.refusals()] == ["host-mismatch" if case is None else "malformed"], out
+
+
 @TWINS
 def test_hello_in_small_pieces(lab, verdict):
     """H03: one byte a segment. The name is read all the same."""

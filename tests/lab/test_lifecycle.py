@@ -286,7 +286,7 @@ def test_memory_of_the_gateway_is_bounded(lab, busy):
     dies of it ends like one that was killed: see test_killing_any_process."""
     limits = pathlib.Path(f"/proc/{roles(busy)['gateway']}/limits").read_text()
     soft, hard = next(line.split()[3:5] for line in limits.splitlines() if line.startswith("Max data size"))
-    assert soft == hard and int(hard) <= 1280 << 20, (soft, hard)
+    assert soft == hard and int(hard) <= 1664 << 20, (soft, hard)
 
 
 def test_a_dead_gateway_is_told(lab, busy):

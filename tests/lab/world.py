@@ -69,6 +69,7 @@ def zone():
         "mixed.test": {"A": [ALLOWED4, PRIVATE4, METADATA4, "127.0.0.1"], "AAAA": [ALLOWED6, PRIVATE6, METADATA6, "::1"]},
         "rebind.test": {"A": [ALLOWED4, PRIVATE4], "ttl": 0, "behaviour": "rebind"},
         "dual.test": {"A": [PRIVATE4], "AAAA": [ALLOWED6]},
+        "four-private.test": {"A": [PRIVATE4]},
         "four.test": {"A": [ALLOWED4]}, "six.test": {"AAAA": [ALLOWED6]},
         "alias.test": {"CNAME": "allowed.test"}, "to-evil.test": {"CNAME": "evil.test"},
         "to-tracker.test": {"CNAME": "tracker.test"}, "tracker.test": both(ALLOWED4, ALLOWED6),

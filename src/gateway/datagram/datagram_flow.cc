@@ -114,6 +114,8 @@ bool DatagramFlow::set_segment(std::size_t size) {
 
 void DatagramFlow::end() {
   if (context_.train.flow() == this) send_train();
+  // The supervisor's copy may still be open, so closing alone would not end the watch.
+  context_.reactor.forget(socket_.get());
   socket_.reset();
 }
 

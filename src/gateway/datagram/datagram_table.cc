@@ -1,20 +1,9 @@
 #include "gateway/datagram/datagram_table.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 namespace weir::gateway {
-
-namespace {
-
-constexpr std::uint64_t kLongestSweepMs = 5000;
-
-}  // namespace
-
-void DatagramTable::start() {
-  reactor_.at(reactor_.now_ms() + sweep_interval(), [this] { sweep_idle(); });
-}
 
 void DatagramTable::on_packet(const wire::Packet& packet) {
   const auto datagram = datagram_of(packet);
@@ -110,18 +99,12 @@ void DatagramTable::drain() {
   while (!flows_.empty()) close(DatagramKey(flows_.begin()->first));
 }
 
-// A short timeout is noticed with a tenth of it to spare.
-std::uint64_t DatagramTable::sweep_interval() const {
-  return std::clamp<std::uint64_t>(idle_timeout_ms_ / 10, 10, kLongestSweepMs);
-}
-
-void DatagramTable::sweep_idle() {
+void DatagramTable::end_idle() {
   std::vector<DatagramKey> idle;
   for (const auto& [key, flow] : flows_) {
-    if (reactor_.now_ms() - flow->last_activity_ms() > idle_timeout_ms_) idle.push_back(key);
+    if (sweep_.is_idle(flow->last_activity_ms())) idle.push_back(key);
   }
   for (const DatagramKey& key : idle) close(key);
-  reactor_.at(reactor_.now_ms() + sweep_interval(), [this] { sweep_idle(); });
 }
 
 }  // namespace weir::gateway

@@ -9,6 +9,7 @@
 
 #include "control/gateway_messages.h"
 #include "gateway/datagram/datagram_flow.h"
+#include "gateway/idle_sweep.h"
 #include "gateway/link.h"
 #include "gateway/resolver/resolver.h"
 #include "policy/compiled/image.h"
@@ -25,6 +26,7 @@ class DatagramTable {
   // A datagram has no end by which a flow could be known to be over, so that one ends also where the policy sets no
   // limit (RFC 4787 4.3 recommends this much).
   static constexpr std::uint64_t kIdleWithoutLimitMs = 300'000;
+  static constexpr std::uint64_t kLongestSweepMs = 5000;  // between two looks for idle ones
 
   DatagramTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Refuser& refuser, Meter& meter,
                 std::uint64_t idle_timeout_ms)
@@ -32,10 +34,13 @@ class DatagramTable {
         link_(link),
         resolver_(resolver),
         refuser_(refuser),
-        idle_timeout_ms_(idle_timeout_ms == policy::Limits::kUnlimited ? kIdleWithoutLimitMs : idle_timeout_ms),
+        sweep_(reactor, idle_timeout_ms == policy::Limits::kUnlimited ? kIdleWithoutLimitMs : idle_timeout_ms,
+               kLongestSweepMs),
         context_{.reactor = reactor, .tun = tun, .refuser = refuser, .meter = meter} {}
 
-  void start();
+  void start() {
+    sweep_.start([this] { end_idle(); });
+  }
 
   // A whole UDP datagram or echo request from weir0 whose source is the guest's own address.
   void on_packet(const wire::Packet& packet);
@@ -66,14 +71,13 @@ class DatagramTable {
   void refuse(const DatagramKey& key, wire::Refusal how);
   Asking take_out(const DatagramKey& key);
   void close(const DatagramKey& key);
-  std::uint64_t sweep_interval() const;
-  void sweep_idle();
+  void end_idle();
 
   sys::Reactor& reactor_;
   Link& link_;
   Resolver& resolver_;
   Refuser& refuser_;
-  std::uint64_t idle_timeout_ms_;
+  IdleSweep sweep_;
   DatagramContext context_;
   std::unordered_map<DatagramKey, std::unique_ptr<DatagramFlow>, DatagramKeyHash> flows_;
   std::unordered_map<DatagramKey, Asking, DatagramKeyHash> asking_;

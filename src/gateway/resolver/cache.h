@@ -30,6 +30,7 @@ struct QuestionHash {
 struct Outcome {
   wire::dns::Rcode rcode = wire::dns::Rcode::no_error;
   bool refused = false;                   // by policy: carries EDE 15
+  std::uint8_t reason = 0;                // policy::Reason, where it was refused
   std::vector<net::IpAddress> addresses;  // A and AAAA
   std::vector<wire::dns::Record> records;
   std::uint32_t ttl = 0;  // seconds from `stored_ms`

@@ -10,11 +10,13 @@
 
 namespace weir::gateway {
 
-DnsStream::DnsStream(sys::Reactor& reactor, Resolver& resolver, sys::OwnedFd guest, std::uint64_t idle_ms)
+DnsStream::DnsStream(sys::Reactor& reactor, Resolver& resolver, sys::OwnedFd guest, Bytes received,
+                     std::uint64_t idle_ms)
     : reactor_(reactor),
       resolver_(resolver),
       guest_(std::move(guest)),
       idle_ms_(idle_ms),
+      received_(received.begin(), received.end()),
       self_(std::make_shared<DnsStream*>(this)) {}
 
 DnsStream::~DnsStream() {

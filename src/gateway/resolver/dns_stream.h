@@ -21,8 +21,9 @@ class DnsStream : public sys::EventHandler {
   static constexpr std::size_t kMessagesPerRun = 32;     // before the others get their turn
   static constexpr std::uint64_t kIdleMs = 10'000;       // RFC 7766 6.2.3
 
-  // Non-blocking, lingering {1,0}.
-  DnsStream(sys::Reactor& reactor, Resolver& resolver, sys::OwnedFd guest, std::uint64_t idle_ms = kIdleMs);
+  // Non-blocking, lingering {1,0}. `received`: what was read from it already.
+  DnsStream(sys::Reactor& reactor, Resolver& resolver, sys::OwnedFd guest, Bytes received = {},
+            std::uint64_t idle_ms = kIdleMs);
   ~DnsStream() override;
 
   void start();

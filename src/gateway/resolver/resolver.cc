@@ -95,9 +95,9 @@ void Resolver::serve_datagram(const net::Endpoint& guest, const net::Endpoint& s
   });
 }
 
-void Resolver::serve_stream(sys::OwnedFd guest) {
+void Resolver::serve_stream(sys::OwnedFd guest, Bytes received) {
   if (streams_.size() >= kMaxStreams) return;  // closed: a reset, and the client asks again
-  auto stream = std::make_unique<DnsStream>(reactor_, *this, std::move(guest));
+  auto stream = std::make_unique<DnsStream>(reactor_, *this, std::move(guest), received);
   DnsStream& started = *stream;
   streams_.emplace(&started, std::move(stream));
   started.start();
@@ -122,7 +122,7 @@ bool Resolver::wait(std::uint64_t wait_ms, policy::Limit limit, const std::optio
                     std::function<void()> action) {
   if (waiting_ >= QuestionLimits::kMaxWaiting) return false;
   ++waiting_;
-  link_.send(control::LimitReached{.limit = static_cast<std::uint8_t>(limit), .flow = 0, .name = name});
+  link_.send(control::LimitReached{.limit = static_cast<std::uint8_t>(limit), .name = name});
   reactor_.at(reactor_.now_ms() + wait_ms, [this, action = std::move(action)] {
     --waiting_;
     action();
@@ -193,6 +193,7 @@ void Resolver::refuse(const net::DomainName& name, dns::Type type, const policy:
   link_.send(refusal_record(name, type, verdict));
   Outcome outcome = negative(rcode_of(verdict.answer));
   outcome.refused = true;
+  outcome.reason = static_cast<std::uint8_t>(verdict.reason);
   reply(outcome);
 }
 
@@ -274,6 +275,7 @@ void Resolver::found(std::uint64_t id, Lookup::Found found) {
     link_.send(refusal_record(question.name, question.type, verdict));
     Outcome refused;
     refused.refused = true;
+    refused.reason = static_cast<std::uint8_t>(verdict.reason);
     return settle(id, std::move(refused));
   }
   Outcome outcome;
@@ -295,6 +297,7 @@ void Resolver::on_answer(const control::LearnAnswer& answer) {
     if ((answer.allowed >> i & 1) != 0) outcome.addresses.push_back(pending.judged[i]);
   }
   outcome.refused = outcome.addresses.empty();
+  outcome.reason = answer.reason;
   if (outcome.refused) outcome.ttl = 0;  // each attempt is judged and recorded anew
   settle(answer.query, std::move(outcome));
 }

@@ -32,8 +32,11 @@ class Resolver {
 
   // A query datagram of the guest to any address.
   void serve_datagram(const net::Endpoint& guest, const net::Endpoint& server, Bytes query);
-  // A TCP connection of the guest to port 53 of any address.
-  void serve_stream(sys::OwnedFd guest);
+  // A TCP connection of the guest to port 53 of any address. `received`: what was read from it already.
+  void serve_stream(sys::OwnedFd guest, Bytes received = {});
+  using Reply = std::function<void(const Outcome&)>;
+  // Calls `reply` with the outcome, now or later: judged, recorded, and in the name book what survived.
+  void ask(const net::DomainName& name, wire::dns::Type type, Reply reply);
   // Brings a name's addresses into the name book (if the policy lets it be asked), then calls back; at once if there is
   // nothing to ask.
   void resolve(const net::DomainName& name, std::function<void()> on_done);
@@ -46,7 +49,6 @@ class Resolver {
 
  private:
   friend class DnsStream;
-  using Reply = std::function<void(const Outcome&)>;
   struct Pending {
     Question question;
     std::unique_ptr<Lookup> lookup;
@@ -55,8 +57,6 @@ class Resolver {
     std::uint32_t ttl = 0;
   };
 
-  // Calls `reply` with the outcome, now or later.
-  void ask(const net::DomainName& name, wire::dns::Type type, Reply reply);
   // The response to a message of the guest, through `send`, now or later. Empty: there is none.
   using Send = std::function<void(Bytes)>;
   void serve(Bytes message, wire::dns::Carrier carrier, Send send);

@@ -43,6 +43,7 @@ FirstFlightGate::FirstFlightGate(sys::Reactor& reactor, Link& link, Resolver& re
 
 FirstFlightGate::~FirstFlightGate() {
   reactor_.cancel(deadline_);
+  reactor_.cancel(silence_);
   *self_ = nullptr;
 }
 
@@ -61,8 +62,11 @@ Gate::Step FirstFlightGate::judge(Bytes held) {
       const Bytes fresh = held.subspan(fed_);
       fed_ = held.size();
       const Step step = sniff(fresh);
-      return phase_ == Phase::requests ? read_requests(held) : step;
+      if (phase_ == Phase::requests) return read_requests(held);
+      return phase_ == Phase::sniffing && sniffer_.may_be_a_line() ? await_line(held) : step;
     }
+    case Phase::line:
+      return watch_line(held);
     case Phase::requests:
       return read_requests(held);
     case Phase::asking:
@@ -80,6 +84,7 @@ Gate::Step FirstFlightGate::judge_end(Bytes held) {
   if (step.decision != Decision::need_more) return step;
   // Nothing was said, or every request was whole: there is nothing left to judge, and the end may pass.
   if (held.empty()) return {.decision = Decision::open};
+  if (awaits_reply()) return {.decision = Decision::waiting};
   const bool looks_like_tls = wire::looks_like_tls(held) == wire::Look::yes;
   return ask(of_kind(stream_ != nullptr || looks_like_tls ? Kind::malformed : Kind::opaque));
 }
@@ -106,6 +111,37 @@ Gate::Step FirstFlightGate::sniff(Bytes fresh) {
   return {.decision = Decision::need_more};
 }
 
+// No name can be in what is there yet. It may leave before the line is whole, because no server acts on half of a
+// request line, and the half that would make it one is seen before it passes.
+Gate::Step FirstFlightGate::await_line(Bytes held) {
+  reactor_.cancel(silence_);
+  const auto ask_as_it_is = [this](Bytes line) {
+    line_.emplace().feed(line);
+    return ask(of_kind(Kind::opaque));
+  };
+  if (held.size() >= kMaxHeldLine) return ask_as_it_is(held);
+  silence_ = reactor_.at(reactor_.now_ms() + kLineSilenceMs, [this, ask_as_it_is] {
+    if (phase_ == Phase::sniffing) static_cast<void>(ask_as_it_is(sniffer_.held()));
+  });
+  return {.decision = Decision::need_more};
+}
+
+Gate::Step FirstFlightGate::watch_line(Bytes held) {
+  const wire::HttpLook look = line_->feed(held.subspan(fed_));
+  fed_ = held.size();
+  switch (look) {
+    case wire::HttpLook::need_more:
+      return pass(held.size());
+    case wire::HttpLook::no:
+      phase_ = Phase::allowed;
+      return {.decision = Decision::open};
+    case wire::HttpLook::http1:
+    case wire::HttpLook::h2c:
+      break;
+  }
+  return ask(of_kind(Kind::malformed));
+}
+
 // The held bytes are: what may pass, then a head that is being collected, then what was not fed yet.
 Gate::Step FirstFlightGate::read_requests(Bytes held) {
   while (fed_ < held.size()) {
@@ -126,8 +162,13 @@ Gate::Step FirstFlightGate::read_requests(Bytes held) {
       }
       case wire::RequestStream::Event::paused:
         if (stream_->head().is_connect) return ask(of_kind(Kind::malformed));
-        // Whatever the server makes of an upgrade, the guest goes on in HTTP/1 or is refused: clients that merely offer
-        // h2c work, and nothing passes unjudged.
+        if (awaits_reply()) return pass(passable_);
+        if (becomes_websocket()) {
+          phase_ = Phase::allowed;
+          return {.decision = Decision::open};
+        }
+        // Whatever the server makes of another upgrade, the guest goes on in HTTP/1 or is refused: clients that merely
+        // offer h2c work, and nothing passes unjudged.
         stream_->continue_http();
         break;
       case wire::RequestStream::Event::refused:
@@ -136,6 +177,25 @@ Gate::Step FirstFlightGate::read_requests(Bytes held) {
     if (step.consumed == 0 && step.event == wire::RequestStream::Event::none) break;
   }
   return pass(passable_);
+}
+
+// Only the first request of a connection: the answers to earlier ones would stand in front, and would have to be framed
+// as the client frames them to be told apart.
+bool FirstFlightGate::asks_for_websocket() const {
+  return stream_ != nullptr && stream_->request_count() == 1 && wire::asks_for_websocket(stream_->head());
+}
+
+bool FirstFlightGate::awaits_reply() const {
+  return asks_for_websocket() && reply_.look() == wire::Look::need_more;
+}
+
+bool FirstFlightGate::becomes_websocket() const {
+  return asks_for_websocket() && reply_.look() == wire::Look::yes;
+}
+
+bool FirstFlightGate::on_reply(Bytes bytes) {
+  if (reply_.look() != wire::Look::need_more) return false;
+  return reply_.feed(bytes) != wire::Look::need_more && asks_for_websocket();
 }
 
 Gate::Step FirstFlightGate::pass(std::size_t count) {
@@ -197,7 +257,7 @@ void FirstFlightGate::on_answer(const control::FlightAnswer& answer) {
       });
     case Outcome::allowed:
       if (stream_ == nullptr) {
-        phase_ = Phase::allowed;
+        phase_ = line_ ? Phase::line : Phase::allowed;
         return;
       }
       if (at_head_) {

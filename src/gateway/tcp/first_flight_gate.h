@@ -3,6 +3,12 @@
 //   sniffing ──TLS ClientHello / no known protocol──> asking ──allowed──> open: everything passes
 //        └─────HTTP/1 request────────────────────────> judging, for *every* request head of the connection
 //
+// Two streams are known late. Text without a line end, off 80 and 443, may be anything that speaks first, or become a
+// request: when the guest falls silent it is judged as what it is, no known protocol, and if that may pass it passes,
+// still read; the connection ends if its first line turns out to be a request's after all, which was not judged by its
+// name. And a request for a WebSocket: what follows it waits for the server. After 101 it is the authority's that was
+// judged; after any other answer it is the next request.
+//
 // The gate decides nothing: it finds the name and asks the supervisor. Whatever starts like TLS or HTTP and then is not
 // well-formed, not complete in time or too large is refused as malformed.
 #pragma once
@@ -17,12 +23,18 @@
 #include "gateway/tcp/relay.h"
 #include "wire/first_flight.h"
 #include "wire/http1.h"
+#include "wire/http1_upgrade.h"
 
 namespace weir::gateway {
 
 class FirstFlightGate : public Gate {
  public:
   static constexpr std::uint64_t kDeadlineMs = 10'000;  // from the first byte; on 80 and 443 from accept
+  // How long the start of a line waits for more. Clients write a request line at once; who sends a word and waits for
+  // the answer waits this long more.
+  static constexpr std::uint64_t kLineSilenceMs = 300;
+  // ... and how much of a line waits for that silence.
+  static constexpr std::size_t kMaxHeldLine = 32768;
 
   FirstFlightGate(sys::Reactor& reactor, Link& link, Resolver& resolver, std::uint64_t flow, net::Port port);
   ~FirstFlightGate() override;
@@ -30,11 +42,14 @@ class FirstFlightGate : public Gate {
   Step judge(Bytes held) override;
   Step judge_end(Bytes held) override;
   void on_answer(const control::FlightAnswer& answer) override;
+  bool on_reply(Bytes bytes) override;
 
  private:
-  enum class Phase : std::uint8_t { sniffing, requests, asking, allowed, refused };
+  enum class Phase : std::uint8_t { sniffing, line, requests, asking, allowed, refused };
 
   Step sniff(Bytes fresh);
+  Step await_line(Bytes held);
+  Step watch_line(Bytes held);
   Step read_requests(Bytes held);
   Step pass(std::size_t count);
   Step ask(control::Flight flight);
@@ -42,6 +57,9 @@ class FirstFlightGate : public Gate {
   Step ask_for_fault(wire::HttpFault fault);
   void ask_with_resolution(control::Resolution resolution);
   void start_deadline();
+  bool asks_for_websocket() const;
+  bool awaits_reply() const;
+  bool becomes_websocket() const;
 
   sys::Reactor& reactor_;
   Link& link_;
@@ -54,7 +72,10 @@ class FirstFlightGate : public Gate {
   wire::FirstFlightSniffer sniffer_;
   std::unique_ptr<wire::RequestStream> stream_;
   std::optional<net::DomainName> approved_;  // the name of the last request that was allowed
+  std::optional<wire::Http1Prefix> line_;    // reads the line that passes, or is to
+  wire::WebSocketReply reply_;               // reads what the server says first
   sys::Reactor::TimerId deadline_ = 0;
+  sys::Reactor::TimerId silence_ = 0;
   // Callbacks that come later find out here whether the gate still exists.
   std::shared_ptr<FirstFlightGate*> self_;
 };

@@ -2,7 +2,6 @@
 
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "gateway/refuser.h"
@@ -14,8 +13,7 @@ namespace weir::gateway {
 
 namespace {
 
-constexpr std::uint64_t kUnclaimedMs = 2000;  // the client gave up, or accept would have returned
-constexpr std::uint64_t kLongestSweepMs = 30'000;
+constexpr std::uint64_t kUnclaimedMs = 2000;        // the client gave up, or accept would have returned
 constexpr std::uint64_t kGuestPatienceMs = 32'000;  // tcp_syn_retries 4: ETIMEDOUT after 31 s
 constexpr int kAcceptsPerRound = 64;
 constexpr std::uint64_t kAcceptAgainMs = 50;  // out of descriptors
@@ -30,20 +28,21 @@ std::size_t FourTupleHash::operator()(const FourTuple& tuple) const noexcept {
   return hash(tuple.destination.address) ^ (hash(tuple.guest.address) * 31) ^ (ports * 0x9e3779b97f4a7c15ull);
 }
 
-FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Meter& meter,
-                     sys::OwnedFd listener, std::uint64_t idle_timeout_ms)
+FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, RelayContext& context,
+                     Meter& meter, sys::OwnedFd listener, std::uint64_t idle_timeout_ms)
     : reactor_(reactor),
       link_(link),
       tun_(tun),
       resolver_(resolver),
       listener_(std::move(listener)),
-      idle_timeout_ms_(idle_timeout_ms),
-      context_{.reactor = reactor, .meter = meter, .pipes = {}} {}
+      sweep_(reactor, idle_timeout_ms, RelayContext::kLongestSweepMs),
+      context_(context),
+      meter_(meter) {}
 
 FlowTable::~FlowTable() = default;
 
 Result<> FlowTable::start() {
-  reactor_.at(reactor_.now_ms() + sweep_interval(), [this] { sweep_idle(); });
+  sweep_.start([this] { end_idle(); });
   return reactor_.watch(listener_.get(), EPOLLIN, *this);
 }
 
@@ -73,7 +72,9 @@ void FlowTable::begin(const FourTuple& tuple, std::uint32_t sequence, const wire
   Attempt attempt;
   attempt.sequence = sequence;
   attempt.syn.assign(syn.begin(), syn.end());
-  attempts_.emplace(tuple, std::move(attempt));
+  attempt.local = local_.is_here && local_.is_here(tuple.destination);
+  Attempt& added = attempts_.emplace(tuple, std::move(attempt)).first->second;
+  if (added.local) return inject(tuple, added);
   ask(tuple, control::Resolution::not_tried);
 }
 
@@ -202,14 +203,32 @@ void FlowTable::accepted(sys::OwnedFd guest, const sys::SocketAddress& peer) {
 
 void FlowTable::claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest) {
   if (attempt.resolver) return resolver_.serve_stream(std::move(guest));
-  const std::uint64_t flow = attempt.flow;
+  if (attempt.local) return local_.serve(std::move(guest), tuple.destination);
+  claimed_[tuple] = attempt.flow;
+  run_relay(tuple, attempt.sequence,
+            {.flow = attempt.flow,
+             .guest = std::move(guest),
+             .upstream = std::move(attempt.upstream),
+             .first_flight = attempt.hold ? FirstFlight::held : FirstFlight::free,
+             .port = tuple.destination.port},
+            {});
+}
+
+void FlowTable::adopt(Adopted tunnel, Bytes received) {
+  run_relay({}, 0, std::move(tunnel), received);
+}
+
+void FlowTable::run_relay(const FourTuple& tuple, std::uint32_t sequence, Adopted flow, Bytes received) {
+  const std::uint64_t number = flow.flow;
   std::unique_ptr<Gate> gate;
-  if (attempt.hold) gate = std::make_unique<FirstFlightGate>(reactor_, link_, resolver_, flow, tuple.destination.port);
-  auto relay = std::make_unique<Relay>(context_, std::move(guest), std::move(attempt.upstream), std::move(gate),
-                                       [this, flow](Relay&, const Relay::End& end) { relay_ended(flow, end); });
+  if (flow.first_flight == FirstFlight::held)
+    gate = std::make_unique<FirstFlightGate>(reactor_, link_, resolver_, number, flow.port);
+  auto relay =
+      std::make_unique<Relay>(context_, meter_, std::move(flow.guest), std::move(flow.upstream), std::move(gate),
+                              [this, number](Relay&, const Relay::End& end) { relay_ended(number, end); });
   Relay& started = *relay;
-  live_.emplace(flow, Live{.tuple = tuple, .sequence = attempt.sequence, .relay = std::move(relay)});
-  claimed_[tuple] = flow;
+  live_.emplace(number, Live{.tuple = tuple, .sequence = sequence, .relay = std::move(relay)});
+  started.begin_with(received);
   if (!started.start()) started.abort(EMFILE);
 }
 
@@ -224,7 +243,7 @@ void FlowTable::relay_ended(std::uint64_t flow, const Relay::End& end) {
   const auto claimed = claimed_.find(node.mapped().tuple);
   if (claimed != claimed_.end() && claimed->second == flow) claimed_.erase(claimed);
   reactor_.retire(std::move(node.mapped().relay));
-  if (end.used_up) context_.meter.report(*end.used_up, flow);
+  if (end.used_up) meter_.report(*end.used_up, flow);
   link_.send(control::FlowClosed{.flow = flow,
                                  .bytes_up = end.bytes_up,
                                  .bytes_down = end.bytes_down,
@@ -242,18 +261,12 @@ void FlowTable::drain(std::function<void()> on_drained) {
   if (live_.empty()) on_drained_();
 }
 
-// A short timeout is noticed with a tenth of it to spare.
-std::uint64_t FlowTable::sweep_interval() const {
-  return std::clamp<std::uint64_t>(idle_timeout_ms_ / 10, 10, kLongestSweepMs);
-}
-
-void FlowTable::sweep_idle() {
+void FlowTable::end_idle() {
   std::vector<Relay*> idle;
   for (const auto& [flow, live] : live_) {
-    if (reactor_.now_ms() - live.relay->last_activity_ms() > idle_timeout_ms_) idle.push_back(live.relay.get());
+    if (sweep_.is_idle(live.relay->last_activity_ms())) idle.push_back(live.relay.get());
   }
   for (Relay* relay : idle) relay->abort(ETIMEDOUT);
-  reactor_.at(reactor_.now_ms() + sweep_interval(), [this] { sweep_idle(); });
 }
 
 }  // namespace weir::gateway

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "control/gateway_messages.h"
+#include "gateway/idle_sweep.h"
 #include "gateway/link.h"
 #include "gateway/resolver/resolver.h"
 #include "gateway/tcp/relay.h"
@@ -42,17 +43,35 @@ class FlowTable : public sys::EventHandler {
   // SYNs that wait for an answer or an accept: the listener's backlog, beyond which the kernel drops SYNs silently.
   static constexpr std::size_t kMaxAttempts = 4096;
 
-  // `idle_timeout_ms`: how long a flow may be without a byte.
-  FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Meter& meter, sys::OwnedFd listener,
-            std::uint64_t idle_timeout_ms);
+  // `meter`: of the flows. `idle_timeout_ms`: how long a flow may be without a byte.
+  FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, RelayContext& context, Meter& meter,
+            sys::OwnedFd listener, std::uint64_t idle_timeout_ms);
   ~FlowTable() override;
 
+  // Connections to these destinations end in the gateway itself: no SYN of theirs is asked about. Before start().
+  struct Local {
+    std::function<bool(const net::Endpoint&)> is_here;
+    std::function<void(sys::OwnedFd guest, const net::Endpoint& here)> serve;
+  };
+  void serve_here(Local local) { local_ = std::move(local); }
   Result<> start();
 
   // A SYN (wire::PacketKind::syn) from weir0 whose source is the guest's own address.
   void on_syn(const wire::Packet& packet);
   void on_answer(const control::ConnectAnswer& answer, sys::OwnedFd upstream);
   void on_answer(const control::FlightAnswer& answer);
+
+  // A connection that an explicit proxy was asked for and the supervisor has made, under its flow number: from here on
+  // it is a flow like any other, which begins with the bytes `received` from the guest.
+  enum class FirstFlight : std::uint8_t { free, held };
+  struct Adopted {
+    std::uint64_t flow = 0;
+    sys::OwnedFd guest;
+    sys::OwnedFd upstream;
+    FirstFlight first_flight = FirstFlight::held;
+    net::Port port = 0;  // of the destination
+  };
+  void adopt(Adopted tunnel, Bytes received);
 
   // The guest's processes are gone: ends each flow when what was sent has gone up, then calls `on_drained`.
   void drain(std::function<void()> on_drained);
@@ -71,6 +90,7 @@ class FlowTable : public sys::EventHandler {
     sys::OwnedFd upstream;
     bool hold = false;
     bool resolver = false;
+    bool local = false;
     sys::Reactor::TimerId timer = 0;
   };
   struct Live {
@@ -89,17 +109,19 @@ class FlowTable : public sys::EventHandler {
   void accept_failed(int error);
   void accepted(sys::OwnedFd guest, const sys::SocketAddress& peer);
   void claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest);
+  void run_relay(const FourTuple& tuple, std::uint32_t sequence, Adopted flow, Bytes received);
   void relay_ended(std::uint64_t flow, const Relay::End& end);
-  std::uint64_t sweep_interval() const;
-  void sweep_idle();
+  void end_idle();
 
   sys::Reactor& reactor_;
   Link& link_;
   Tun& tun_;
   Resolver& resolver_;
   sys::OwnedFd listener_;
-  std::uint64_t idle_timeout_ms_;
-  RelayContext context_;
+  IdleSweep sweep_;
+  Local local_;
+  RelayContext& context_;
+  Meter& meter_;
   std::unordered_map<FourTuple, Attempt, FourTupleHash> attempts_;
   std::size_t injected_ = 0;                             // of the attempts: connections that accept() will return
   std::unordered_map<std::uint64_t, FourTuple> asking_;  // flow -> attempt

@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "sys/socket_address.h"
-
 namespace weir::gateway {
 
 namespace {
@@ -28,13 +26,12 @@ bool would_block(int code) {
   return code == EAGAIN || code == EINTR;
 }
 
-// An orderly close sends what is queued, then FIN.
-void clear_linger(int fd) {
-  const linger none{.l_onoff = 0, .l_linger = 0};
-  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
-}
-
 }  // namespace
+
+void clear_linger(int socket) {
+  const linger none{.l_onoff = 0, .l_linger = 0};
+  ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+}
 
 void Relay::Leg::on_events(std::uint32_t events) {
   constexpr std::uint32_t kReadable = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
@@ -47,20 +44,17 @@ void Relay::Leg::on_events(std::uint32_t events) {
   relay.run();
 }
 
-Relay::Relay(RelayContext& context, sys::OwnedFd guest, sys::OwnedFd upstream, std::unique_ptr<Gate> gate, OnEnd on_end)
+Relay::Relay(RelayContext& context, Meter& meter, sys::OwnedFd guest, sys::OwnedFd upstream, std::unique_ptr<Gate> gate,
+             OnEnd on_end)
     : context_(context),
       guest_(*this, std::move(guest)),
       upstream_(*this, std::move(upstream)),
-      up_(guest_, upstream_, context.meter, Way::up),
-      down_(upstream_, guest_, context.meter, Way::down),
+      up_(guest_, upstream_, meter, Way::up),
+      down_(upstream_, guest_, meter, Way::down),
       gate_(std::move(gate)),
       on_end_(std::move(on_end)),
       last_activity_ms_(context.reactor.now_ms()) {
-  sys::SocketAddress peer;
-  std::optional<net::Endpoint> to;
-  if (::getpeername(upstream_.fd.get(), peer.get(), &peer.size) == 0) to = peer.endpoint();
-  // One that has no address any more moves nothing: its end is all there is.
-  Meter::Account& account = context_.meter.account(to ? to->address : net::IpAddress());
+  Meter::Account& account = meter.account_of(upstream_.fd.get());
   up_.allowance.begin(account);
   down_.allowance.begin(account);
 }
@@ -74,7 +68,14 @@ Relay::~Relay() {
   return_pipe(down_);
 }
 
+void Relay::begin_with(Bytes received) {
+  std::vector<std::uint8_t>& first = gate_ != nullptr ? held_ : up_.pending;
+  first.assign(received.begin(), received.end());
+  context_.held += held_.size();
+}
+
 Result<> Relay::start() {
+  if (context_.held > RelayContext::kMaxHeld) return fail("too much is held");
   constexpr std::uint32_t kEverything = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   WEIR_CHECK_OK(context_.reactor.watch(guest_.fd.get(), kEverything, guest_));
   return context_.reactor.watch(upstream_.fd.get(), kEverything, upstream_);
@@ -209,7 +210,9 @@ bool Relay::move_by_copy(Direction& direction, std::size_t most) {
   direction.allowance.used(count, context_.reactor.now_ms());
   direction.full_reads = count == context_.buffer.size() ? direction.full_reads + 1 : 0;
   if (count < asked && !direction.source.thorough) direction.source.readable = false;
-  return deliver(direction, Bytes(context_.buffer).first(count));
+  const Bytes bytes = Bytes(context_.buffer).first(count);
+  if (&direction == &down_ && gate_ != nullptr && gate_->on_reply(bytes)) continue_later();
+  return deliver(direction, bytes);
 }
 
 bool Relay::deliver(Direction& direction, Bytes bytes) {

@@ -53,17 +53,23 @@ class Gate {
   virtual Step judge_end(Bytes held) = 0;
   // The supervisor answered the gate's question; judge() is called next.
   virtual void on_answer(const control::FlightAnswer& answer) = 0;
+  // What the server sends, in order, before the guest gets it; of a stream in bulk only its beginning (two buffers of
+  // the relay at least). True: judge() may say something new of the same bytes.
+  virtual bool on_reply(Bytes) { return false; }
 };
 
-// What all relays of a gateway share.
+// An orderly close of `socket` sends what is queued, then FIN.
+void clear_linger(int socket);
+
+// What all relays of a gateway share, whoever opened them.
 struct RelayContext {
   static constexpr std::size_t kBuffer = 64 * 1024;
+  static constexpr std::uint64_t kLongestSweepMs = 30'000;  // between two looks for idle ones
   // Unjudged bytes of all held flows together: 4 KiB for each of the most flows there may be. The gates' readers keep
   // up to three times as much. A flow beyond it ends with ENOBUFS.
   static constexpr std::size_t kMaxHeld = 32 << 20;
 
   sys::Reactor& reactor;
-  Meter& meter;
   PipePool pipes;
   std::size_t held = 0;
   std::vector<std::uint8_t> buffer = std::vector<std::uint8_t>(kBuffer);
@@ -79,13 +85,16 @@ class Relay {
   };
   using OnEnd = std::function<void(Relay&, const End&)>;
 
-  // Both sockets connected, non-blocking, lingering {1,0}. `gate` may be null. on_end is called exactly once, from the
-  // event loop; the owner then retires the relay.
-  Relay(RelayContext& context, sys::OwnedFd guest, sys::OwnedFd upstream, std::unique_ptr<Gate> gate, OnEnd on_end);
+  // Both sockets connected, non-blocking, lingering {1,0}. `meter`: whose limits hold. `gate` may be null. on_end is
+  // called exactly once, from the event loop; the owner then retires the relay.
+  Relay(RelayContext& context, Meter& meter, sys::OwnedFd guest, sys::OwnedFd upstream, std::unique_ptr<Gate> gate,
+        OnEnd on_end);
   ~Relay();
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
+  // Bytes that the guest sent before the relay was there. Once, before start().
+  void begin_with(Bytes received);
   Result<> start();
   // The supervisor's answer for the gate's question; nothing happens if the gate is gone.
   void gate_answered(const control::FlightAnswer& answer);

@@ -160,6 +160,11 @@ Result<std::vector<Publish>> open_publishes(Bytes image, format::Section section
 
 }  // namespace
 
+std::string publish_text(const Publish& publish) {
+  return net::Endpoint{.address = publish.bind, .port = publish.host}.text() + ":" + std::to_string(publish.guest) +
+         "/" + std::string(net::name_of(publish.protocol));
+}
+
 std::string_view name_of(Mode mode) {
   constexpr std::array<std::string_view, kModeCount> kNames = {"none",        "inbound", "allowlist", "public",
                                                                "semitrusted", "open",    "host"};

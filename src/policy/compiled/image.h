@@ -45,6 +45,7 @@ struct Publish {
   net::Port guest = 0;
   friend bool operator==(const Publish&, const Publish&) = default;
 };
+std::string publish_text(const Publish& publish);  // "127.0.0.1:8080:80/tcp"
 
 // policy.md section 7. The value of each is in the unit that its name says.
 enum class Limit : std::uint8_t {

@@ -7,6 +7,7 @@
 #include "policy/compiled/hash.h"
 #include "policy/text/compiled_file.h"
 #include "policy/text/layer_compiler.h"
+#include "policy/text/publishes.h"
 #include "policy/text/widen.h"
 
 namespace weir::policy {
@@ -81,11 +82,15 @@ void PolicyCompiler::note_insisted(const Insisted& insisted) {
 
 Result<> PolicyCompiler::add_layer(Layer layer, const PolicyFlags& flags) {
   WEIR_TRY(Insisted insisted, parse_insist(flags.insist));
-  WEIR_TRY(const PolicyText text, read_layer(flags, insisted));
+  WEIR_TRY(PolicyText text, read_layer(flags, insisted));
+  WEIR_CHECK_OK(add_publishes(flags.publish, text.publishes));
+  if (layer == Layer::run && !all_published(text.publishes, out_.source.publishes))
+    return cannot_widen("a run publishes only what its session publishes");
   LayerCompiler compiler(layer, text, flags, input_, out_);
   WEIR_TRY(LayerSource source, compiler.run(insisted));
   keep_tables(text, source.mode);
   note_insisted(insisted);
+  note_wide(text.publishes, out_.notices);
   if (layer == Layer::run) {
     if (!insisted.floor.empty()) return cannot_widen("a run cannot lift the floor of its session");
     WEIR_CHECK_OK(check_narrower(out_.source, source, out_.warnings));
@@ -118,6 +123,7 @@ Result<> PolicyCompiler::run_as_compiled() {
   }
   note_insisted(insisted);
   note_mode();
+  note_wide({image.publishes().begin(), image.publishes().end()}, out_.notices);
   out_.source.limits = image.limits();
   out_.source.written_limits = image.written_limits();
   out_.source.dns_upstreams.assign(image.dns_upstreams().begin(), image.dns_upstreams().end());

@@ -41,10 +41,11 @@ struct PolicyFlags {
   std::vector<std::string> deny;
   std::vector<std::string> deny_lists;  // "ads.txt", "rpz:malware.zone"
   std::vector<std::string> insist;      // "broad=*.com", "floor=169.254.169.254"
+  std::vector<std::string> publish;     // -p: "8080:80", "[::1]:0:53/udp"
 
   // Nothing given besides a file.
   bool adds_nothing() const {
-    return mode.empty() && allow.empty() && deny.empty() && deny_lists.empty() && insist.empty();
+    return mode.empty() && allow.empty() && deny.empty() && deny_lists.empty() && insist.empty() && publish.empty();
   }
 };
 

@@ -70,7 +70,7 @@ Result<> LayerCompiler::choose_mode() {
         Error(std::string(what) + " without a mode: everything is denied already")
             .with_remedy("write -n public (or mode = \"public\") to allow the rest of the internet"));
   } else {
-    source_.mode = Mode::none;
+    source_.mode = text_.publishes.empty() ? Mode::none : Mode::inbound;
   }
   return check_denylist(need);
 }
@@ -106,6 +106,10 @@ Result<> LayerCompiler::check_mode() const {
       if (has_allow() || has_deny() || has_rules()) {
         return std::unexpected(Error("mode host has no gateway, so nothing can be allowed or denied in it")
                                    .with_remedy("write -n open to keep the gateway"));
+      }
+      if (!text_.publishes.empty()) {
+        return std::unexpected(Error("mode host has no published ports: what the command listens on is the host's own")
+                                   .with_remedy("leave -p out, or write -n open"));
       }
       return {};
     case Mode::allowlist:

@@ -150,9 +150,13 @@ Result<Publish> parse_publish(std::string_view text, net::Protocol protocol) {
   return publish;
 }
 
-std::string publish_text(const Publish& publish) {
-  return net::Endpoint{.address = publish.bind, .port = publish.host}.text() + ":" + std::to_string(publish.guest) +
-         "/" + std::string(net::name_of(publish.protocol));
+Result<Publish> parse_publish_flag(std::string_view text) {
+  const std::size_t slash = text.rfind('/');
+  const std::string_view word = slash == std::string_view::npos ? "tcp" : text.substr(slash + 1);
+  if (word == "tcp") return parse_publish(text.substr(0, slash), net::Protocol::tcp);
+  if (word == "udp") return parse_publish(text.substr(0, slash), net::Protocol::udp);
+  return std::unexpected(Error("'" + std::string(word) + "' is no protocol whose ports can be published")
+                             .with_remedy("write /tcp or /udp, as in 5353:53/udp"));
 }
 
 Result<net::Cidr> parse_nat64_prefix(std::string_view text) {

@@ -23,7 +23,8 @@ Result<std::uint64_t> parse_rate_bits(std::string_view text);
 
 // "[BIND:]HOST:GUEST"; BIND an IPv4 address or an IPv6 one in brackets, HOST 0 for any free port.
 Result<Publish> parse_publish(std::string_view text, net::Protocol protocol);
-std::string publish_text(const Publish& publish);
+// The same with the protocol behind it, as -p takes it: "8080:80", "8080:80/udp".
+Result<Publish> parse_publish_flag(std::string_view text);
 
 // An IPv6 prefix of a length that RFC 6052 2.2 knows.
 Result<net::Cidr> parse_nat64_prefix(std::string_view text);

@@ -21,7 +21,7 @@ std::string value_of(const Variables& variables, const std::string& name) {
 Variables environment(const Variables& caller, const std::vector<VariableRequest>& requests,
                       std::vector<std::string>* notices = nullptr) {
   std::vector<std::string> ignored;
-  auto result = guest_environment(Caller{.environment = caller, .folder = "/"}, sandbox::User{}, {}, requests,
+  auto result = guest_environment(Caller{.environment = caller, .folder = "/"}, sandbox::User{}, {}, {}, requests,
                                   notices != nullptr ? *notices : ignored);
   EXPECT_TRUE(result) << result.error().what();
   return std::move(*result);
@@ -34,6 +34,23 @@ TEST(Environment, StartsEmpty) {
               ElementsAre(Pair("PATH", HasSubstr("/usr/bin")), Pair("HOME", "/home/sandbox"), Pair("USER", "sandbox"),
                           Pair("LANG", "C.UTF-8"), Pair("TERM", "dumb"), Pair("WEIR", "1")));
   EXPECT_THAT(value_of(variables, "PATH"), Not(HasSubstr("evil")));
+}
+
+TEST(Environment, AnnouncesTheProxiesInBothSpellings) {
+  std::vector<std::string> notices;
+  const auto result = guest_environment(Caller{.environment = {}, .folder = "/"}, {},
+                                        proxy_variables(net::IpAddress::v4({10, 0, 0, 1})),
+                                        {"HTTP_PROXY=http://image.example"}, {{"no_proxy", "mine"}}, notices);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(value_of(*result, "http_proxy"), "http://10.0.0.1:3128");
+  EXPECT_EQ(value_of(*result, "https_proxy"), "http://10.0.0.1:3128");
+  EXPECT_EQ(value_of(*result, "HTTPS_PROXY"), "http://10.0.0.1:3128");
+  EXPECT_EQ(value_of(*result, "all_proxy"), "socks5h://10.0.0.1:1080");
+  EXPECT_EQ(value_of(*result, "ALL_PROXY"), "socks5h://10.0.0.1:1080");
+  EXPECT_EQ(value_of(*result, "NO_PROXY"), "localhost,127.0.0.1,::1");
+  EXPECT_EQ(value_of(*result, "no_proxy"), "mine");
+  EXPECT_EQ(value_of(*result, "NODE_USE_ENV_PROXY"), "1");
+  EXPECT_EQ(value_of(*result, "HTTP_PROXY"), "http://image.example") << "what the image sets wins, as for the others";
 }
 
 TEST(Environment, LangAndTermComeFromTheCallerIfTheyArePlain) {
@@ -93,18 +110,19 @@ TEST(Environment, RefusesWhatExecWouldRefuse) {
   std::vector<std::string> notices;
   const Caller caller;
   const std::string largest(kMaxVariableBytes - 2, 'x');
-  EXPECT_TRUE(guest_environment(caller, {}, {}, {{"A", largest}}, notices));
-  EXPECT_THAT(guest_environment(caller, {}, {}, {{"A", largest + "x"}}, notices).error().what(),
+  EXPECT_TRUE(guest_environment(caller, {}, {}, {}, {{"A", largest}}, notices));
+  EXPECT_THAT(guest_environment(caller, {}, {}, {}, {{"A", largest + "x"}}, notices).error().what(),
               HasSubstr("environment variable A"));
   std::vector<VariableRequest> many;
   for (int i = 0; i < 9; ++i) many.push_back({"A" + std::to_string(i), std::string(kMaxVariableBytes - 3, 'x')});
-  EXPECT_THAT(guest_environment(caller, {}, {}, many, notices).error().what(), HasSubstr("the environment is larger"));
+  EXPECT_THAT(guest_environment(caller, {}, {}, {}, many, notices).error().what(),
+              HasSubstr("the environment is larger"));
 }
 
 TEST(GuestEnvironment, AnImageComesBeforeWhatWasAsked) {
   std::vector<std::string> notices;
   const auto variables =
-      guest_environment(Caller{.environment = {}, .folder = "/"}, {},
+      guest_environment(Caller{.environment = {}, .folder = "/"}, {}, {},
                         {"PATH=/image", "A=image", "B=image", "WEIR=0", "no variable"}, {{"A", "asked"}}, notices);
   ASSERT_TRUE(variables);
   const auto value = [&](std::string_view name) {

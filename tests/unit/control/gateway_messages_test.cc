@@ -58,9 +58,9 @@ TEST(GatewayMessages, ValuesOutsideTheirTypeAreRefused) {
   Connect connect;
   connect.destination = {*net::IpAddress::parse("192.0.2.1"), 443};
   std::size_t size = encode(FromGateway(connect), buffer).size();
-  buffer[size - 1] = 2;  // Resolution has two values
+  buffer[size - 3] = 2;  // Resolution has two values; behind it the entry and whether there is a name
   EXPECT_FALSE(decode<FromGateway>(Bytes(buffer).first(size)).has_value());
-  buffer[size - 1] = 0;
+  buffer[size - 3] = 0;
   EXPECT_TRUE(decode<FromGateway>(Bytes(buffer).first(size)).has_value());
   for (const std::uint8_t protocol : {std::uint8_t{0}, std::uint8_t{4}}) {
     buffer[9] = protocol;  // behind the message's and the flow's number

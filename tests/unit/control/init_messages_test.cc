@@ -29,6 +29,15 @@ TEST(InitMessages, SurviveTheRoundTrip) {
 
   const auto refused = decode<FromInit>(bytes_of(FromInit(NotExecuted{.code = 2})));
   ASSERT_TRUE(refused && std::holds_alternative<NotExecuted>(*refused));
+  const net::Endpoint to{.address = *net::IpAddress::parse("::1"), .port = 80};
+  const auto open =
+      decode<ToInit>(bytes_of(ToInit(OpenSocket{.id = 1ull << 40, .kind = OpenSocket::Kind::datagram, .to = to})));
+  ASSERT_TRUE(open && std::holds_alternative<OpenSocket>(*open));
+  EXPECT_EQ(std::get<OpenSocket>(*open).kind, OpenSocket::Kind::datagram);
+  EXPECT_EQ(std::get<OpenSocket>(*open).to, to);
+  const auto made = decode<FromInit>(bytes_of(FromInit(SocketMade{.id = 7})));
+  ASSERT_TRUE(made && std::holds_alternative<SocketMade>(*made));
+  EXPECT_EQ(std::get<SocketMade>(*made).id, 7u);
   const auto signal = decode<ToInit>(bytes_of(ToInit(SendSignal{.number = 15})));
   ASSERT_TRUE(signal && std::holds_alternative<SendSignal>(*signal));
   EXPECT_EQ(std::get<SendSignal>(*signal).number, 15);

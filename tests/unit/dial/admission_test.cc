@@ -398,5 +398,72 @@ TEST_F(AdmissionTest, AQuotaThatIsUsedUpRefusesItsAddressOnly) {
   EXPECT_EQ(ask(3, net::Protocol::udp, "::1", other), ConnectOutcome::connected);
 }
 
+// What an explicit proxy was asked for. The gateway says so, and may lie.
+class ProxyAdmissionTest : public AdmissionTest {
+ protected:
+  control::ConnectAnswer ask(std::uint64_t flow, const char* host, const char* to, net::Port port) {
+    answers_.clear();
+    control::Connect connect{.flow = flow, .destination = {address(to), port}};
+    connect.entry = control::Entry::http;
+    connect.name = name(host);
+    const bool by_name = std::string_view(to) == "::";
+    connect.resolution = by_name ? control::Resolution::not_tried : control::Resolution::tried;
+    admission_->handle(connect);
+    admission_->settle();
+    if (answers_.empty()) return {.flow = flow, .outcome = kAdmitted};  // under way
+    auto answer = std::get<control::ConnectAnswer>(answers_.back());
+    if (answer.outcome == ConnectOutcome::failed) answer.outcome = kAdmitted;  // dialled, and there is no way there
+    return answer;
+  }
+};
+
+TEST_F(ProxyAdmissionTest, ANameIsJudgedBeforeItHasAnAddress) {
+  start({"a.example:443"});
+  EXPECT_EQ(ask(1, "a.example", "::", 443).outcome, ConnectOutcome::resolve);
+  EXPECT_TRUE(recorder_.events.empty()) << "nothing was decided yet";
+  const auto refused = ask(2, "b.example", "::", 443);
+  EXPECT_EQ(refused.outcome, ConnectOutcome::refused);
+  EXPECT_EQ(refused.reason, static_cast<std::uint8_t>(policy::Reason::no_rule));
+  ASSERT_EQ(recorder_.events.size(), 1u);
+  const audit::Event& event = recorder_.events.front();
+  EXPECT_EQ(event.name, "b.example");
+  EXPECT_EQ(event.via, "http");
+  EXPECT_EQ(event.port, 443);
+  EXPECT_FALSE(event.dst) << "it has none";
+}
+
+TEST_F(ProxyAdmissionTest, OnlyWhatTheBookKnowsForTheNameIsItsAddress) {
+  start({"a.example:443", "b.example:443"});
+  EXPECT_EQ(learn("a.example", {address("93.184.216.34")}), 1u);
+  EXPECT_EQ(ask(1, "a.example", "93.184.216.34", 443).outcome, kAdmitted);
+  EXPECT_EQ(ask(2, "b.example", "93.184.216.34", 443).outcome, ConnectOutcome::refused) << "not this name's";
+  EXPECT_EQ(ask(3, "a.example", "93.184.216.35", 443).outcome, ConnectOutcome::refused) << "never learned";
+  EXPECT_EQ(ask(4, "a.example", "93.184.216.34", 80).outcome, ConnectOutcome::refused) << "another port";
+  EXPECT_EQ(ask(5, "a.example", "127.0.0.1", 443).outcome, ConnectOutcome::refused);
+  EXPECT_EQ(ask(6, "a.example", "10.254.0.5", 443).outcome, ConnectOutcome::refused) << "the host's services";
+}
+
+TEST_F(ProxyAdmissionTest, TheGatewayItselfIsNoDestination) {
+  start({"@public"});
+  for (const char* host : {"localhost", "gateway.weir.internal"}) {
+    const auto answer = ask(recorder_.events.size() + 1, host, "::", 3128);
+    EXPECT_EQ(answer.outcome, ConnectOutcome::refused) << host;
+    EXPECT_EQ(answer.reason, static_cast<std::uint8_t>(policy::Reason::floor)) << host;
+  }
+}
+
+TEST_F(ProxyAdmissionTest, AnAddressThatAnotherTargetAllowsIsNotOpenedByAName) {
+  start({"a.example:443", "93.184.216.0/24:443"});
+  EXPECT_EQ(ask(1, "a.example", "93.184.216.35", 443).outcome, ConnectOutcome::refused)
+      << "the name does not lead there, and it is the only candidate";
+  EXPECT_EQ(connect(2, "93.184.216.35", 443), kAdmitted) << "by its address it is allowed";
+}
+
+TEST_F(ProxyAdmissionTest, NothingNewIsAdmittedAtTheEnd) {
+  start({"a.example:443"});
+  admission_->refuse_new();
+  EXPECT_EQ(ask(1, "a.example", "::", 443).reason, static_cast<std::uint8_t>(policy::Reason::shutting_down));
+}
+
 }  // namespace
 }  // namespace weir::dial

@@ -38,7 +38,7 @@ class DnsStreamTest : public testing::Test {
     std::array<int, 2> ends{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), 0);
     guest_ = sys::OwnedFd(ends[0]);
-    stream_ = std::make_unique<DnsStream>(reactor_, resolver_, sys::OwnedFd(ends[1]), kIdleMs);
+    stream_ = std::make_unique<DnsStream>(reactor_, resolver_, sys::OwnedFd(ends[1]), Bytes(), kIdleMs);
     stream_->start();
   }
 

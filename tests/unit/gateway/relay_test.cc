@@ -51,7 +51,7 @@ class ScriptedGate : public Gate {
 
 class RelayTest : public testing::Test {
  protected:
-  RelayTest() : reactor_(*sys::Reactor::create()), context_{.reactor = reactor_, .meter = meter_, .pipes = {}} {
+  RelayTest() : reactor_(*sys::Reactor::create()), context_{.reactor = reactor_, .pipes = {}} {
     auto guest = tcp_pair();
     auto upstream = tcp_pair();
     guest_ = std::move(guest[0]);
@@ -61,7 +61,7 @@ class RelayTest : public testing::Test {
   }
 
   void start(std::unique_ptr<Gate> gate = nullptr) {
-    relay_ = std::make_unique<Relay>(context_, std::move(guest_leg_), std::move(upstream_leg_), std::move(gate),
+    relay_ = std::make_unique<Relay>(context_, meter_, std::move(guest_leg_), std::move(upstream_leg_), std::move(gate),
                                      [this](Relay&, const Relay::End& end) {
                                        end_ = end;
                                        ended_ = true;

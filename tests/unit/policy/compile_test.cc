@@ -111,6 +111,59 @@ TEST(Compile, FlagsAddToTheFile) {
             (std::vector<std::string>{"x.a.example", "y.example", "a.example", "b.example:80,443", "c.example"}));
 }
 
+CompileInput publishing(std::vector<std::string> ports, std::string mode = "", std::vector<std::string> allow = {}) {
+  CompileInput input = flags(std::move(mode), std::move(allow));
+  input.session.publish = std::move(ports);
+  return input;
+}
+
+TEST(Compile, PublishedPorts) {
+  const auto alone = compile_policy(publishing({"8080:80"}));
+  ASSERT_TRUE(alone);
+  EXPECT_EQ(alone->mode, Mode::inbound);
+  EXPECT_TRUE(alone->notices.empty());
+  const auto open = compile_policy(publishing({"8080:80", "0.0.0.0:0:80", "0.0.0.0:0:81"}, "", {"a.example"}));
+  ASSERT_TRUE(open);
+  EXPECT_EQ(open->mode, Mode::allowlist);
+  EXPECT_EQ(open->source.publishes.size(), 3u);
+  ASSERT_EQ(open->notices.size(), 2u);
+  EXPECT_NE(open->notices[0].find("0.0.0.0:0:80/tcp is published to other machines"), std::string::npos);
+  CompileInput both = file("[publish]\ntcp = [\"8080:80\"]\nudp = [\"8080:80\"]");
+  both.session.publish = {"[::1]:8080:80"};
+  const auto added = compile_policy(both);
+  ASSERT_TRUE(added);
+  EXPECT_EQ(added->source.publishes.size(), 3u);
+
+  std::vector<std::string> many;
+  for (int port = 1; port <= 257; ++port) many.push_back("0:" + std::to_string(port));
+  both.session.publish = {"8080:81"};
+  const std::pair<CompileInput, const char*> wrong[] = {
+      {both, "published twice: 127.0.0.1:8080:80/tcp and 127.0.0.1:8080:81/tcp"},
+      {publishing({"8080:80"}, "none"), "mode none has no published ports"},
+      {publishing({"8080:80"}, "host"), "mode host has no published ports"},
+      {publishing(many), "more than 256 ports"},
+      {publishing({"8080"}), "option -p: '8080' is no published port"},
+  };
+  for (const auto& [input, says] : wrong) {
+    const auto made = compile_policy(input);
+    ASSERT_FALSE(made) << says;
+    EXPECT_NE(made.error().what().find(says), std::string::npos) << made.error().what();
+  }
+}
+
+TEST(Compile, ARunPublishesOnlyWhatItsSessionDoes) {
+  CompileInput input = publishing({"8080:80", "8081:81"});
+  input.run = PolicyFlags{};
+  input.run->publish = {"8081:81"};
+  const auto narrower = compile_policy(input);
+  ASSERT_TRUE(narrower) << narrower.error().what();
+  EXPECT_EQ(narrower->source.publishes.size(), 1u);
+  input.run->publish = {"8082:81"};
+  const auto wider = compile_policy(input);
+  ASSERT_FALSE(wider);
+  EXPECT_TRUE(is_cannot_widen(wider.error()));
+}
+
 TEST(Compile, AFlagReplacesTheModeAndSaysSo) {
   CompileInput input = file("mode = \"allowlist\"\ndeny = [\"a.example\"]");
   input.session.mode = "public";

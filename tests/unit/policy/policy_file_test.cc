@@ -236,6 +236,14 @@ TEST(Values, RoundTrip) {
   }
   EXPECT_EQ(publish_text(*parse_publish("8080:80", net::Protocol::tcp)), "127.0.0.1:8080:80/tcp");
   EXPECT_EQ(publish_text(*parse_publish("[::]:0:53", net::Protocol::udp)), "[::]:0:53/udp");
+  for (const auto& [flag, text] : {std::pair{"8080:80", "127.0.0.1:8080:80/tcp"},
+                                   {"8080:80/tcp", "127.0.0.1:8080:80/tcp"},
+                                   {"[::1]:0:53/udp", "[::1]:0:53/udp"},
+                                   {"0.0.0.0:80:80", "0.0.0.0:80:80/tcp"}})
+    EXPECT_EQ(publish_text(*parse_publish_flag(flag)), text);
+  for (const char* flag : {"", "/", "80", "80/tcp", "8080:80/", "8080:80/TCP", "8080:80/icmp", "8080:0", "65536:80",
+                           "::1:80:80", "[127.0.0.1]:80:80", "localhost:80:80", "-1:80", "8080:80/tcp/udp"})
+    EXPECT_FALSE(parse_publish_flag(flag)) << flag;
   for (const char* text : {"", "80", ":80", "80:", "a:80", "[::1:8080:80", "1.2.3:8080:80", ":8080:80"}) {
     EXPECT_FALSE(parse_publish(text, net::Protocol::tcp)) << text;
   }

@@ -80,7 +80,7 @@ TEST_F(AuditLogTest, RepeatsOfASecondBecomeOneEventWithACountAndNoDestinationIsL
   ASSERT_EQ(all.size(), 3u);
   EXPECT_NE(all[2].find("\"count\":4"), std::string::npos) << all[2];
   EXPECT_NE(all[2].find("a.example"), std::string::npos);
-  const auto refused = log.refused();
+  const auto refused = log.tally().refused();
   ASSERT_EQ(refused.size(), 2u);
   EXPECT_EQ(refused[0].what, "a.example:443");
   EXPECT_EQ(refused[0].times, 5u);
@@ -183,7 +183,7 @@ TEST_F(AuditLogTest, ARepeatOfWhatWasNeverWrittenIsNoRepeat) {
   // Refused they were: the summary counts them, those that waited for their second too.
   for (int i = 0; i < 3; ++i) log->record(refusal("a.example", 443));
   EXPECT_FALSE(log->commit());
-  const auto refused = log->refused();
+  const auto refused = log->tally().refused();
   ASSERT_EQ(refused.size(), 1u);
   EXPECT_EQ(refused[0].times, 5u);
 }

@@ -13,12 +13,6 @@ namespace {
 using Event = RequestStream::Event;
 using namespace std::string_literals;
 
-std::string text_of(const Authority& authority) {
-  std::string text = authority.name() != nullptr ? authority.name()->text() : authority.address()->text();
-  if (authority.port) text += ":" + std::to_string(*authority.port);
-  return text;
-}
-
 struct Walk {
   std::vector<std::string> authorities;
   std::string forwarded;
@@ -80,7 +74,7 @@ TEST(RequestStream, ReportsEveryRequestOfAConnection) {
                             post("Content-Length: 0\r\n", "") + get("c.example");
   const Walk result = walk_all(bytes);
   EXPECT_EQ(result.authorities,
-            (std::vector{"a.example"s, "a.example"s, "a.example"s, "b.example:8080"s, "2001:db8::1:80"s, "192.0.2.7"s,
+            (std::vector{"a.example"s, "a.example"s, "a.example"s, "b.example:8080"s, "[2001:db8::1]:80"s, "192.0.2.7"s,
                          "a.example"s, "a.example"s, "c.example"s}));
   EXPECT_EQ(result.forwarded, bytes);
   EXPECT_EQ(result.end, Event::none);
@@ -131,7 +125,7 @@ TEST(RequestStream, ComparesTheTargetWithHost) {
       {"http://a.example:80/", "a.example", "a.example:80"},
       {"http://a.example/", "a.example:80", "a.example:80"},
       {"https://a.example/", "a.example:443", "a.example:443"},
-      {"http://[2001:db8::1]/", "[2001:DB8:0::1]", "2001:db8::1"},
+      {"http://[2001:db8::1]/", "[2001:DB8:0::1]", "[2001:db8::1]"},
       {"http://[::ffff:192.0.2.1]/", "192.0.2.1", "192.0.2.1"},
       {"http://a.example:8080/", "a.example:8080", "a.example:8080"},
       {"http://a.example/", "evil.example", nullptr},
@@ -410,7 +404,7 @@ TEST(RequestStream, ReportsConnect) {
       {"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", "a.example:443"},
       {"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n", "a.example:443"},
       {"CONNECT a.example:443 HTTP/1.0\r\n\r\n", "a.example:443"},
-      {"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n", "2001:db8::1:443"},
+      {"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n", "[2001:db8::1]:443"},
   };
   for (const auto& row : rows) {
     RequestStream stream;
@@ -425,24 +419,20 @@ TEST(RequestStream, ReportsConnect) {
        {"other port", "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:80\r\n\r\n", HttpFault::host_mismatch}});
 }
 
+TEST(RequestStream, KnowsOneExpectation) {
+  EXPECT_EQ(walk_all(post("Expect: 100-Continue\r\nContent-Length: 2\r\n", "ab")).end, Event::none);
+  for (const char* bad : {"Expect: y 100-continue\r\n", "Expect:\r\n", "Expect: 100-continue, 100-continue\r\n",
+                          "Expect: 100-continue\r\nexpect: 100-continue\r\n"}) {
+    EXPECT_EQ(walk_all(post(bad, "")).end, Event::refused) << bad;
+  }
+}
+
 TEST(RequestStream, ARefusedStreamStaysRefused) {
   RequestStream stream;
   EXPECT_EQ(stream.feed(as_bytes("\r\n")).event, Event::refused);
   const auto step = stream.feed(as_bytes(get("a.example")));
   EXPECT_EQ(step.event, Event::refused);
   EXPECT_EQ(step.consumed, 0u);
-}
-
-TEST(SwitchingProtocols, IsRecognised) {
-  const std::string yes = "HTTP/1.1 101 Switching Protocols\r\n";
-  for (std::size_t size = 0; size <= 12; ++size) {
-    EXPECT_EQ(looks_like_switching_protocols(as_bytes(yes.substr(0, size))), Look::need_more) << size;
-  }
-  EXPECT_EQ(looks_like_switching_protocols(as_bytes(yes)), Look::yes);
-  EXPECT_EQ(looks_like_switching_protocols(as_bytes("HTTP/1.1 101\r\n")), Look::yes);
-  for (const char* no : {"HTTP/1.1 200 OK", "HTTP/1.1 1010", "HTTP/1.0 101 x", "HTTP/1.1 2", "x"}) {
-    EXPECT_EQ(looks_like_switching_protocols(as_bytes(no)), Look::no) << no;
-  }
 }
 
 }  // namespace
