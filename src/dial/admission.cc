@@ -513,6 +513,10 @@ void Admission::on(const control::FlowClosed& closed) {
   const auto error = static_cast<int>(closed.error & 0xfff);
   if (closed.flow >= InboundFlows::kFirst)
     return inbound_.close(closed.flow, closed.bytes_up, closed.bytes_down, error);
+  if (const auto waiting = waiting_.find(closed.flow); waiting != waiting_.end()) {
+    reactor_.cancel(waiting->second);
+    waiting_.erase(waiting);
+  }
   close_flow(closed.flow, closed.bytes_up, closed.bytes_down, error);
 }
 

@@ -55,11 +55,11 @@ Meter::Account& Meter::account_of(int socket) {
 
 Meter::Left Meter::left(Way way, const Account& account) const {
   const Total& total = of(way);
-  Left least{.bytes = total.quota - total.moved,
+  Left least{.bytes = total.quota > total.moved ? total.quota - total.moved : 0,
              .limit = way == Way::up ? Limit::egress_bytes_total : Limit::ingress_bytes};
   if (total.quota == policy::Limits::kUnlimited) least.bytes = UINT64_MAX;
   if (way == Way::down || per_address_ == policy::Limits::kUnlimited) return least;
-  const std::uint64_t here = per_address_ - account.sent;
+  const std::uint64_t here = per_address_ > account.sent ? per_address_ - account.sent : 0;
   return here < least.bytes ? Left{.bytes = here, .limit = Limit::egress_bytes} : least;
 }
 

@@ -73,9 +73,9 @@ void DatagramFlow::send(Bytes message) {
   train.add(*this, message);
 }
 
+// Of an echo its header too: the guest chooses the sequence number.
 Meter::Passage DatagramFlow::pass(Way way, Bytes message) {
-  const std::uint64_t size = payload_size(key_.protocol, message);
-  const Meter::Passage passage = context_.meter.pass(way, *account_, size, context_.reactor.now_ms());
+  const Meter::Passage passage = context_.meter.pass(way, *account_, message.size(), context_.reactor.now_ms());
   if (passage == Meter::Passage::used_up && !std::exchange(told_of_quota_, true))
     context_.meter.report(context_.meter.left(way, *account_).limit, number_);
   return passage;

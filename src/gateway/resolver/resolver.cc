@@ -54,6 +54,7 @@ control::NameRefused refusal_record(const net::DomainName& name, dns::Type type,
 Outcome over_limit() {
   Outcome outcome = negative(dns::Rcode::server_failure);
   outcome.refused = true;
+  outcome.reason = static_cast<std::uint8_t>(policy::Reason::limit);
   return outcome;
 }
 
@@ -152,17 +153,22 @@ void Resolver::serve_now(Bytes message, dns::Carrier carrier, Send send) {
     refused.refused = true;
     return respond(*query, refused, carrier, send);
   }
-  ask(*query->host, query->type, [query = *query, carrier, send = std::move(send)](const Outcome& outcome) {
-    respond(query, outcome, carrier, send);
-  });
+  answer({.name = *query->host, .type = query->type}, Turn::taken,
+         [query = *query, carrier, send = std::move(send)](const Outcome& outcome) {
+           respond(query, outcome, carrier, send);
+         });
 }
 
 void Resolver::ask(const net::DomainName& name, dns::Type type, Reply reply) {
+  answer({.name = name, .type = type}, Turn::to_take, std::move(reply));
+}
+
+void Resolver::answer(const Question& question, Turn turn, Reply reply) {
+  const auto& [name, type] = question;
   const policy::NameVerdict verdict = policy::judge_name(image_, name, type);
   if (verdict.answer == policy::NameAnswer::nxdomain || verdict.answer == policy::NameAnswer::nodata) {
     return refuse(name, type, verdict, reply);
   }
-  const Question question{.name = name, .type = type};
   if (answer_locally(verdict.answer, type, reply)) return record_answer(question, {});
   if (!dns::is_data_type(type)) return reply(negative(dns::Rcode::not_implemented));
   if (type == dns::type::kAaaa && !world_.upstream_ipv6) {
@@ -175,16 +181,24 @@ void Resolver::ask(const net::DomainName& name, dns::Type type, Reply reply) {
     record_answer(question, *cached);
     return reply(*cached);
   }
-  look_up_in_turn(question, std::move(reply));
+  look_up_in_turn(question, turn, std::move(reply));
 }
 
-// dns_names_per_minute: only what is asked upstream counts.
-void Resolver::look_up_in_turn(const Question& question, Reply reply) {
-  constexpr auto kLimit = policy::Limit::dns_names_per_minute;
-  const auto turn = limits_.name(question.name, policy::chosen_by(image_, question.name), reactor_.now_ms());
-  if (turn == 0) return look_up(question, std::move(reply));
-  if (turn && wait(*turn, kLimit, question.name, [this, question, reply] { look_up(question, reply); })) return;
-  link_.send(limit_record(question.name, question.type, kLimit));
+// dns_names_per_minute: only what is asked upstream counts. What a connection asks for counts as a question only here.
+void Resolver::look_up_in_turn(const Question& question, Turn turn, Reply reply) {
+  const std::uint64_t now = reactor_.now_ms();
+  auto limit = policy::Limit::dns_names_per_minute;
+  auto due = limits_.name(question.name, policy::chosen_by(image_, question.name), now);
+  if (due && turn == Turn::to_take) {
+    const auto own = limits_.question(now);
+    if (!own || *own > *due) {
+      limit = policy::Limit::dns_queries_per_second;
+      due = own;
+    }
+  }
+  if (due == 0) return look_up(question, std::move(reply));
+  if (due && wait(*due, limit, question.name, [this, question, reply] { look_up(question, reply); })) return;
+  link_.send(limit_record(question.name, question.type, limit));
   reply(over_limit());
 }
 

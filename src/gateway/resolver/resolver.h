@@ -35,7 +35,8 @@ class Resolver {
   // A TCP connection of the guest to port 53 of any address. `received`: what was read from it already.
   void serve_stream(sys::OwnedFd guest, Bytes received = {});
   using Reply = std::function<void(const Outcome&)>;
-  // Calls `reply` with the outcome, now or later: judged, recorded, and in the name book what survived.
+  // On behalf of a connection. Calls `reply` with the outcome, now or later: judged, recorded, and in the name book
+  // what survived. A question that goes upstream takes its turn as one of the guest's does.
   void ask(const net::DomainName& name, wire::dns::Type type, Reply reply);
   // Brings a name's addresses into the name book (if the policy lets it be asked), then calls back; at once if there is
   // nothing to ask.
@@ -62,7 +63,10 @@ class Resolver {
   void serve(Bytes message, wire::dns::Carrier carrier, Send send);
   void serve_now(Bytes message, wire::dns::Carrier carrier, Send send);
   void refuse_over(Bytes message, wire::dns::Carrier carrier, const Send& send);
-  void look_up_in_turn(const Question& question, Reply reply);
+  // Whether dns_queries_per_second has counted the question.
+  enum class Turn : std::uint8_t { to_take, taken };
+  void answer(const Question& question, Turn turn, Reply reply);
+  void look_up_in_turn(const Question& question, Turn turn, Reply reply);
   // Runs `action` when its turn has come; false where too many wait.
   bool wait(std::uint64_t wait_ms, policy::Limit limit, const std::optional<net::DomainName>& name,
             std::function<void()> action);

@@ -69,6 +69,13 @@ Relay::~Relay() {
 }
 
 void Relay::begin_with(Bytes received) {
+  const Meter::Left left = up_.allowance.left();
+  if (left.bytes < received.size()) {
+    used_up_ = left.limit;
+    error_ = EDQUOT;
+    return;
+  }
+  up_.allowance.used(received.size(), context_.reactor.now_ms());
   std::vector<std::uint8_t>& first = gate_ != nullptr ? held_ : up_.pending;
   first.assign(received.begin(), received.end());
   context_.held += held_.size();
@@ -98,6 +105,7 @@ void Relay::drain() {
 
 void Relay::run() {
   if (ended_) return;
+  if (error_ != 0) return finish(error_);
   last_activity_ms_ = context_.reactor.now_ms();
   if (gate_ != nullptr && !run_gate()) return;
   const Progress up = gate_ == nullptr ? pump(up_) : Progress::stuck;

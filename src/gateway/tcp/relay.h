@@ -93,7 +93,8 @@ class Relay {
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
-  // Bytes that the guest sent before the relay was there. Once, before start().
+  // Bytes that the guest sent before the relay was there: all of them, or none and the flow ends, where a quota has not
+  // enough left. Once, before start().
   void begin_with(Bytes received);
   Result<> start();
   // The supervisor's answer for the gate's question; nothing happens if the gate is gone.
