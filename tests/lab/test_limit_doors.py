@@ -217,9 +217,10 @@ def test_rate_of_datagrams(lab, rate):
     arrived = lab.world.packets_to(w.ALLOWED4, 7)
     assert sent >= 4900, out
     if rate is None:
-        assert arrived >= sent * 0.98 and not out.of_type("limit"), (sent, arrived)
+        assert back >= sent * 0.98 and not out.of_type("limit"), (sent, arrived)
         return
-    assert 2250 <= arrived <= 2750 and back <= arrived, (sent, back, arrived)
+    # The kernel may have counted several that travelled together as one packet.
+    assert 2250 <= back <= 2750 and arrived <= back, (sent, back, arrived)
     assert attempts(limit_events(out, "egress_rate")) == 1, out
 
 
@@ -237,7 +238,7 @@ for sock in held: read_head(sock)
 third = answer(begin({door!r}, {w.ALLOWED4!r}, 8080))
 for sock in held: sock.close()
 end = time.monotonic() + 5
-while (after := answer(begin({door!r}, {w.ALLOWED4!r}, 443 if {door!r} == "nothing" else 80))[0]) != "OK" and time.monotonic() < end:
+while (after := answer(begin({door!r}, {w.ALLOWED4!r}, 80))[0]) != "OK" and time.monotonic() < end:
     time.sleep(0.05)
 result = [third[0], after]
 """
@@ -350,13 +351,13 @@ def test_names_of_tunnels_below_a_wildcard(lab, door):
 
 FETCH = """
 def fetch(port, say, size):
-    with socket.create_connection(('127.0.0.1', port), timeout=20) as s:
-        begin, got = time.monotonic(), 0
-        try:
+    begin, got = time.monotonic(), 0
+    try:
+        with socket.create_connection(('127.0.0.1', port), timeout=20) as s:
             s.sendall(say); s.shutdown(socket.SHUT_WR)
             while data := s.recv(65536): got += len(data)
             return [got, 'eof', time.monotonic() - begin]
-        except OSError as error: return [got, type(error).__name__, time.monotonic() - begin]
+    except OSError as error: return [got, type(error).__name__, time.monotonic() - begin]
 """
 
 # Sends as many bytes as it is asked for, and notes nothing.
