@@ -35,6 +35,23 @@ class TokenBucket {
     return static_cast<std::uint64_t>(wait);
   }
 
+  // From now on at most so many tokens every period, and at once. Turns that were handed out stay.
+  void narrow(std::uint64_t now_ms, std::uint64_t tokens, std::uint64_t burst) {
+    refill(now_ms);
+    tokens_ = std::min(tokens_, std::max<std::uint64_t>(tokens, 1));
+    full_ = std::min(full_, Amount{std::clamp<std::uint64_t>(burst, 1, kMost)} * period_ms_);
+    level_ = std::min(level_, full_);
+  }
+
+  // Likewise of a bucket that is absent where there is no limit; kUnlimited tokens say nothing.
+  static constexpr std::uint64_t kUnlimited = UINT64_MAX;
+  static void narrow(std::optional<TokenBucket>& bucket, std::uint64_t now_ms, std::uint64_t tokens,
+                     std::uint64_t period_ms, std::uint64_t burst) {
+    if (tokens == kUnlimited) return;
+    if (!bucket) bucket.emplace(tokens, period_ms, burst);
+    bucket->narrow(now_ms, tokens, burst);
+  }
+
   // Of those that were taken: they were not used.
   void give_back(std::uint64_t count) { level_ = std::min(full_, level_ + Amount{count} * period_ms_); }
 

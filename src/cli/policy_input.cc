@@ -5,7 +5,6 @@
 #include "policy/compiled/image.h"
 #include "policy/text/name_list.h"
 #include "policy/text/policy_file.h"
-#include "policy/text/show.h"
 #include "sys/files.h"
 
 namespace weir::cli {
@@ -101,8 +100,9 @@ Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& lin
     return not_yet("dns.upstream with tls://", "write the address without tls://");
   }
   const auto is_udp = [](const policy::Publish& publish) { return publish.protocol == net::Protocol::udp; };
-  if (std::ranges::any_of(compiled.source.publishes, is_udp))
+  if (std::ranges::any_of(compiled.source.publishes, is_udp)) {
     return not_yet("published UDP ports", "publish TCP ports only");
+  }
   return {};
 }
 

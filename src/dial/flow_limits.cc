@@ -10,10 +10,15 @@ constexpr std::uint64_t kSecondMs = 1000;
 
 }  // namespace
 
-FlowLimits::FlowLimits(const policy::Limits& limits, std::uint64_t flows_possible)
-    : max_flows_(std::min(limits[Limit::max_flows], flows_possible)), half_open_(limits[Limit::half_open]) {
+FlowLimits::FlowLimits(const policy::Limits& limits, std::uint64_t flows_possible) : max_flows_(flows_possible) {
+  narrow(limits, 0);
+}
+
+void FlowLimits::narrow(const policy::Limits& limits, std::uint64_t now_ms) {
+  max_flows_ = std::min(max_flows_, limits[Limit::max_flows]);
+  half_open_ = std::min(half_open_, limits[Limit::half_open]);
   const std::uint64_t rate = limits[Limit::connects_per_second];
-  if (rate != policy::Limits::kUnlimited) connects_.emplace(rate, kSecondMs, TokenBucket::twice(rate));
+  TokenBucket::narrow(connects_, now_ms, rate, kSecondMs, TokenBucket::twice(rate));
 }
 
 std::optional<Limit> FlowLimits::used_up(const net::IpAddress& address) const {

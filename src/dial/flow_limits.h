@@ -24,6 +24,8 @@ class FlowLimits {
 
   // `flows_possible`: what the machine has room for.
   FlowLimits(const policy::Limits& limits, std::uint64_t flows_possible);
+  // The smaller of both holds from now on, for each limit; turns that were given stay.
+  void narrow(const policy::Limits& limits, std::uint64_t now_ms);
 
   std::uint64_t max_flows() const { return max_flows_; }
   // Connections that may be in the making.
@@ -44,7 +46,7 @@ class FlowLimits {
   static constexpr std::size_t kMaxAddresses = 65'536;
 
   std::uint64_t max_flows_;
-  std::uint64_t half_open_;
+  std::uint64_t half_open_ = policy::Limits::kUnlimited;
   std::optional<TokenBucket> connects_;
   std::optional<policy::Limit> all_;  // of everything
   std::unordered_set<net::IpAddress> addresses_;

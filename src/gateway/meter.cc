@@ -29,14 +29,20 @@ constexpr std::uint64_t kTellAgainMs = 60'000;
 
 Meter::Meter(const policy::Limits& limits, Report report)
     : report_(std::move(report)),
-      per_address_(limits[Limit::egress_bytes]),
-      up_{.rate_limit = Limit::egress_bits_per_second, .quota = limits[Limit::egress_bytes_total]},
-      down_{.rate_limit = Limit::ingress_bits_per_second, .quota = limits[Limit::ingress_bytes]} {
+      up_{.rate_limit = Limit::egress_bits_per_second},
+      down_{.rate_limit = Limit::ingress_bits_per_second} {
+  narrow(limits, 0);
+}
+
+void Meter::narrow(const policy::Limits& limits, std::uint64_t now_ms) {
+  per_address_ = std::min(per_address_, limits[Limit::egress_bytes]);
+  up_.quota = std::min(up_.quota, limits[Limit::egress_bytes_total]);
+  down_.quota = std::min(down_.quota, limits[Limit::ingress_bytes]);
   for (Total* total : {&up_, &down_}) {
     const std::uint64_t bits = limits[total->rate_limit];
-    if (bits == policy::Limits::kUnlimited) continue;
-    total->rate.emplace(bits, kBitsPerByte * kSecondMs, bits / kBitsPerByte / kBurstPerSecond);
-    total->portion = std::clamp<std::uint64_t>(bits / kBitsPerByte / kPortionPerSecond, 1, kLargestPortion);
+    TokenBucket::narrow(total->rate, now_ms, bits, kBitsPerByte * kSecondMs, bits / kBitsPerByte / kBurstPerSecond);
+    total->portion = std::min(total->portion,
+                              std::clamp<std::uint64_t>(bits / kBitsPerByte / kPortionPerSecond, 1, kLargestPortion));
   }
 }
 

@@ -23,6 +23,8 @@ class Meter {
   using Report = std::function<void(policy::Limit, std::uint64_t flow)>;
 
   Meter(const policy::Limits& limits, Report report);
+  // The smaller of both holds from now on, for each limit; what has moved counts.
+  void narrow(const policy::Limits& limits, std::uint64_t now_ms);
 
   // What was sent to one address. Valid as long as the meter.
   struct Account {
@@ -58,7 +60,7 @@ class Meter {
   struct Total {
     policy::Limit rate_limit;
     std::optional<TokenBucket> rate = {};
-    std::uint64_t portion = 0;
+    std::uint64_t portion = UINT64_MAX;
     std::optional<std::uint64_t> told_ms = {};  // when it was last told of the rate
     std::uint64_t quota = UINT64_MAX;
     std::uint64_t moved = 0;
@@ -68,7 +70,7 @@ class Meter {
   void tell_of_rate(Total& total, std::uint64_t now_ms);
 
   Report report_;
-  std::uint64_t per_address_;
+  std::uint64_t per_address_ = policy::Limits::kUnlimited;
   Total up_;
   Total down_;
   std::unordered_map<net::IpAddress, Account> accounts_;

@@ -28,10 +28,17 @@ HttpUpstream::HttpUpstream(sys::Reactor& reactor, Meter& meter, sys::OwnedFd soc
 HttpUpstream::~HttpUpstream() {
   reactor_.cancel(up_.turn);
   reactor_.cancel(down_.turn);
+  if (!socket_.valid()) return;
   // The supervisor's copy of the socket may still be open, so closing alone would not end the watch.
   reactor_.forget(socket_.get());
   // A response that came to its end needs no reset.
   if (!response_ && error_ == 0) clear_linger(socket_.get());
+}
+
+void HttpUpstream::abort(int error) {
+  error_ = error;
+  reactor_.forget(socket_.get());
+  socket_.reset();  // lingering {1,0}
 }
 
 bool HttpUpstream::start() {

@@ -33,6 +33,9 @@ class HttpUpstream {
   // The quota that leaves no byte for what is to be sent or heard (EDQUOT).
   std::optional<policy::Limit> used_up() const { return used_up_; }
 
+  // Resets the connection now. Only its counts are good for anything then.
+  void abort(int error);
+
   // A request begins with this head.
   void begin(std::string_view method, std::string head);
   void send(Bytes bytes) { unsent_.append(as_text(bytes)); }

@@ -10,17 +10,18 @@ using policy::Limit;
 
 // policy.md section 7: 600 a minute, 60 of them below wildcards.
 constexpr std::uint64_t kGuestShare = 10;
+constexpr std::uint64_t kSecondMs = 1000;
 
 }  // namespace
 
-QuestionLimits::QuestionLimits(const policy::Limits& limits) {
+void QuestionLimits::narrow(const policy::Limits& limits, std::uint64_t now_ms) {
   const std::uint64_t questions = limits[Limit::dns_queries_per_second];
   const std::uint64_t names = limits[Limit::dns_names_per_minute];
-  if (questions != policy::Limits::kUnlimited) questions_.emplace(questions, 1000, TokenBucket::twice(questions));
+  TokenBucket::narrow(questions_, now_ms, questions, kSecondMs, TokenBucket::twice(questions));
   if (names == policy::Limits::kUnlimited) return;
-  names_.emplace(names, kMinuteMs, names);
   const std::uint64_t share = std::max<std::uint64_t>(names / kGuestShare, 1);
-  guest_names_.emplace(share, kMinuteMs, share);
+  TokenBucket::narrow(names_, now_ms, names, kMinuteMs, names);
+  TokenBucket::narrow(guest_names_, now_ms, share, kMinuteMs, share);
 }
 
 std::optional<std::uint64_t> QuestionLimits::name(const net::DomainName& name, policy::NameChoice choice,

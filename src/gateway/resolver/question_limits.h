@@ -20,7 +20,9 @@ class QuestionLimits {
   // Questions that wait for their turn, whatever the rates: a few hundred bytes each.
   static constexpr std::size_t kMaxWaiting = 4096;
 
-  explicit QuestionLimits(const policy::Limits& limits);
+  explicit QuestionLimits(const policy::Limits& limits) { narrow(limits, 0); }
+  // The smaller of both holds from now on, for each limit; turns that were given stay.
+  void narrow(const policy::Limits& limits, std::uint64_t now_ms);
 
   // How many milliseconds a question of the guest must wait; nullopt: too long.
   std::optional<std::uint64_t> question(std::uint64_t now_ms) {

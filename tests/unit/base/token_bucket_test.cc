@@ -68,5 +68,22 @@ TEST(TokenBucket, LargeNumbersAndOldTimesDoNotWrap) {
   EXPECT_EQ(slow.take(50, 1, kForever), 60'000u) << "a clock that goes back gives nothing";
 }
 
+TEST(TokenBucket, NarrowsAndNeverWidens) {
+  TokenBucket bucket(10, 1000, 20);
+  bucket.narrow(0, 1000, 2000);
+  ASSERT_EQ(bucket.take(0, 20, 0), 0u);
+  EXPECT_EQ(bucket.take(0, 1, kForever), 100u) << "a wish for more changes nothing";
+  bucket.give_back(21);
+  bucket.narrow(0, 2, 4);
+  ASSERT_EQ(bucket.take(0, 4, 0), 0u);
+  EXPECT_EQ(bucket.take(0, 1, kForever), 500u);
+  std::optional<TokenBucket> none;
+  TokenBucket::narrow(none, 0, TokenBucket::kUnlimited, 1000, 1);
+  EXPECT_FALSE(none);
+  TokenBucket::narrow(none, 0, 5, 1000, 1);
+  ASSERT_TRUE(none);
+  EXPECT_EQ(none->take(0, 2, kForever), 200u);
+}
+
 }  // namespace
 }  // namespace weir

@@ -42,5 +42,21 @@ TEST(FlowLimits, AQuotaConcernsItsAddressATotalAll) {
   EXPECT_EQ(limits.used_up(b), Limit::ingress_bytes);
 }
 
+TEST(FlowLimits, TheSmallerOfBothHolds) {
+  FlowLimits limits(limits_with(Limit::connects_per_second, 10), 100);
+  Limits less = limits_with(Limit::connects_per_second, 1);
+  less[Limit::max_flows] = 50;
+  less[Limit::half_open] = 5;
+  limits.narrow(less, 0);
+  Limits more = limits_with(Limit::connects_per_second, 1000);
+  more[Limit::max_flows] = 80;
+  more[Limit::half_open] = 9;
+  limits.narrow(more, 0);
+  EXPECT_EQ(limits.max_flows(), 50u);
+  EXPECT_EQ(limits.half_open(), 5u);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(limits.turn(0), 0u);
+  EXPECT_EQ(limits.turn(0), 1000u);
+}
+
 }  // namespace
 }  // namespace weir::dial

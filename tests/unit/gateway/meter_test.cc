@@ -120,5 +120,36 @@ TEST(Meter, DatagramsOverARateAreLostOverAQuotaRefused) {
   EXPECT_EQ(meter.pass(Way::up, meter.account(address("192.0.2.2")), 1, 2'000), Meter::Passage::free);
 }
 
+TEST(Meter, TheSmallerOfBothHoldsAndWhatHasMovedCounts) {
+  Told told;
+  Limits limits;
+  limits[Limit::egress_bytes] = 1000;
+  limits[Limit::egress_bits_per_second] = 80'000;
+  Meter meter(limits, told.report());
+  Allowance one(meter, Way::up);
+  Allowance down(meter, Way::down);
+  one.begin(meter.account(address("192.0.2.1")));
+  down.begin(meter.account(address("192.0.2.1")));
+  one.used(300, 0);
+  Limits less;
+  less[Limit::egress_bytes] = 400;
+  less[Limit::ingress_bytes] = 50;
+  less[Limit::egress_bits_per_second] = 8'000;
+  meter.narrow(less, 0);
+  Limits more;
+  more[Limit::egress_bytes] = 4000;
+  more[Limit::ingress_bytes] = 5000;
+  more[Limit::egress_bits_per_second] = 8'000'000;
+  meter.narrow(more, 0);
+  EXPECT_EQ(one.left().bytes, 100u);
+  EXPECT_EQ(down.left().bytes, 50u);
+  EXPECT_EQ(meter.portion(Way::up), 20u) << "a fiftieth of a thousand";
+  less[Limit::egress_bytes] = 200;
+  meter.narrow(less, 0);
+  EXPECT_EQ(one.left().bytes, 0u) << "more has moved than may now";
+  ASSERT_TRUE(one.room(0).used_up);
+  EXPECT_EQ(*one.room(0).used_up, Limit::egress_bytes);
+}
+
 }  // namespace
 }  // namespace weir::gateway

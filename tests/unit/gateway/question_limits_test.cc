@@ -49,5 +49,21 @@ TEST(QuestionLimits, NamesThatTheGuestChoosesAreATenth) {
   EXPECT_NE(limits.name(name(1535), NameChoice::policy, 0), 0u) << "they count in the whole too";
 }
 
+TEST(QuestionLimits, TheSmallerOfBothHolds) {
+  QuestionLimits limits = limits_of(Limit::dns_queries_per_second, 10);
+  Limits less;
+  less[Limit::dns_queries_per_second] = 1;
+  less[Limit::dns_names_per_minute] = 2;
+  limits.narrow(less, 0);
+  Limits more;
+  more[Limit::dns_queries_per_second] = 1000;
+  more[Limit::dns_names_per_minute] = 1000;
+  limits.narrow(more, 0);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(limits.question(0), 0u);
+  EXPECT_EQ(limits.question(0), 1000u);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(limits.name(name(i), NameChoice::policy, 0), 0u);
+  EXPECT_EQ(limits.name(name(2), NameChoice::policy, 0), std::nullopt) << "half a minute would be too long";
+}
+
 }  // namespace
 }  // namespace weir::gateway
