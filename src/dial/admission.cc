@@ -589,6 +589,7 @@ void Admission::on(const control::OpenResolver& ask) {
   };
   if (ask.server >= settings_.resolvers.size()) return fail_with(EINVAL);
   if (!recorder_.healthy()) return fail_with(EIO);
+  if (!policy::may_resolve(image_)) return fail_with(EACCES);
   if (dialer_.pending() >= kMaxDials) return fail_with(EAGAIN);
   const net::Endpoint& resolver = settings_.resolvers[ask.server];
   if (ask.tcp) {

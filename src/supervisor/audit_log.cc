@@ -102,7 +102,8 @@ bool AuditLog::record(audit::Event event) {
   const bool rolls_up =
       is_refusal(event.type) || event.type == audit::EventType::dns_answer || event.type == audit::EventType::limit;
   if (rolls_up && !full_ && absorb(event)) return true;
-  const bool taken = !full_ && take(event);
+  // Changes of the policy are few and short, and they take something away: they find room beyond the end.
+  const bool taken = (!full_ || event.type == audit::EventType::policy_update) && take(event);
   if (!taken && rolls_up) repeats_.erase(audit::roll_up_key(event));  // nothing stands there to be repeated
   // What could not be recorded does not happen; but a refusal has happened.
   if (taken || is_refusal(event.type)) count(event);
@@ -154,7 +155,8 @@ bool AuditLog::take(const audit::Event& event) {
   if (!fd_.valid()) return true;  // --events none
   const std::size_t before = lines_.size();
   writer_.append(lines_, event, sequence_ + 1, wall_clock());
-  if (kind_ == EventsSink::Kind::default_file && written_ + lines_.size() > kMaxDefaultFile) {
+  const bool bounded = kind_ == EventsSink::Kind::default_file && event.type != audit::EventType::policy_update;
+  if (bounded && written_ + lines_.size() > kMaxDefaultFile) {
     lines_.resize(before);
     full_ = true;
     note_failure(EFBIG);

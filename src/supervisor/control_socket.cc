@@ -5,6 +5,8 @@
 #include <array>
 #include <cerrno>
 
+#include "sys/errno.h"
+
 namespace weir::supervisor {
 
 struct ControlSocket::Client {
@@ -28,6 +30,7 @@ ControlSocket::ControlSocket(sys::Reactor& reactor, sys::UnixListener listener, 
       on_connection_([this](std::uint32_t) { accept(); }) {}
 
 ControlSocket::~ControlSocket() {
+  reactor_.cancel(resume_);
   reactor_.forget(listener_.fd());
   while (!clients_.empty()) drop(clients_.begin()->first);
 }
@@ -42,7 +45,10 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::listen(sys::Reactor& react
 
 void ControlSocket::accept() {
   auto accepted = listener_.accept();
-  if (!accepted.socket.valid()) return;
+  if (!accepted.socket.valid()) {
+    if (sys::is_exhaustion(errno)) pause();
+    return;
+  }
   const std::uint64_t id = ++last_client_;
   auto client = std::make_unique<Client>(std::move(accepted.socket));
   client->on_readable = sys::CallbackHandler([this, id](std::uint32_t) { read(id); });
@@ -57,6 +63,15 @@ void ControlSocket::accept() {
     refuse(id, "timeout", "the line did not come to its end within 10 s", "end it with a newline");
   });
   if (!reactor_.watch(added.socket.get(), EPOLLIN, added.on_readable)) drop(id);
+}
+
+// Whoever waits stays queued, and the listener readable: asked at once it would only say so again.
+void ControlSocket::pause() {
+  reactor_.change(listener_.fd(), 0, on_connection_);
+  resume_ = reactor_.at(reactor_.now_ms() + kAcceptAgainMs, [this] {
+    resume_ = 0;
+    reactor_.change(listener_.fd(), EPOLLIN, on_connection_);
+  });
 }
 
 void ControlSocket::read(std::uint64_t id) {
@@ -101,7 +116,7 @@ void ControlSocket::answer(std::uint64_t id, const wire::ControlReply& reply) {
   if (found == clients_.end()) return;
   const std::string line = wire::control_reply_line(reply);
   const int socket = found->second->socket.get();
-  // Its buffer is empty and takes far more than an answer. Who is gone is not told.
+  // Its buffer is empty and takes far more than an answer, of which the asker chooses little. Who is gone is not told.
   static_cast<void>(::send(socket, line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
   // What nobody read would reset the connection, and the asker might miss the answer. No more can come after this.
   ::shutdown(socket, SHUT_RD);

@@ -20,6 +20,7 @@ class ControlSocket {
  public:
   static constexpr std::size_t kMaxClients = 8;
   static constexpr std::uint64_t kPatienceMs = 10'000;  // from the connection to the end of the line
+  static constexpr std::uint64_t kAcceptAgainMs = 50;   // out of descriptors
 
   // Called once, now or later; harmless when the asker is gone.
   using Answer = std::function<void(const wire::ControlReply&)>;
@@ -36,6 +37,7 @@ class ControlSocket {
 
   ControlSocket(sys::Reactor& reactor, sys::UnixListener listener, Handler handler);
   void accept();
+  void pause();
   void read(std::uint64_t id);
   void take_line(std::uint64_t id, std::string_view line);
   void answer(std::uint64_t id, const wire::ControlReply& reply);
@@ -46,6 +48,7 @@ class ControlSocket {
   sys::UnixListener listener_;
   Handler handler_;
   sys::CallbackHandler on_connection_;
+  sys::Reactor::TimerId resume_ = 0;
   std::uint64_t last_client_ = 0;
   std::unordered_map<std::uint64_t, std::unique_ptr<Client>> clients_;
 };

@@ -1,7 +1,5 @@
 #include "supervisor/generations.h"
 
-#include <cerrno>
-
 #include "sys/memory_file.h"
 
 namespace weir::supervisor {
@@ -20,7 +18,20 @@ policy::PolicyFlags flags_of(const wire::ControlRequest& request) {
 
 std::string code_of(const Error& error) {
   if (policy::is_cannot_widen(error)) return "cannot_widen";
-  return error.code() == EIO ? "audit" : "invalid_policy";
+  return error.code() == 0 ? "invalid_policy" : "failed";
+}
+
+// The answer and the record are one line each, whatever was asked for: a line of the record fits into PIPE_BUF.
+std::vector<std::string> shortened(std::vector<std::string> warnings) {
+  constexpr std::size_t kLongest = 300;
+  constexpr std::size_t kMost = 5;
+  const std::size_t more = warnings.size() > kMost ? warnings.size() - kMost : 0;
+  if (more > 0) warnings.resize(kMost);
+  for (std::string& each : warnings) {
+    if (each.size() > kLongest) each = each.substr(0, kLongest) + "...";
+  }
+  if (more > 0) warnings.push_back("and " + std::to_string(more) + " more like these");
+  return warnings;
 }
 
 wire::ControlReply reply_of(const Result<Generations::Change>& change) {
@@ -41,9 +52,11 @@ Result<std::shared_ptr<const sys::OwnedFd>> sealed_image(Bytes image) {
   return std::make_shared<const sys::OwnedFd>(std::move(file));
 }
 
-// Everything that can fail, and the record last of it.
+// Everything that can fail. The record comes first, but what takes away happens also where nothing can be recorded any
+// more: whoever fills the record would keep what he has.
 Result<Generations::Change> Generations::adopt(const policy::Narrowing& by, std::optional<Network::Policy>& out) {
   WEIR_TRY(policy::Narrowed narrowed, policy::narrow_policy(network_.policy(), by));
+  narrowed.warnings = shortened(std::move(narrowed.warnings));
   WEIR_TRY(auto file, sealed_image(narrowed.image));
   WEIR_TRY(Network::Policy next, Network::Policy::of(std::move(file)));
   // What was admitted is the business of the generation that admitted it, also in the record.
@@ -54,9 +67,7 @@ Result<Generations::Change> Generations::adopt(const policy::Narrowing& by, std:
   event.mode = policy::name_of(next.image.mode());
   event.notices = narrowed.warnings;
   if (!log_.record(std::move(event)) || !log_.commit()) {
-    log_.begin_generation(std::string(network_.policy().hash()), generation_);
-    return std::unexpected(Error("the change cannot be recorded, and so it does not happen: " + log_.failure(), EIO)
-                               .with_remedy("make room for the events"));
+    narrowed.warnings.push_back("in force, but not on the record: " + log_.failure());
   }
   out = std::move(next);
   return Change{.generation = ++generation_,
@@ -71,19 +82,16 @@ void Generations::narrow(const policy::Narrowing& by, OnDone on_done) {
   if (!change) return on_done(std::move(change));
   const std::uint64_t generation = change->generation;
   network_.narrow(std::move(*next), generation,
-                  [change = std::move(*change), on_done = std::move(on_done)](std::size_t cut) mutable {
+                  [this, change = std::move(*change), on_done = std::move(on_done)](std::size_t cut) mutable {
                     change.cut = cut;
+                    confirmed_ = {.generation = change.generation, .policy = change.policy, .cut = 0, .warnings = {}};
                     on_done(std::move(change));
                   });
 }
 
-Generations::Change Generations::now() const {
-  return {.generation = generation_, .policy = std::string(network_.policy().hash()), .cut = 0, .warnings = {}};
-}
-
 void Generations::serve(const wire::ControlRequest& request, const ControlSocket::Answer& answer) {
   const auto on_done = [answer](const Result<Change>& change) { answer(reply_of(change)); };
-  if (request.op == wire::ControlRequest::Op::show) return on_done(now());
+  if (request.op == wire::ControlRequest::Op::show) return on_done(confirmed_);
   const auto by = policy::compile_narrowing(flags_of(request));
   if (!by) return answer(refusal_of(code_of(by.error()), by.error()));
   narrow(*by, on_done);

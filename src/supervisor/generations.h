@@ -27,10 +27,13 @@ class Generations {
   using OnDone = std::function<void(Result<Change>)>;
 
   // Both must outlive it.
-  Generations(Network& network, AuditLog& log) : network_(network), log_(log) {}
+  Generations(Network& network, AuditLog& log)
+      : network_(network),
+        log_(log),
+        confirmed_{.generation = 1, .policy = std::string(network.policy().hash()), .cut = 0, .warnings = {}} {}
 
-  // Recorded (policy.update), then in force, all before this returns; `on_done` when the gateway has followed. What
-  // cannot be recorded does not happen.
+  // Recorded (policy.update), then in force, all before this returns; `on_done` when the gateway has followed. Where it
+  // cannot be recorded a warning says so.
   void narrow(const policy::Narrowing& by, OnDone on_done);
 
   // A line of the control socket.
@@ -38,11 +41,11 @@ class Generations {
 
  private:
   Result<Change> adopt(const policy::Narrowing& by, std::optional<Network::Policy>& out);
-  Change now() const;
 
   Network& network_;
   AuditLog& log_;
   std::uint64_t generation_ = 1;
+  Change confirmed_;  // the last one that the gateway has followed
 };
 
 // A compiled policy as a sealed memory file.

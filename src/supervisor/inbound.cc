@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "net/loopback.h"
+#include "sys/errno.h"
 
 namespace weir::supervisor {
 
@@ -61,7 +62,7 @@ void Inbound::accept_from(Port& port) {
       arrived(port, std::move(socket), peer);
       continue;
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+    if (sys::is_exhaustion(errno)) {
       pause();
       reactor_.at(reactor_.now_ms() + kAcceptAgainMs, [this] { resume(); });
     }

@@ -1,8 +1,13 @@
 #include "sys/errno.h"
 
+#include <cerrno>
 #include <cstring>
 
 namespace weir::sys {
+
+bool is_exhaustion(int code) {
+  return code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS;
+}
 
 std::string errno_text(int code) {
   const char* text = ::strerrordesc_np(code);

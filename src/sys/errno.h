@@ -12,6 +12,9 @@ namespace weir::sys {
 // "Permission denied" and the like; never allocates from a locale.
 std::string errno_text(int code);
 
+// Out of descriptors or memory: what was asked for may be there again in a moment.
+bool is_exhaustion(int code);
+
 // An Error made of `what` and the current errno.
 std::unexpected<Error> errno_error(std::string what, int code = errno);
 

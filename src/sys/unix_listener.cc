@@ -92,8 +92,8 @@ UnixListener::Accepted UnixListener::accept() const {
   accepted.socket = OwnedFd(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   ucred peer{};
   socklen_t size = sizeof peer;
-  const bool known =
-      accepted.socket.valid() && ::getsockopt(accepted.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+  if (!accepted.socket.valid()) return accepted;
+  const bool known = ::getsockopt(accepted.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
   if (known && size == sizeof peer && peer.uid == ::geteuid()) accepted.peer = Accepted::Peer::same_user;
   return accepted;
 }

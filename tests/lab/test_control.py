@@ -1,5 +1,6 @@
 """A live sandbox whose policy becomes narrower. attacks.md Q06 (tighten while connections live, partial apply), C07."""
 
+import fcntl
 import json
 import os
 import signal
@@ -438,7 +439,7 @@ def test_narrower_each_time(lab, live):
 def test_as_often_as_a_policy_has_layers(lab, live):
     answers = [live.ask(BOTH) for _ in range(32)]
     assert [answer.get("generation") for answer in answers[:30]] == list(range(2, 32)), answers
-    assert answers[31]["error"]["code"] == "invalid_policy", answers
+    assert answers[31]["error"]["code"] == "failed", answers
     assert live.do("[said(kept), said(lost)]") == ["x", "x"]
 
 
@@ -561,6 +562,47 @@ def test_the_record_comes_first(lab):
     with Live(lab, events=False, extra=["--events", "/dev/full"]) as live:
         live.run.finish()
         assert live.run.process.returncode == 125  # not even a start
+
+
+def test_a_full_record_keeps_nothing_open(lab):
+    """Who fills the record would keep what he has: the change is in force, the answer says that it is not recorded."""
+    fifo = lab.folder / "events"
+    os.mkfifo(fifo)
+    os.chown(fifo, lab.uid, lab.gid)
+    unread = os.open(fifo, os.O_RDWR)  # never read: it takes four pages
+    fcntl.fcntl(unread, fcntl.F_SETPIPE_SZ, 16384)
+    try:
+        with Live(lab, events=False, extra=["--events", str(fifo)]) as live:
+            assert live.first == '["x", "x"]', live.run.finish()
+            filled = f"[tcp({w.EVIL6!r}, port)['connect'] for port in range(1, 300)] and tcp({w.ALLOWED4!r}, 7)['connect']"
+            assert live.do(filled) == "ECONNREFUSED", "what cannot be recorded does not open"
+            assert live.do("[said(kept), said(lost)]") == ["x", "x"]
+            answer = live.ask(NARROW)
+            assert answer["generation"] == 2 and answer["cut"] == 1, answer
+            assert any("not on the record" in warning for warning in answer["warnings"]), answer
+            assert live.do("[said(kept), heard(lost)]") == ["x", "ECONNRESET"]
+    finally:
+        os.close(unread)
+
+
+def test_many_warnings_are_one_short_answer(lab):
+    """4,000 entries of which the policy before allows a part: one line that can be read, and one event of a page at most."""
+    fifo = lab.folder / "events"
+    os.mkfifo(fifo)
+    os.chown(fifo, lab.uid, lab.gid)
+    reader = os.open(fifo, os.O_RDWR)
+    try:
+        with Live(lab, events=False, extra=["--events", str(fifo)]) as live:
+            entries = [f"93.184.216.0/24:{port}" for port in range(1, 4000)]
+            answer = live.ask({"op": "narrow", "network_allowlist": [*entries[6:7], "93.184.216.0/25:7"]})
+            assert answer["generation"] == 2 and len(answer["warnings"]) == 2, answer
+            answer = live.ask({"op": "narrow", "network_allowlist": ["93.184.216.0/24:7"] * 4000})
+            assert answer["generation"] == 3 and len(answer["warnings"]) == 6, answer
+            lines = os.read(reader, 1 << 20).splitlines()
+            updates = [line for line in lines if b'"policy.update"' in line]
+            assert len(updates) == 2 and all(len(line) < 4096 for line in updates), lines
+    finally:
+        os.close(reader)
 
 
 @pytest.mark.elsewhere

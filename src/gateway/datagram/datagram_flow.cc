@@ -121,7 +121,7 @@ void DatagramFlow::end() {
 
 void DatagramFlow::abort() {
   if (context_.train.flow() == this) context_.train.clear();
-  socket_.reset();
+  end();
 }
 
 // An error that came back for an earlier datagram fails the next send, whatever it sends: that one is tried once more.

@@ -189,6 +189,11 @@ void HttpSession::cut() {
   run();
 }
 
+// Looks at once, which sets the next time to look.
+void HttpSession::idle_timeout_changed() {
+  if (phase_ == Phase::exchange) set_deadline(0);
+}
+
 void HttpSession::begin_exchange() {
   upstream_->begin(method_, head_);
   response_ended_ = false;

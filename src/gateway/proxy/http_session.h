@@ -30,6 +30,7 @@ class HttpSession : public ProxySession {
 
   void on_flight(const control::FlightAnswer& answer) override;
   void cut() override;
+  void idle_timeout_changed() override;
 
  protected:
   Turn proceed() override;

@@ -58,6 +58,11 @@ bool Proxies::cut(std::uint64_t flow) {
   return true;
 }
 
+void Proxies::change_idle_timeout(std::uint64_t ms) {
+  context_.idle_timeout_ms = ms;
+  for (const auto& [flow, session] : context_.upstreams) session->idle_timeout_changed();
+}
+
 void Proxies::drain() {
   std::vector<ProxySession*> sessions;
   for (const auto& [session, owned] : sessions_) sessions.push_back(session);

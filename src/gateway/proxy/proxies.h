@@ -30,7 +30,7 @@ class Proxies {
   // The flow lost its permission: its connection is reset, and that is reported. False if no session has it: a tunnel
   // is a flow of the FlowTable.
   bool cut(std::uint64_t flow);
-  void change_idle_timeout(std::uint64_t ms) { context_.idle_timeout_ms = ms; }
+  void change_idle_timeout(std::uint64_t ms);
 
   // The guest's processes are gone.
   void drain();

@@ -55,6 +55,8 @@ class ProxySession : public sys::EventHandler {
   virtual void on_flight(const control::FlightAnswer&) {}
   // The connection of this session lost its permission: it is reset and reported.
   virtual void cut() {}
+  // context.idle_timeout_ms is another one.
+  virtual void idle_timeout_changed() {}
   // The guest's processes are gone: nobody waits for anything.
   void abandon() { end(); }
 

@@ -7,6 +7,7 @@
 #include "gateway/refuser.h"
 #include "gateway/tcp/first_flight_gate.h"
 #include "policy/compiled/verdict.h"
+#include "sys/errno.h"
 #include "sys/socket_address.h"
 
 namespace weir::gateway {
@@ -166,9 +167,12 @@ void FlowTable::give_up(const FourTuple& tuple, int error) {
 
 void FlowTable::cut(std::uint64_t flow) {
   if (const auto live = live_.find(flow); live != live_.end()) return live->second.relay->abort(ECONNABORTED);
-  // Connected, and written back to the guest, which has not been accepted yet. Only a cut looks for these.
-  const auto attempt = std::ranges::find_if(attempts_, [flow](const auto& each) { return each.second.flow == flow; });
-  if (attempt != attempts_.end()) give_up(FourTuple(attempt->first), ECONNABORTED);
+  // Connected, and written back to the guest, which has not been accepted yet: until its time is over, to be reset
+  // then. Only a cut looks for these.
+  const auto found = std::ranges::find_if(attempts_, [flow](const auto& each) { return each.second.flow == flow; });
+  if (found == attempts_.end() || !found->second.upstream.valid()) return;
+  found->second.upstream.reset();
+  link_.send(control::FlowClosed{.flow = flow, .bytes_up = 0, .bytes_down = 0, .error = ECONNABORTED});
 }
 
 void FlowTable::on_events(std::uint32_t) {
@@ -184,7 +188,7 @@ void FlowTable::on_events(std::uint32_t) {
 // Out of descriptors or memory the connection stays queued, and the listener readable: asked at once it would only say
 // so again.
 void FlowTable::accept_failed(int error) {
-  if (error != EMFILE && error != ENFILE && error != ENOMEM && error != ENOBUFS) return;
+  if (!sys::is_exhaustion(error)) return;
   reactor_.change(listener_.get(), 0, *this);
   reactor_.at(reactor_.now_ms() + kAcceptAgainMs, [this] { reactor_.change(listener_.get(), EPOLLIN, *this); });
 }
@@ -203,6 +207,8 @@ void FlowTable::accepted(sys::OwnedFd guest, const sys::SocketAddress& peer) {
         .via = control::Refused::Via::tcp, .destination = tuple.destination, .reason = kReasonProtocol});
     return;
   }
+  const bool was_cut = !found->second.upstream.valid() && !found->second.resolver && !found->second.local;
+  if (was_cut) return forget(tuple);
   reactor_.cancel(found->second.timer);
   --injected_;
   auto node = attempts_.extract(found);

@@ -135,6 +135,12 @@ Verdict admit(const Image& image, const HostFacts& facts, const Request& request
   return verdict;
 }
 
+bool may_resolve(const Image& image) {
+  return std::ranges::none_of(image.layers(), [](const LayerView& layer) {
+    return layer.mode() == Mode::none || layer.mode() == Mode::inbound;
+  });
+}
+
 Verdict admit_inbound(const Image& image) {
   for (const LayerView& layer : image.layers()) {
     if (layer.mode() == Mode::none)

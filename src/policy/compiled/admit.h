@@ -35,6 +35,9 @@ struct Request {
 // May the guest talk to exactly this address now?
 Verdict admit(const Image& image, const HostFacts& facts, const Request& request);
 
+// May anything be asked of a name server? Not where a layer lets nothing out at all.
+bool may_resolve(const Image& image);
+
 // Are published ports served? Only mode none closes them, which a sandbox can have that was narrowed to it.
 Verdict admit_inbound(const Image& image);
 

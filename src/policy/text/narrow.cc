@@ -1,5 +1,7 @@
 #include "policy/text/narrow.h"
 
+#include <cerrno>
+
 #include "policy/text/layer_compiler.h"
 #include "policy/text/policy_file.h"
 #include "policy/text/widen.h"
@@ -47,7 +49,7 @@ Result<Narrowed> narrow_policy(const Image& current, const Narrowing& by) {
   WEIR_TRY(ImageSource source, read_back(current, "the policy in force"));
   const Layer innermost = source.layers.back().layer;
   if (innermost == kInnermostLayer) {
-    return std::unexpected(Error("this sandbox has been narrowed too often")
+    return std::unexpected(Error("this sandbox has been narrowed too often", ENOSPC)
                                .with_remedy("end it, and start one with the policy that is wanted"));
   }
   Narrowed narrowed;

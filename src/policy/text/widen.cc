@@ -1,6 +1,7 @@
 #include "policy/text/widen.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <set>
 
 #include "policy/compiled/judge.h"
@@ -155,12 +156,12 @@ Result<> check_mode(const ImageSource& outer, const LayerSource& run) {
 }  // namespace
 
 std::unexpected<Error> cannot_widen(const std::string& why) {
-  return std::unexpected(
-      Error(std::string(kCannotWiden) + ": " + why).with_remedy("ask for less, or start a session that allows it"));
+  return std::unexpected(Error(std::string(kCannotWiden) + ": " + why, EPERM)
+                             .with_remedy("ask for less, or start a session that allows it"));
 }
 
 bool is_cannot_widen(const Error& error) {
-  return error.what().find(kCannotWiden) != std::string::npos;
+  return error.code() == EPERM;
 }
 
 Result<> check_narrower(const ImageSource& outer, const LayerSource& run, std::vector<std::string>& warnings) {
