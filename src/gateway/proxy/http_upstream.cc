@@ -92,23 +92,21 @@ bool HttpUpstream::flush() {
 ssize_t HttpUpstream::read(MutableBytes buffer) {
   const Allowance::Room allowed = room(down_);
   const std::size_t most = std::min<std::uint64_t>(buffer.size(), allowed.bytes);
-  if (most == 0 && !allowed.used_up) {
-    errno = EAGAIN;
-    return -1;
-  }
   ssize_t count = 0;
   do {
-    count =
-        most > 0 ? ::recv(socket_.get(), buffer.data(), most, 0) : ::recv(socket_.get(), buffer.data(), 1, MSG_PEEK);
+    count = ::recv(socket_.get(), buffer.data(), std::max<std::size_t>(most, 1), most > 0 ? 0 : MSG_PEEK);
   } while (count < 0 && errno == EINTR);
-  if (most == 0 && count > 0) {
-    over(*allowed.used_up);
-    errno = EDQUOT;
-    return -1;
+  if (count <= 0) {
+    down_.allowance.rest();
+    return count;
   }
-  if (count > 0) down_.allowance.used(static_cast<std::uint64_t>(count));
-  if (count < 0) down_.allowance.rest();
-  return count;
+  if (most > 0) {
+    down_.allowance.used(static_cast<std::uint64_t>(count));
+    return count;
+  }
+  if (allowed.used_up) over(*allowed.used_up);
+  errno = allowed.used_up ? EDQUOT : EAGAIN;
+  return -1;
 }
 
 HttpUpstream::Heard HttpUpstream::hear(MutableBytes buffer, wire::Persistence persistence, std::string& said) {

@@ -148,12 +148,19 @@ Relay::Progress Relay::pump(Direction& direction) {
   return Progress::stuck;
 }
 
-// How much may be read now. 0: its turn comes later, or the quota is used up, and the source may have ended.
+// How much may be read now. 0: there is nothing, or its turn comes later, or the quota is used up.
 std::size_t Relay::room(Direction& direction) {
   const Allowance::Room room = direction.allowance.room(context_.reactor.now_ms());
-  if (room.wait_ms > 0) wait_for_turn(direction, room.wait_ms);
-  if (room.used_up) look_for_end(direction, *room.used_up);
-  return static_cast<std::size_t>(std::min<std::uint64_t>(room.bytes, SIZE_MAX));
+  if (room.bytes > 0) return static_cast<std::size_t>(std::min<std::uint64_t>(room.bytes, SIZE_MAX));
+  if (!has_more(direction)) {
+    direction.allowance.rest();  // nobody waits behind what has nothing to move
+  } else if (room.used_up) {
+    used_up_ = room.used_up;
+    error_ = EDQUOT;
+  } else {
+    wait_for_turn(direction, room.wait_ms);
+  }
+  return 0;
 }
 
 void Relay::wait_for_turn(Direction& direction, std::uint64_t wait_ms) {
@@ -165,19 +172,14 @@ void Relay::wait_for_turn(Direction& direction, std::uint64_t wait_ms) {
   });
 }
 
-// No byte may be read any more, but the end of the stream is not one.
-void Relay::look_for_end(Direction& direction, policy::Limit limit) {
+// Whether there is a byte, which may not be read now. The end of the stream is none.
+bool Relay::has_more(Direction& direction) {
+  if (&direction == &up_ && !early_.empty()) return true;
   std::uint8_t byte = 0;
-  const bool early = &direction == &up_ && !early_.empty();
-  const ssize_t more = early ? 1 : ::recv(direction.source.fd.get(), &byte, 1, MSG_PEEK);
-  if (more < 0) {
-    source_failed(direction);
-  } else if (more == 0) {
-    direction.source_ended = true;
-  } else {
-    used_up_ = limit;
-    error_ = EDQUOT;
-  }
+  const ssize_t more = ::recv(direction.source.fd.get(), &byte, 1, MSG_PEEK);
+  if (more < 0) return source_failed(direction);
+  direction.source_ended = more == 0;
+  return more > 0;
 }
 
 // True when nothing is left between source and sink.

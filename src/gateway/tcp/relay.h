@@ -141,7 +141,7 @@ class Relay {
   bool flush(Direction& direction);
   std::size_t room(Direction& direction);
   void wait_for_turn(Direction& direction, std::uint64_t wait_ms);
-  void look_for_end(Direction& direction, policy::Limit limit);
+  bool has_more(Direction& direction);
   ssize_t take_early(std::size_t most);
   bool move_by_copy(Direction& direction, std::size_t most);
   bool move_by_splice(Direction& direction, std::size_t most);
