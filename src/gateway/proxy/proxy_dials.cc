@@ -83,6 +83,7 @@ bool ProxyDials::on_answer(const control::ConnectAnswer& answer, sys::OwnedFd& u
     case Outcome::failed:
       dial.last.outcome = ProxyDialled::Outcome::failed;
       dial.last.error = static_cast<int>(answer.error);
+      dial.last.reason = shown(answer.reason);
       try_next(id);
       return true;
     case Outcome::resolver:

@@ -61,7 +61,9 @@ class Resolver {
   void refuse(const net::DomainName& name, wire::dns::Type type, const policy::NameVerdict& verdict,
               const Reply& reply);
   bool answer_locally(policy::NameAnswer answer, wire::dns::Type type, const Reply& reply);
+  std::uint64_t begin(const Question& question, Reply reply);
   void look_up(const Question& question, Reply reply);
+  void ask_for_stand_in(const Question& question, Reply reply);
   bool is_kept_back(const net::DomainName& alias, wire::dns::Type type) const;
   void found(std::uint64_t pending, Lookup::Found found);
   void settle(std::uint64_t pending, Outcome outcome);

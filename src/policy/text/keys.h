@@ -22,6 +22,10 @@ enum class KeyId : std::uint8_t {
   rule_action,
   rule_to,
   rule_ech,
+  upstream_proxy,
+  upstream_socks,
+  upstream_proxy_auth,
+  upstream_socks_auth,
   dns,
   dns_upstream,
   dns_types,
@@ -52,6 +56,9 @@ enum class KeyType : std::uint8_t {
   publishes,
   addresses,
   prefixes,
+  http_proxy,
+  socks_proxy,
+  credentials,
 };
 
 enum class KeyPlace : std::uint8_t { policy, floor, both };

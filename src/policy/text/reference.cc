@@ -70,6 +70,12 @@ std::string value_schema(const KeySpec& key) {
       return R"({"type":"string","pattern":"^[0-9]+[kMG]?bit(/s)?$"})";
     case KeyType::publishes:
       return list_schema(":");
+    case KeyType::http_proxy:
+      return R"({"type":"string","pattern":"^http://[^@]+:[0-9]+/?$"})";
+    case KeyType::socks_proxy:
+      return R"({"type":"string","pattern":"^socks5h://[^@]+:[0-9]+/?$"})";
+    case KeyType::credentials:
+      return R"({"type":"string","pattern":"^(file:/|env:).+$"})";
   }
   return "{}";
 }
