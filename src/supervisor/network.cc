@@ -97,7 +97,7 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
                                                  OnFailure on_failure) {
   WEIR_TRY(Policy policy, Policy::of(std::move(image)));
   WEIR_TRY(dial::LiveFacts facts, dial::LiveFacts::open(own_subnets(addresses)));
-  WEIR_TRY(std::vector<dial::EgressRoute> egress, egress_routes(policy.egress_proxies()));
+  WEIR_TRY(std::vector<dial::EgressRoute> egress, egress_routes(policy.image.egress_proxies()));
   // Nothing may go around an upstream proxy, names least of all.
   if (!egress.empty()) resolvers.clear();
   std::unique_ptr<Network> network(
