@@ -18,6 +18,7 @@ OUTGOING = upstream_proxy.OUTGOING
 NAMES = {"served.test": w.ALLOWED4, "other.served.test": w.EXAMPLE4, "to-lan.test": w.PRIVATE4,
          "evil.test": w.EVIL4}
 HTTP_PORT, SOCKS_PORT = 18080, 11080
+WIDE_PORT = 18082  # nothing listens there; a proxy that is not on a loopback
 USER = "someone:pass-canary-word"
 
 
@@ -62,7 +63,7 @@ class Upstreams:
     def spawn(self, *argv):
         """In the host's network, with a hosts file that knows the names; ends with the world."""
         wrapped = ["unshare", "--mount", "sh", "-c",
-                   f"mount --bind {self.folder}/hosts $(realpath /etc/hosts); exec \"$@\"", "sh", *argv]
+                   f"mount --bind {self.folder}/hosts $(realpath /etc/hosts); mount -t tmpfs tmpfs /dev/shm; exec \"$@\"", "sh", *argv]
         return self.world.host.start(wrapped, ready=None, stderr=open(self.folder / "errors", "a"))
 
     def start(self, name):
@@ -78,13 +79,13 @@ class Upstreams:
             acl all_ports port 1-65535
             http_access allow all_ports
             cache deny all
-            cache_effective_user root
             tcp_outgoing_address {OUTGOING}
             access_log stdio:{log}
             cache_log {self.folder}/squid-cache.log
             pid_filename {self.folder}/squid.pid
             hosts_file /etc/hosts
             dns_nameservers 127.0.0.1
+            dns_timeout 1 seconds
             shutdown_lifetime 0 seconds
             logfile_rotate 0
             buffered_logs off
@@ -110,7 +111,7 @@ class Upstreams:
             return "dante-server is not installed"
         log = self.folder / "dante.log"
         config = self.folder / "danted.conf"
-        config.write_text(f"logoutput: {log}\ninternal: 127.0.0.1 port = 11081\nexternal: {OUTGOING}\n"
+        config.write_text(f"logoutput: {log}\ndebug: 1\ninternal: 127.0.0.1 port = 11081\nexternal: {OUTGOING}\n"
                           "socksmethod: none\nclientmethod: none\nuser.privileged: root\nuser.unprivileged: root\n"
                           "client pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}\n"
                           "socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0\n log: connect error }}\n"

@@ -84,7 +84,12 @@ bool ProxyDials::on_answer(const control::ConnectAnswer& answer, sys::OwnedFd& u
       dial.last.outcome = ProxyDialled::Outcome::failed;
       dial.last.error = static_cast<int>(answer.error);
       dial.last.reason = shown(answer.reason);
-      try_next(id);
+      // The upstream proxy had the name: it would be the same for every address that stands for it.
+      if (dial.last.reason == policy::Reason::upstream_proxy) {
+        finish(id, std::move(dial.last));
+      } else {
+        try_next(id);
+      }
       return true;
     case Outcome::resolver:
       result.outcome = ProxyDialled::Outcome::resolver;
