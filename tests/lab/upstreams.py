@@ -63,7 +63,8 @@ class Upstreams:
     def spawn(self, *argv):
         """In the host's network, with a hosts file that knows the names; ends with the world."""
         wrapped = ["unshare", "--mount", "sh", "-c",
-                   f"mount --bind {self.folder}/hosts $(realpath /etc/hosts); mount -t tmpfs tmpfs /dev/shm; exec \"$@\"", "sh", *argv]
+                   f"mount --bind {self.folder}/hosts $(realpath /etc/hosts); mount -t tmpfs tmpfs /dev/shm; "
+                   "exec \"$@\"", "sh", *argv]
         return self.world.host.start(wrapped, ready=None, stderr=open(self.folder / "errors", "a"))
 
     def start(self, name):
