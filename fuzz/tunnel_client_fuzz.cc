@@ -8,15 +8,15 @@ namespace {
 using namespace weir;
 using wire::TunnelClient;
 
-struct Result {
+struct Heard {
   TunnelClient::State state = TunnelClient::State::talking;
   std::size_t used = 0;
   std::string output;
 };
 
-Result talk(TunnelClient::Kind kind, std::string_view credentials, Bytes said, std::size_t piece) {
+Heard talk(TunnelClient::Kind kind, std::string_view credentials, Bytes said, std::size_t piece) {
   TunnelClient client(kind, *wire::parse_authority("a.example:443"), credentials);
-  Result result;
+  Heard result;
   for (std::size_t turn = 0; turn < 2 * said.size() + 8; ++turn) {
     result.output += client.take_output();
     const Bytes rest = said.subspan(result.used);
@@ -37,8 +37,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto kind = (data[0] & 1) != 0 ? TunnelClient::Kind::http : TunnelClient::Kind::socks;
   const std::string_view credentials = (data[0] & 2) != 0 ? "user:password" : "";
   const Bytes said(data + 1, size - 1);
-  const Result whole = talk(kind, credentials, said, said.size());
-  const Result slow = talk(kind, credentials, said, 1);
+  const Heard whole = talk(kind, credentials, said, said.size());
+  const Heard slow = talk(kind, credentials, said, 1);
   WEIR_ASSERT(whole.state == slow.state && whole.used == slow.used && whole.output == slow.output);
   return 0;
 }

@@ -22,10 +22,8 @@ enum class KeyId : std::uint8_t {
   rule_action,
   rule_to,
   rule_ech,
-  upstream_proxy,
+  upstream_proxy,  // the URL or, by its type, where the credentials are
   upstream_socks,
-  upstream_proxy_auth,
-  upstream_socks_auth,
   dns,
   dns_upstream,
   dns_types,

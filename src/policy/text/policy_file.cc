@@ -185,7 +185,7 @@ Result<> FileParser::take_egress(const KeySpec& key, const toml::node& node) {
   const auto* const text = node.as_string();
   if (text == nullptr) return wrong_type(key, node);
   const Position at = inside(position_of(node.source()));
-  const bool http = key.id == KeyId::upstream_proxy || key.id == KeyId::upstream_proxy_auth;
+  const bool http = key.id == KeyId::upstream_proxy;
   PolicyText::Egress& egress = http ? policy_.upstream_proxy : policy_.upstream_socks;
   if (key.type == KeyType::credentials) {
     return placed(parse_credentials_place(text->get(), egress.credentials.emplace()), at);
@@ -298,8 +298,6 @@ Result<> FileParser::take(const KeySpec& key, const toml::node& node) {
       return take_bool(policy_.rules.back().ech, Ech::accepted, Ech::refused);
     case KeyId::upstream_proxy:
     case KeyId::upstream_socks:
-    case KeyId::upstream_proxy_auth:
-    case KeyId::upstream_socks_auth:
       return take_egress(key, node);
     case KeyId::dns:
     case KeyId::limits:
@@ -312,11 +310,10 @@ Result<> FileParser::take(const KeySpec& key, const toml::node& node) {
     case KeyId::limit:
       return take_limit(key, node);
     case KeyId::publish_tcp:
-      return take_list(policy_.publishes,
-                       [](const std::string& text) { return parse_publish(text, net::Protocol::tcp); });
-    case KeyId::publish_udp:
-      return take_list(policy_.publishes,
-                       [](const std::string& text) { return parse_publish(text, net::Protocol::udp); });
+    case KeyId::publish_udp: {
+      const auto protocol = key.id == KeyId::publish_tcp ? net::Protocol::tcp : net::Protocol::udp;
+      return take_list(policy_.publishes, [=](const std::string& text) { return parse_publish(text, protocol); });
+    }
     case KeyId::self_addresses:
       return take_list(policy_.self_addresses, net::IpAddress::parse);
     case KeyId::nat64_prefixes:
