@@ -110,12 +110,9 @@ Allowance::Room Allowance::room(std::uint64_t now_ms) {
   return {.bytes = std::min(left.bytes, reserved_)};
 }
 
-void Allowance::used(std::uint64_t bytes, std::uint64_t now_ms) {
+void Allowance::used(std::uint64_t bytes) {
   meter_.count(way_, *account_, bytes);
-  if (!meter_.has_rate(way_)) return;
-  const std::uint64_t of_reserved = std::min(bytes, reserved_);
-  reserved_ -= of_reserved;
-  if (bytes > of_reserved) meter_.reserve(way_, bytes - of_reserved, now_ms);
+  reserved_ -= std::min(bytes, reserved_);
 }
 
 void Allowance::rest() {

@@ -94,10 +94,8 @@ class Allowance {
     std::optional<policy::Limit> used_up = {};  // with 0 bytes and no wait
   };
   Room room(std::uint64_t now_ms);
-  // Of the quotas alone.
-  Meter::Left left() const { return meter_.left(way_, *account_); }
-  // So many were read, of a room or (what is held to be judged) beyond what the rate gave.
-  void used(std::uint64_t bytes, std::uint64_t now_ms);
+  // So many were read, of a room.
+  void used(std::uint64_t bytes);
   // There is nothing to read: the others get what was reserved.
   void rest();
 

@@ -5,7 +5,7 @@ datagrams, and at published ports. attacks.md O02-O05."""
 import pytest
 
 import world as w
-from lab import attempts
+from lab import attempts, wait_until
 from test_entries import EVERY_DOOR
 from test_network_limits import limit_events, policy
 from test_publish import CLIENT, on_host, start  # noqa: F401 (a fixture)
@@ -172,6 +172,48 @@ result = [said, time.monotonic() - start]
         return
     assert 4.5 <= seconds <= 5.5, seconds
     assert attempts(limit_events(out, way)) == 1, out
+
+
+@EVERY_DOOR
+@pytest.mark.parametrize("rate", [None, "16Mbit/s"])
+def test_rate_of_what_is_judged(lab, door, rate):
+    """Where a name decides every request is read before it goes on: that is no way around a rate."""
+    code = HTTP + f"""
+start = time.monotonic()
+said = answer(begin({door!r}, "allowed.test", 80, "POST", size=10_000_000))
+result = [said, time.monotonic() - start]
+"""
+    out = lab.guest(code, policy=policy({"egress_rate": rate} if rate else {}, ["allowed.test"]))
+    said, seconds = out.result
+    assert said == ["OK", "10000000"], out
+    assert (4.5 <= seconds <= 5.5) if rate else seconds < 2.5, seconds
+    assert attempts(limit_events(out, "egress_rate")) == (1 if rate else 0), out
+
+
+@pytest.mark.parametrize("door", ["connect", "socks5h"])
+@pytest.mark.parametrize("target", [w.ALLOWED4, "allowed.test"])
+@pytest.mark.parametrize("rate", [None, "4Mbit/s"])
+def test_rate_of_what_is_said_before_tunnels_stand(lab, door, target, rate):
+    """Forty tunnels that begin with 60 kB each: 2.4 MB at 0.5 MB/s, and they all arrive."""
+    where = f"b'\\x01' + socket.inet_aton({target!r})" if target == w.ALLOWED4 else f"bytes([3, {len(target)}]) + {target.encode()!r}"
+    first = (f"b'CONNECT {target}:12 HTTP/1.1\\r\nHost: {target}:12\\r\\n\\r\\n'" if door == "connect" else
+             f"b'\\x05\\x01\\x00\\x05\\x01\\x00' + {where} + b'\\x00\\x0c'")
+    code = f"""
+start, socks = time.monotonic(), []
+for _ in range(40):
+    sock = socket.create_connection((GATEWAY, {"HTTP_PROXY" if door == "connect" else "SOCKS_PROXY"}), 20)
+    sock.sendall({first} + b'e' * 60_000); sock.shutdown(socket.SHUT_WR); socks.append(sock)
+result = []
+for sock in socks:
+    data = b''
+    while part := sock.recv(4096): data += part
+    result.append(data[-6:].decode())
+result = [set(result) == {{"60000\\n"}}, time.monotonic() - start]
+"""
+    out = lab.guest(code, policy=policy({"egress_rate": rate} if rate else {}, [f"{target}:12"]))
+    whole, seconds = out.result
+    assert whole, out
+    assert (4.3 <= seconds <= 5.3) if rate else seconds < 2.5, seconds
 
 
 @EVERY_DOOR
@@ -388,8 +430,13 @@ def published(lab, start, limits, code):
 @pytest.mark.parametrize("size", [900_000, pytest.param(1_200_000, marks=pytest.mark.refusal)])
 def test_published_quota(lab, start, size):  # noqa: F811
     """What goes out at a published port has its own sum; beyond it the client sees a reset, and the next gets no answer."""
-    seen, out = published(lab, start, {"egress_bytes_total": 1_000_000, "egress_bytes": 1000},
-                          f"print(json.dumps([fetch(18080, b'{size}', 0)[:2], fetch(18080, b'5', 0)[:2]]))")
+    running = start("18080:7", guest=GIVER, policy=policy({"egress_bytes_total": 1_000_000, "egress_bytes": 1000}))
+    seen = [on_host(lab, "import time\n" + FETCH + f"print(json.dumps(fetch(18080, b'{size}', 0)[:2]))")]
+    # A client that is quicker than the word about the first is let in, and cut at its first byte.
+    wait_until(lambda: size == 900_000 or "EDQUOT" in open(running.events_path).read(), 5)
+    seen.append(on_host(lab, "import time\n" + FETCH + "print(json.dumps(fetch(18080, b'5', 0)[:2]))"))
+    running.say("")
+    out = running.finish()
     if size == 900_000:
         assert seen == [[size, "eof"], [5, "eof"]] and not out.of_type("limit"), (seen, out)
         return

@@ -79,7 +79,7 @@ bool HttpUpstream::flush() {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno != EAGAIN) error_ = errno;
     if (count < 0) break;
-    up_.allowance.used(static_cast<std::uint64_t>(count), reactor_.now_ms());
+    up_.allowance.used(static_cast<std::uint64_t>(count));
     sent += static_cast<std::size_t>(count);
   }
   bytes_up_ += sent;
@@ -106,7 +106,7 @@ ssize_t HttpUpstream::read(MutableBytes buffer) {
     errno = EDQUOT;
     return -1;
   }
-  if (count > 0) down_.allowance.used(static_cast<std::uint64_t>(count), reactor_.now_ms());
+  if (count > 0) down_.allowance.used(static_cast<std::uint64_t>(count));
   if (count < 0) down_.allowance.rest();
   return count;
 }

@@ -63,22 +63,16 @@ Relay::~Relay() {
   context_.reactor.cancel(continuation_);
   context_.reactor.cancel(up_.turn);
   context_.reactor.cancel(down_.turn);
+  context_.held -= early_.size();
   release_held(held_.size());
   return_pipe(up_);
   return_pipe(down_);
 }
 
 void Relay::begin_with(Bytes received) {
-  const Meter::Left left = up_.allowance.left();
-  if (left.bytes < received.size()) {
-    used_up_ = left.limit;
-    error_ = EDQUOT;
-    return;
-  }
-  up_.allowance.used(received.size(), context_.reactor.now_ms());
-  std::vector<std::uint8_t>& first = gate_ != nullptr ? held_ : up_.pending;
-  first.assign(received.begin(), received.end());
-  context_.held += held_.size();
+  early_.assign(received.begin(), received.end());
+  context_.held += early_.size();
+  guest_.readable = !early_.empty();
 }
 
 Result<> Relay::start() {
@@ -105,7 +99,6 @@ void Relay::drain() {
 
 void Relay::run() {
   if (ended_) return;
-  if (error_ != 0) return finish(error_);
   last_activity_ms_ = context_.reactor.now_ms();
   if (gate_ != nullptr && !run_gate()) return;
   const Progress up = gate_ == nullptr ? pump(up_) : Progress::stuck;
@@ -175,7 +168,8 @@ void Relay::wait_for_turn(Direction& direction, std::uint64_t wait_ms) {
 // No byte may be read any more, but the end of the stream is not one.
 void Relay::look_for_end(Direction& direction, policy::Limit limit) {
   std::uint8_t byte = 0;
-  const ssize_t more = ::recv(direction.source.fd.get(), &byte, 1, MSG_PEEK);
+  const bool early = &direction == &up_ && !early_.empty();
+  const ssize_t more = early ? 1 : ::recv(direction.source.fd.get(), &byte, 1, MSG_PEEK);
   if (more < 0) {
     source_failed(direction);
   } else if (more == 0) {
@@ -206,18 +200,29 @@ bool Relay::flush(Direction& direction) {
   return true;
 }
 
+// As recv() from the guest does, of what was received before.
+ssize_t Relay::take_early(std::size_t most) {
+  const std::size_t count = std::min(most, early_.size());
+  std::copy_n(early_.begin(), count, context_.buffer.begin());
+  context_.held -= count;
+  early_.erase(early_.begin(), early_.begin() + static_cast<std::ptrdiff_t>(count));
+  return static_cast<ssize_t>(count);
+}
+
 bool Relay::move_by_copy(Direction& direction, std::size_t most) {
   const std::size_t asked = std::min(context_.buffer.size(), most);
-  const ssize_t received = ::recv(direction.source.fd.get(), context_.buffer.data(), asked, 0);
+  const bool early = &direction == &up_ && !early_.empty();
+  const ssize_t received =
+      early ? take_early(asked) : ::recv(direction.source.fd.get(), context_.buffer.data(), asked, 0);
   if (received < 0) return source_failed(direction);
   if (received == 0) {
     direction.source_ended = true;
     return true;
   }
   const auto count = static_cast<std::size_t>(received);
-  direction.allowance.used(count, context_.reactor.now_ms());
+  direction.allowance.used(count);
   direction.full_reads = count == context_.buffer.size() ? direction.full_reads + 1 : 0;
-  if (count < asked && !direction.source.thorough) direction.source.readable = false;
+  if (count < asked && !direction.source.thorough && !early) direction.source.readable = false;
   const Bytes bytes = Bytes(context_.buffer).first(count);
   if (&direction == &down_ && gate_ != nullptr && gate_->on_reply(bytes)) continue_later();
   return deliver(direction, bytes);
@@ -259,7 +264,7 @@ bool Relay::move_by_splice(Direction& direction, std::size_t most) {
     return true;
   }
   direction.in_pipe = static_cast<std::size_t>(moved);
-  direction.allowance.used(direction.in_pipe, context_.reactor.now_ms());
+  direction.allowance.used(direction.in_pipe);
   if (direction.in_pipe < kSmallSplice) direction.full_reads = 0;
   return drain_pipe(direction) || error_ == 0;
 }
@@ -323,23 +328,21 @@ bool Relay::run_gate() {
     const std::size_t before = held_.size();
     if (!apply(up_.source_ended ? gate_->judge_end(held_) : gate_->judge(held_))) return false;
     const bool passed = held_.size() < before;
-    if (!passed && (!guest_.readable || up_.source_ended || held_.size() >= kMaxHeld)) break;
+    const bool later = !guest_.readable || up_.turn != 0;
+    if (!passed && (later || up_.source_ended || held_.size() >= kMaxHeld)) break;
   }
+  if (gate_ != nullptr && up_.turn == 0) up_.allowance.rest();
   return true;
 }
 
 // Reads once from the guest into what is held. False when the relay is over.
 bool Relay::receive_held() {
-  // A rate does not hold up what is judged first: it is a few kilobytes, and counted.
-  const Meter::Left left = up_.allowance.left();
-  if (left.bytes == 0) {
-    look_for_end(up_, left.limit);
-    if (error_ != 0) finish(error_);
-    return error_ == 0;
-  }
-  const std::size_t most =
-      std::min({context_.buffer.size(), kMaxHeld - held_.size(), static_cast<std::size_t>(left.bytes)});
-  const ssize_t received = ::recv(guest_.fd.get(), context_.buffer.data(), most, 0);
+  const std::size_t allowed = room(up_);
+  if (error_ != 0) finish(error_);
+  if (allowed == 0) return error_ == 0;
+  const std::size_t most = std::min({context_.buffer.size(), kMaxHeld - held_.size(), allowed});
+  const bool early = !early_.empty();
+  const ssize_t received = early ? take_early(most) : ::recv(guest_.fd.get(), context_.buffer.data(), most, 0);
   if (received < 0) {
     source_failed(up_);
     if (error_ != 0) finish(error_);
@@ -351,7 +354,7 @@ bool Relay::receive_held() {
     finish(ENOBUFS);
     return false;
   }
-  up_.allowance.used(count, context_.reactor.now_ms());
+  up_.allowance.used(count);
   context_.held += count;
   held_.insert(held_.end(), context_.buffer.begin(), context_.buffer.begin() + received);
   return true;

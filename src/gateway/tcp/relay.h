@@ -93,8 +93,8 @@ class Relay {
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
-  // Bytes that the guest sent before the relay was there: all of them, or none and the flow ends, where a quota has not
-  // enough left. Once, before start().
+  // Bytes that the guest sent before the relay was there; to the limits they are as if they came now. Once, before
+  // start().
   void begin_with(Bytes received);
   Result<> start();
   // The supervisor's answer for the gate's question; nothing happens if the gate is gone.
@@ -142,6 +142,7 @@ class Relay {
   std::size_t room(Direction& direction);
   void wait_for_turn(Direction& direction, std::uint64_t wait_ms);
   void look_for_end(Direction& direction, policy::Limit limit);
+  ssize_t take_early(std::size_t most);
   bool move_by_copy(Direction& direction, std::size_t most);
   bool move_by_splice(Direction& direction, std::size_t most);
   bool drain_pipe(Direction& direction);
@@ -162,6 +163,7 @@ class Relay {
   Direction up_;
   Direction down_;
   std::unique_ptr<Gate> gate_;
+  std::vector<std::uint8_t> early_;  // received before the relay was there, not yet read by it
   std::vector<std::uint8_t> held_;
   OnEnd on_end_;
   std::uint64_t last_activity_ms_;

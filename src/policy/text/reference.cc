@@ -202,10 +202,15 @@ Without a word in the policy every mode but `open` has `max_flows` 1024, `half_o
 "none": write a number that is large enough.
 
 What comes too fast is answered later, by up to 5 seconds: connections and flows that the policy allows, questions to the
-resolver, names asked upstream, bytes of TCP. Who would wait longer is refused (`limit`; a DNS question with SERVFAIL), and
-datagrams over the rate are lost, as on any slow link. Counts refuse (`limit`). A quota that is used up resets the connection that
-wants more, to the byte, and refuses new ones (`quota`). Payload counts, not headers and not DNS. `egress_bytes` is counted by the
-address that is dialled: a name that leads to two addresses has it twice, and `egress_bytes_total` bounds both.
+resolver, names asked upstream (by a proxy on behalf of its guest, too). Who would wait longer is refused (`limit`; a DNS question
+with SERVFAIL). Bytes of TCP over a rate wait for their turn; datagrams over it are lost, as on any slow link. Counts refuse
+(`limit`). A quota that is used up resets the connection that wants more, to the byte, and refuses new ones (`quota`). Payload
+counts, of an echo also its 8 bytes of header; not other headers and not DNS. `egress_bytes` is counted by the address that is
+dialled: a name that leads to two addresses has it twice, and `egress_bytes_total` bounds both.
+
+Connections to published ports count in `max_flows`. Their bytes are counted apart: `egress_bytes_total`, `ingress_bytes` and the
+rates hold once for what the sandbox asks for and once for what comes in at its ports; `egress_bytes` does not hold there, since a
+client is no destination that the sandbox chose.
 
 Each refusal is an event that names the limit; so is each delay of a connection, question or name, repeats within a second as one.
 A rate that slows bytes down is said once a minute.

@@ -35,14 +35,14 @@ TEST(Meter, AQuotaIsMetToTheByte) {
   one.begin(meter.account(address("192.0.2.1")));
   two.begin(meter.account(address("192.0.2.1")));
   other.begin(meter.account(address("192.0.2.2")));
-  one.used(60, 0);
+  one.used(60);
   EXPECT_EQ(two.room(0).bytes, 40u) << "both talk to one address";
   EXPECT_EQ(other.room(0).bytes, 90u) << "of the total";
-  two.used(40, 0);
+  two.used(40);
   EXPECT_EQ(one.room(0).bytes, 0u);
   EXPECT_EQ(one.room(0).used_up, Limit::egress_bytes);
   EXPECT_EQ(other.room(0).bytes, 50u);
-  other.used(50, 0);
+  other.used(50);
   EXPECT_EQ(other.room(0).used_up, Limit::egress_bytes_total);
   Allowance down(meter, Way::down);
   down.begin(meter.account(address("192.0.2.1")));
@@ -68,7 +68,7 @@ TEST(Meter, ARateIsExactOverFiveSecondsHoweverManyFlows) {
         for (std::size_t i = 0; i < flows; ++i) {
           for (auto room = all[i]->room(now); room.bytes > 0; room = all[i]->room(now)) {
             const std::uint64_t read = std::min<std::uint64_t>(room.bytes, 65'536);
-            all[i]->used(read, now);
+            all[i]->used(read);
             moved[i] += read;
           }
         }
@@ -98,7 +98,7 @@ TEST(Meter, WhatIsReservedAndNotReadGoesToTheOthers) {
   Allowance busy(meter, Way::up);
   busy.begin(account);
   for (auto room = busy.room(0); room.bytes > 0; room = busy.room(0)) {
-    busy.used(room.bytes, 0);
+    busy.used(room.bytes);
     moved += room.bytes;
   }
   EXPECT_EQ(moved, 100u);
@@ -130,7 +130,7 @@ TEST(Meter, TheSmallerOfBothHoldsAndWhatHasMovedCounts) {
   Allowance down(meter, Way::down);
   one.begin(meter.account(address("192.0.2.1")));
   down.begin(meter.account(address("192.0.2.1")));
-  one.used(300, 0);
+  one.used(300);
   Limits less;
   less[Limit::egress_bytes] = 400;
   less[Limit::ingress_bytes] = 50;
@@ -141,12 +141,12 @@ TEST(Meter, TheSmallerOfBothHoldsAndWhatHasMovedCounts) {
   more[Limit::ingress_bytes] = 5000;
   more[Limit::egress_bits_per_second] = 8'000'000;
   meter.narrow(more, 0);
-  EXPECT_EQ(one.left().bytes, 100u);
-  EXPECT_EQ(down.left().bytes, 50u);
+  EXPECT_EQ(meter.left(Way::up, meter.account(address("192.0.2.1"))).bytes, 100u);
+  EXPECT_EQ(meter.left(Way::down, meter.account(address("192.0.2.1"))).bytes, 50u);
   EXPECT_EQ(meter.portion(Way::up), 20u) << "a fiftieth of a thousand";
   less[Limit::egress_bytes] = 200;
   meter.narrow(less, 0);
-  EXPECT_EQ(one.left().bytes, 0u) << "more has moved than may now";
+  EXPECT_EQ(meter.left(Way::up, meter.account(address("192.0.2.1"))).bytes, 0u) << "more has moved than may now";
   ASSERT_TRUE(one.room(0).used_up);
   EXPECT_EQ(*one.room(0).used_up, Limit::egress_bytes);
 }
