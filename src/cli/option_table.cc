@@ -69,6 +69,28 @@ constexpr std::array kOptions = {
         "Read the policy from a TOML file, or from what weir policy compile made of one; --net, --allow and --deny "
         "add to it. weir never looks for a policy file by itself.",
         "--policy agents.toml"},
+    OptionSpec{
+        OptionId::upstream_proxy, Group::network, "upstream-proxy", kNoAliases, '\0', required, "URL", Repeat::once,
+        kPolicyFlags,
+        "Send everything that is admitted through an HTTP proxy of your own (CONNECT), by name where the name is "
+        "known: http://ADDRESS:PORT. The policy is asked first. No name is asked in the DNS, UDP and ICMP are "
+        "off, and where a name leads is the proxy's decision: blocks of addresses and the floor bind literal "
+        "addresses only.",
+        "--upstream-proxy http://127.0.0.1:8080"},
+    OptionSpec{OptionId::upstream_socks, Group::network, "upstream-socks", kNoAliases, '\0', required, "URL",
+               Repeat::once, kPolicyFlags,
+               "The same through a SOCKS5 proxy: socks5h://ADDRESS:PORT. Beside --upstream-proxy it carries every port "
+               "but 80 and 443.",
+               "--upstream-socks socks5h://127.0.0.1:1080"},
+    OptionSpec{
+        OptionId::upstream_proxy_auth, Group::network, "upstream-proxy-auth", kNoAliases, '\0', required,
+        "file:PATH|env:NAME", Repeat::once, kPolicyFlags,
+        "Where user:password for --upstream-proxy is: a file (its whole path) or a variable of the caller. It is "
+        "read by weir alone, and is in no record, no policy and nothing inside.",
+        "--upstream-proxy-auth env:PROXY_USER"},
+    OptionSpec{OptionId::upstream_socks_auth, Group::network, "upstream-socks-auth", kNoAliases, '\0', required,
+               "file:PATH|env:NAME", Repeat::once, kPolicyFlags, "The same for --upstream-socks.",
+               "--upstream-socks-auth file:/home/me/.socks-user"},
     OptionSpec{OptionId::insist, Group::network, "insist", kNoAliases, '\0', required, "WHAT", Repeat::many, kInsist,
                "Accept what weir otherwise refuses, named exactly: broad=PATTERN for a wildcard over a public suffix, "
                "floor=ADDRESS for an address of the hard floor. Printed at start.",

@@ -73,6 +73,10 @@ Result<PolicyInput> policy_input(const CommandLine& line, const Caller& caller) 
   session.deny_lists = line.values(OptionId::deny_list);
   session.insist = line.values(OptionId::insist);
   session.publish = line.values(OptionId::publish);
+  session.upstream_proxy = line.value(OptionId::upstream_proxy).value_or("");
+  session.upstream_socks = line.value(OptionId::upstream_socks).value_or("");
+  session.upstream_proxy_auth = line.value(OptionId::upstream_proxy_auth).value_or("");
+  session.upstream_socks_auth = line.value(OptionId::upstream_socks_auth).value_or("");
   input.compile.read_list = [](const std::string& path) { return sys::read_file(path, policy::kMaxListBytes); };
   if (line.has(OptionId::skip_invalid)) input.compile.invalid_lines = policy::InvalidLines::skipped;
   return input;

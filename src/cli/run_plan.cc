@@ -153,6 +153,31 @@ Result<> check_events(const supervisor::EventsSink& events, const std::vector<sa
   return folder ? check_record_outside(*folder, shares) : Result<>();
 }
 
+// The command must not read what weir says to an upstream proxy.
+Result<> check_credentials(std::span<const policy::EgressProxy> proxies, const sandbox::Spec& spec) {
+  using In = policy::EgressProxy::CredentialsIn;
+  for (const policy::EgressProxy& proxy : proxies) {
+    const bool given = std::ranges::any_of(spec.env, [&](const auto& each) { return each.first == proxy.credentials; });
+    if (proxy.credentials_in == In::variable && given) {
+      return std::unexpected(
+          Error("the command would have the credentials of the upstream proxy: -e gives it " + proxy.credentials)
+              .with_remedy("leave that variable out, or keep the credentials in a file"));
+    }
+    if (proxy.credentials_in != In::file) continue;
+    std::error_code error;
+    const std::filesystem::path file = std::filesystem::canonical(proxy.credentials, error);
+    if (error)
+      return fail("cannot find the credentials of the upstream proxy in " + proxy.credentials + ": " + error.message());
+    for (const sandbox::Share& share : spec.shares) {
+      if (!lies_in(file, share.source)) continue;
+      return std::unexpected(Error("the command could read the credentials of the upstream proxy: " +
+                                   proxy.credentials + " lies in the share " + share.source)
+                                 .with_remedy("keep that file outside of what is shared"));
+    }
+  }
+  return {};
+}
+
 // What runs inside could speak to the socket wherever it sees it, read-only or not.
 Result<> check_control_outside(const std::string& path, const std::vector<sandbox::Share>& shares) {
   std::error_code error;
@@ -185,6 +210,7 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   options.start_notices = policy.notices;
   std::ranges::copy(policy.warnings, std::back_inserter(options.start_notices));
   WEIR_CHECK_OK(plan_spec(line, caller, policy.mode, options));
+  WEIR_CHECK_OK(check_credentials(policy.source.egress_proxies, options.spec));
   options.publishes = policy.source.publishes;
   options.spec.published = !options.publishes.empty();
   if (options.spec.network == sandbox::Network::captured || options.spec.published) options.policy_image = policy.image;

@@ -208,6 +208,10 @@ using FromGateway = std::variant<Connect, Flight, Learn, NameAnswered, NameRefus
 // TUN.
 enum class Captured : std::uint8_t { no, yes, count_ };
 
+// Who knows where names lead. stand_ins: a proxy of the user's own, so nobody is asked: a Learn without addresses is
+// answered with an address that stands for the name.
+enum class Names : std::uint8_t { resolved, stand_ins, count_ };
+
 // First message: what the gateway needs to know of its world.
 struct Start {
   Captured captured = Captured::yes;
@@ -217,8 +221,9 @@ struct Start {
   net::IpAddress gateway6;
   net::IpAddress host4;  // what host.weir.internal leads to
   net::IpAddress host6;
-  std::uint8_t resolvers = 0;         // how many upstream resolvers there are
-  bool upstream_ipv6 = false;         // the host has an IPv6 default route
+  std::uint8_t resolvers = 0;  // how many upstream resolvers there are
+  bool upstream_ipv6 = false;  // the host has an IPv6 default route
+  Names names = Names::resolved;
   std::uint64_t idle_timeout_ms = 0;  // a TCP flow without a byte for so long ends
   // Likewise one of UDP or ICMP echo without a datagram.
   std::uint64_t udp_idle_timeout_ms = 0;
@@ -234,6 +239,7 @@ struct Start {
     visit(self.host6);
     visit(self.resolvers);
     visit(self.upstream_ipv6);
+    visit(self.names);
     visit(self.idle_timeout_ms);
     visit(self.udp_idle_timeout_ms);
   }
@@ -281,12 +287,15 @@ struct LearnAnswer {
   std::uint64_t query = 0;
   std::uint32_t allowed = 0;  // bit i: addresses[i] of the Learn may be shown
   std::uint8_t reason = 0;    // where none is: why the last one is not
+  // Where names are not asked: the one address that stands for the name from now on.
+  std::vector<net::IpAddress> stand_in = {};
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit(self.query);
     visit(self.allowed);
     visit(self.reason);
+    visit(self.stand_in);
   }
 };
 

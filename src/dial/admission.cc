@@ -137,6 +137,7 @@ Admission::Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts
       settings_(std::move(settings)),
       send_(std::move(send)),
       dialer_(reactor),
+      egress_(reactor, dialer_),
       inbound_(reactor, recorder),
       host_service_(*net::DomainName::parse(policy::kHostService)),
       limits_(image_.limits(), settings_.flows_possible) {}
@@ -152,7 +153,7 @@ void Admission::handle(const control::FromGateway& message) {
 void Admission::end() {
   stop_waiting();
   admitted_.clear();
-  while (!flows_.empty()) close_flow(flows_.begin()->first, 0, 0, ECANCELED);
+  while (!flows_.empty()) close_flow(flows_.begin()->first, {.error = errno_name(ECANCELED)});
   inbound_.close_all(ECANCELED);
   recorder_.commit();
 }
@@ -219,7 +220,7 @@ void Admission::cut(std::uint64_t number, Flow& flow, const policy::Verdict& ver
   flow.cut = true;
   flow.cut_by = verdict;
   if (flow.passed) return answer(control::Cut{.flow = number});
-  close_flow(number, 0, 0, ECONNABORTED);
+  close_flow(number, {.error = errno_name(ECONNABORTED)});
   answer(control::ConnectAnswer{.flow = number,
                                 .outcome = control::ConnectAnswer::Outcome::refused,
                                 .error = 0,
@@ -304,17 +305,22 @@ Admission::Place Admission::place_of(net::Protocol protocol, const net::Endpoint
   }
   // A name that the book does not know for this address is no candidate, whatever the gateway says.
   if (asked_name) std::erase_if(place.names, [&](const auto& candidate) { return *candidate.name != *asked_name; });
+  place.stands_for_nothing = has_egress() && policy::is_stand_in(place.dialled.address) && place.names.empty();
   return place;
 }
 
 policy::Verdict Admission::judge(const Place& place) {
   const auto facts = this->facts();
   if (!facts) return refusal(policy::Reason::floor);
-  if (!is_of_this_machine(**facts, place.dialled.address) || !leads_to_published(place.protocol, place.dialled))
-    return policy::admit(image_, **facts, place.request());
-  policy::HostFacts with_listener = **facts;
-  with_listener.own_listeners.push_back(place.dialled);
-  return policy::admit(image_, with_listener, place.request());
+  if (place.stands_for_nothing) return refusal(policy::Reason::no_name);
+  const bool published =
+      is_of_this_machine(**facts, place.dialled.address) && leads_to_published(place.protocol, place.dialled);
+  if (!published && !has_egress()) return policy::admit(image_, **facts, place.request());
+  policy::HostFacts with_listeners = **facts;
+  if (published) with_listeners.own_listeners.push_back(place.dialled);
+  // A tunnel to the proxy itself would be one to everywhere.
+  for (const EgressRoute& each : settings_.egress) with_listeners.own_listeners.push_back(each.proxy.endpoint);
+  return policy::admit(image_, with_listeners, place.request());
 }
 
 std::uint64_t Admission::connect_timeout_ms() const {
@@ -322,7 +328,6 @@ std::uint64_t Admission::connect_timeout_ms() const {
 }
 
 void Admission::on(const control::Connect& ask) {
-  using Outcome = control::ConnectAnswer::Outcome;
   // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
   const bool fresh = ask.flow > last_flow_ && ask.flow < InboundFlows::kFirst;
   if (fresh) last_flow_ = ask.flow;
@@ -331,6 +336,11 @@ void Admission::on(const control::Connect& ask) {
   const bool possible = portless == (ask.destination.port == 0) && (!proxied || ask.protocol == net::Protocol::tcp);
   if (!possible || !fresh) return refuse(ask, refusal(policy::Reason::protocol), {});
   if (ask.name && ask.resolution == control::Resolution::not_tried) return judge_name_of(ask);
+  judge_address_of(ask);
+}
+
+void Admission::judge_address_of(const control::Connect& ask) {
+  using Outcome = control::ConnectAnswer::Outcome;
   if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address, ask.protocol)) {
     return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver});
   }
@@ -400,6 +410,13 @@ void Admission::judge_name_of(const control::Connect& ask) {
   policy::Verdict verdict = refusal(ending_ ? policy::Reason::shutting_down : named.reason);
   switch (named.answer) {
     case policy::NameAnswer::ask:
+      if (has_egress() && !ending_) {
+        control::Connect placed = ask;
+        placed.destination.address = stand_in(*ask.name, policy::Family::v4);
+        placed.resolution = control::Resolution::tried;
+        return judge_address_of(placed);
+      }
+      [[fallthrough]];
     case policy::NameAnswer::host_service:
       if (ending_) break;
       return answer(control::ConnectAnswer{
@@ -451,6 +468,8 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
                       .names = known(place.names),
                       .nameless_candidate = place.nameless_candidate,
                       .held = verdict.hold_first_flight};
+  if (has_egress() && policy::is_stand_in(place.dialled.address))
+    flows_[ask.flow].stands_for = *place.names.front().name;
   if (ask.protocol == net::Protocol::tcp) ++in_the_making_;
   admitted_.push_back({.ask = ask, .hold = verdict.hold_first_flight});
   book_.touch(ask.destination.address, reactor_.now_ms());
@@ -460,9 +479,12 @@ void Admission::dial(const Admitted& admitted) {
   const auto flow = flows_.find(admitted.ask.flow);
   if (flow == flows_.end()) return;  // the gateway gave it up meanwhile
   const net::Protocol protocol = flow->second.protocol;
-  if (protocol != net::Protocol::tcp) return dialled(admitted, datagram_socket(protocol, flow->second.dialled));
-  const Dialer::Id id = dialer_.connect(flow->second.dialled, connect_timeout_ms(),
-                                        [this, admitted](Dialled result) { dialled(admitted, std::move(result)); });
+  const net::Endpoint to = flow->second.dialled;
+  if (protocol != net::Protocol::tcp) return dialled(admitted, datagram_socket(protocol, to));
+  const auto on_done = [this, admitted](Dialled result) { dialled(admitted, std::move(result)); };
+  const Dialer::Id id = has_egress()
+                            ? egress_.connect(route_to(to.port), target_of(flow->second), connect_timeout_ms(), on_done)
+                            : dialer_.connect(to, connect_timeout_ms(), on_done);
   // It may have failed already, and the flow with it.
   if (const auto still = flows_.find(admitted.ask.flow); still != flows_.end()) still->second.dial = id;
 }
@@ -471,9 +493,13 @@ void Admission::dialled(const Admitted& admitted, Dialled dialled) {
   using Outcome = control::ConnectAnswer::Outcome;
   const control::Connect& ask = admitted.ask;
   if (dialled.error != 0) {
-    close_flow(ask.flow, 0, 0, dialled.error);
-    return answer(control::ConnectAnswer{
-        .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error)});
+    const auto reason = has_egress() ? policy::Reason::upstream_proxy : policy::Reason::none;
+    close_flow(ask.flow, {.error = has_egress() ? dialled.proxy_said : errno_name(dialled.error), .reason = reason});
+    return answer(control::ConnectAnswer{.flow = ask.flow,
+                                         .outcome = Outcome::failed,
+                                         .error = static_cast<std::uint32_t>(dialled.error),
+                                         .name = {},
+                                         .reason = static_cast<std::uint8_t>(reason)});
   }
   if (const auto flow = flows_.find(ask.flow); flow != flows_.end()) made(flow->second);
   answer(
@@ -515,6 +541,7 @@ void Admission::on(const control::Flight& flight) {
 void Admission::on(const control::Learn& learn) {
   if (!learn.name) return;
   settle();  // what was recorded before is not to be undone by this one
+  if (has_egress()) return learn_stand_in(learn);
   control::LearnAnswer reply{.query = learn.query, .allowed = 0};
   policy::Verdict last = refusal(policy::Reason::no_rule);
   const auto facts = this->facts();
@@ -524,10 +551,15 @@ void Admission::on(const control::Learn& learn) {
     if (verdict.allowed) reply.allowed |= 1u << i;
     if (!verdict.allowed) last = verdict;
   }
+  answer_learn(learn, reply, last);
+}
+
+void Admission::answer_learn(const control::Learn& learn, control::LearnAnswer reply, const policy::Verdict& refused) {
   // What cannot be recorded is not answered.
-  const bool recorded = recorder_.record(learn_event(learn, reply.allowed, last)) && recorder_.commit();
+  const bool recorded = recorder_.record(learn_event(learn, reply.allowed, refused)) && recorder_.commit();
   if (!recorded) reply.allowed = 0;
-  if (reply.allowed == 0) reply.reason = static_cast<std::uint8_t>(recorded ? last.reason : policy::Reason::audit);
+  if (!recorded) reply.stand_in.clear();
+  if (reply.allowed == 0) reply.reason = static_cast<std::uint8_t>(recorded ? refused.reason : policy::Reason::audit);
   for (std::size_t i = 0; i < learn.addresses.size(); ++i) {
     if ((reply.allowed >> i & 1) == 0) continue;
     book_.learn(*learn.name, learn.aliases, learn.addresses[i], learn.ttl, reactor_.now_ms());
@@ -613,7 +645,9 @@ void Admission::on(const control::FlowClosed& closed) {
     reactor_.cancel(waiting->second);
     waiting_.erase(waiting);
   }
-  close_flow(closed.flow, closed.bytes_up, closed.bytes_down, error);
+  close_flow(
+      closed.flow,
+      {.up = closed.bytes_up, .down = closed.bytes_down, .error = error == 0 ? std::string() : errno_name(error)});
 }
 
 void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
@@ -632,21 +666,22 @@ void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
   then(0);
 }
 
-void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error) {
+void Admission::close_flow(std::uint64_t flow, const Close& close) {
   const auto found = flows_.find(flow);
   if (found == flows_.end()) return;
   const Flow& closing = found->second;
   Event event = flow_event(EventType::flow_close, closing.protocol, closing.entry, closing.dialled, closing.name);
   event.flow = flow;
-  event.bytes_up = up;
-  event.bytes_down = down;
+  event.bytes_up = close.up;
+  event.bytes_down = close.down;
   event.ms = reactor_.now_ms() - found->second.opened_ms;
-  if (error != 0) event.error = errno_name(error);
-  if (found->second.cut && error != 0) {
+  event.error = close.error;
+  if (close.reason != policy::Reason::none) event.reason = policy::name_of(close.reason);
+  if (found->second.cut && !close.error.empty()) {
     event.reason = policy::name_of(found->second.cut_by.reason);
     event.rule = rule_of(found->second.cut_by.rule);
   }
-  dialer_.cancel(found->second.dial);
+  cancel_dial(found->second.dial);
   forget(found);
   recorder_.record(std::move(event));
 }

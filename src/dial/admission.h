@@ -13,6 +13,7 @@
 
 #include "control/gateway_messages.h"
 #include "dial/dialer.h"
+#include "dial/egress_dialer.h"
 #include "dial/flow_limits.h"
 #include "dial/inbound_flows.h"
 #include "dial/live_facts.h"
@@ -20,6 +21,7 @@
 #include "policy/compiled/admit.h"
 #include "policy/compiled/image.h"
 #include "policy/compiled/name_book.h"
+#include "policy/compiled/stand_in.h"
 
 namespace weir::dial {
 
@@ -36,6 +38,8 @@ class Admission {
     // What host.weir.internal leads to inside; it stands for the loopback of the host.
     net::IpAddress host4;
     net::IpAddress host6;
+    // Proxies of the user's own: with any, nothing is connected to but through them, and no name is resolved.
+    std::vector<EgressRoute> egress = {};
     // Two descriptors each: what the machine's limit leaves room for.
     std::uint64_t flows_possible = kMaxFlows;
   };
@@ -73,6 +77,7 @@ class Admission {
 
   Result<bool> ipv6_upstream() { return facts_.ipv6_default_route(); }
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
+  bool has_egress() const { return !settings_.egress.empty(); }
   const policy::Image& image() const { return image_; }
   std::uint64_t limit(policy::Limit limit) const { return image_.limits()[limit]; }
   std::uint64_t connect_timeout_ms() const;
@@ -91,8 +96,9 @@ class Admission {
     std::optional<net::DomainName> asked_name;  // by an explicit proxy: the only candidate
     std::string name;
     std::uint64_t opened_ms = 0;
-    Dialer::Id dial = 0;  // cancelled with the flow: no dial outlives its count
-    bool passed = false;  // the gateway has its socket; of TCP without it: in the making
+    Dialer::Id dial = 0;                             // cancelled with the flow: no dial outlives its count
+    std::optional<net::DomainName> stands_for = {};  // what is dialled is this name
+    bool passed = false;                             // the gateway has its socket; of TCP without it: in the making
     // What allowed it, to be asked again when the policy is narrowed.
     std::vector<KnownName> names = {};
     bool nameless_candidate = true;
@@ -123,11 +129,17 @@ class Admission {
     bool nameless_candidate = true;
 
     policy::Request request() const;
+    // Nobody was told that this address stands for a name, or not for this one.
+    bool stands_for_nothing = false;
     std::string name() const { return names.empty() ? std::string() : names.front().name->text(); }
   };
   Place place_of(net::Protocol protocol, const net::Endpoint& destination,
                  const std::optional<net::DomainName>& asked_name) const;
   void judge_name_of(const control::Connect& ask);
+  void judge_address_of(const control::Connect& ask);
+  net::IpAddress stand_in(const net::DomainName& name, policy::Family family);
+  void learn_stand_in(const control::Learn& learn);
+  void answer_learn(const control::Learn& learn, control::LearnAnswer reply, const policy::Verdict& refused);
   policy::Verdict judge(const Place& place);
   // Where connects come too fast an allowed one waits for its turn, and is then judged again.
   enum class Turn : std::uint8_t { to_take, taken };
@@ -158,7 +170,17 @@ class Admission {
   void forget_names();
   std::size_t cut_inbound();
   Result<const policy::HostFacts*> facts();
-  void close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error);
+  void cancel_dial(Dialer::Id dial);
+  const EgressRoute& route_to(net::Port port) const;
+  static wire::Authority target_of(const Flow& flow);
+  // How a flow ended. `error`: for the record, empty for an orderly end; `reason` where the upstream proxy failed.
+  struct Close {
+    std::uint64_t up = 0;
+    std::uint64_t down = 0;
+    std::string error = {};
+    policy::Reason reason = policy::Reason::none;
+  };
+  void close_flow(std::uint64_t flow, const Close& close);
   std::optional<audit::Rule> rule_of(const policy::RuleRef& rule) const;
   void answer(const control::ToGateway& message, sys::OwnedFd passed = {}) { send_(message, std::move(passed)); }
 
@@ -169,6 +191,8 @@ class Admission {
   Settings settings_;
   Send send_;
   Dialer dialer_;
+  EgressDialer egress_;
+  policy::StandIns stand_ins_;
   InboundFlows inbound_;
   policy::NameBook book_;
   net::DomainName host_service_;

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <unordered_map>
 
 #include "net/ip_address.h"
@@ -15,6 +16,8 @@ namespace weir::dial {
 struct Dialled {
   sys::OwnedFd socket;
   int error = 0;
+  // Where the error is that of a proxy of the user's own: what it did, for the record ("HTTP 403").
+  std::string proxy_said = {};
 };
 
 class Dialer {

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "gateway/gateway.h"
+#include "supervisor/egress_routes.h"
 #include "sys/errno.h"
 
 namespace weir::supervisor {
@@ -96,6 +97,9 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
                                                  OnFailure on_failure) {
   WEIR_TRY(Policy policy, Policy::of(std::move(image)));
   WEIR_TRY(dial::LiveFacts facts, dial::LiveFacts::open(own_subnets(addresses)));
+  WEIR_TRY(std::vector<dial::EgressRoute> egress, egress_routes(policy.image.egress_proxies()));
+  // Nothing may go around an upstream proxy, names least of all.
+  if (!egress.empty()) resolvers.clear();
   std::unique_ptr<Network> network(
       new Network(reactor, std::move(capture), addresses, std::move(policy), std::move(on_failure)));
   Network& self = *network;
@@ -104,6 +108,7 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
       dial::Admission::Settings{.resolvers = std::move(resolvers),
                                 .host4 = addresses.host4,
                                 .host6 = addresses.host6,
+                                .egress = std::move(egress),
                                 .flows_possible = flows_possible()},
       [&self](const control::ToGateway& message, sys::OwnedFd passed) { self.send(message, std::move(passed)); });
   WEIR_CHECK_OK(self.wait_for_first_packet());
@@ -182,6 +187,7 @@ Result<> Network::start_gateway() {
                       .host6 = addresses_.host6,
                       .resolvers = static_cast<std::uint8_t>(admission_->resolver_count()),
                       .upstream_ipv6 = upstream_ipv6,
+                      .names = admission_->has_egress() ? control::Names::stand_ins : control::Names::resolved,
                       .idle_timeout_ms = admission_->limit(policy::Limit::idle_timeout_ms),
                       .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms)},
        {});

@@ -96,7 +96,8 @@ bool ResponseStream::finish_head() {
   if (head_.status == 101) return false;
   if (head_.interim()) return ++interim_ <= kMaxInterim && !has_length_ && !has_coding_;
   if (head_.minor_version == 0 && !keep_alive_) head_.closes = true;
-  if (to_head_ || head_.status == 204 || head_.status == 304) {
+  const bool tunnel = to_connect_ && head_.status < 300;
+  if (to_head_ || tunnel || head_.status == 204 || head_.status == 304) {
     head_.framing = BodyFraming::none;
   } else if (has_coding_) {
     head_.framing = BodyFraming::chunked;

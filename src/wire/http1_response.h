@@ -43,8 +43,9 @@ class ResponseStream {
     std::size_t pass = 0;
   };
 
-  // `method` of the request: a response to HEAD has no body, whatever its head says.
-  explicit ResponseStream(std::string_view method) : to_head_(method == "HEAD") {}
+  // `method` of the request: a response to HEAD has no body, whatever its head says, nor has a 2xx to CONNECT (RFC 9110
+  // 9.3.6): what follows that is the tunnel.
+  explicit ResponseStream(std::string_view method) : to_head_(method == "HEAD"), to_connect_(method == "CONNECT") {}
 
   // After `end` and `refused` nothing is taken any more.
   Step feed(Bytes chunk);
@@ -66,6 +67,7 @@ class ResponseStream {
   void begin_body();
 
   bool to_head_;
+  bool to_connect_;
   Phase phase_ = Phase::head;
   ResponseHead head_;
   std::string held_;

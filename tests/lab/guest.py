@@ -326,12 +326,12 @@ def transparent_tunnel(host, port, timeout=10):
 TUNNELS = {"transparent": transparent_tunnel, "connect": connect_tunnel, "socks5h": socks_tunnel}
 
 
-def fetch(entry, host, port, timeout=10):
-    """GET / through one of the four doors. {"connect", "reason", "data"}"""
-    request = f"GET / HTTP/1.1\r\nHost: {authority(host, port)}\r\nConnection: close\r\n\r\n"
+def fetch(entry, host, port, timeout=10, path="/"):
+    """GET through one of the four doors. {"connect", "reason", "data"}"""
+    request = f"GET {path} HTTP/1.1\r\nHost: {authority(host, port)}\r\nConnection: close\r\n\r\n"
     if entry == "absolute":
         sock = socket.create_connection((GATEWAY, HTTP_PROXY), timeout)
-        sock.sendall(request.replace("GET /", f"GET http://{authority(host, port)}/").encode())
+        sock.sendall(request.replace("GET ", f"GET http://{authority(host, port)}", 1).encode())
         head = read_head(sock)
         connect, reason = status_of(head)
     else:

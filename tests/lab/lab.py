@@ -86,9 +86,12 @@ class Lab:
             return []
         return ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
 
+    variables = {}  # more of the caller's
+
     def environment(self):
         return ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
-                f"HOME={self.folder}", "USER=lab", "CANARY_SECRET=canary-in-the-callers-environment"]
+                f"HOME={self.folder}", "USER=lab", "CANARY_SECRET=canary-in-the-callers-environment",
+                *(f"{name}={value}" for name, value in self.variables.items())]
 
     def command(self, argv):
         """The command line that runs `argv` on the lab's host as the identity under test."""

@@ -182,7 +182,7 @@ def raw_session(conn, kind, label, log):
         nonlocal first, total
         first = (first + data)[:512]
         total += len(data)
-    log.write(event="connect", server=label, kind=kind, dst=plain(here[0]), port=here[1])
+    log.write(event="connect", server=label, kind=kind, dst=plain(here[0]), port=here[1], peer=plain(conn.getpeername()[0]))
     try:
         RAW[kind](conn, seen)
         end = "eof"
@@ -195,7 +195,7 @@ def raw_session(conn, kind, label, log):
 
 def web_session(conn, kind, label, log, tls, www):
     here = conn.getsockname()
-    log.write(event="connect", server=label, kind=kind, dst=plain(here[0]), port=here[1])
+    log.write(event="connect", server=label, kind=kind, dst=plain(here[0]), port=here[1], peer=plain(conn.getpeername()[0]))
     try:
         if kind == "https":
             conn = tls.wrap_socket(conn, server_side=True)

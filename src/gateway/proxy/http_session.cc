@@ -132,6 +132,9 @@ void HttpSession::dialled(ProxyDialled result) {
     case Outcome::unresolved:
       return reply("502 Bad Gateway", policy::name_of(policy::Reason::resolve_failed), where + " cannot be resolved");
     case Outcome::failed:
+      if (result.reason == policy::Reason::upstream_proxy)
+        return reply("502 Bad Gateway", policy::name_of(result.reason),
+                     where + " is not reached: the upstream proxy failed");
       return reply("502 Bad Gateway", error_name(result.error), where + " cannot be reached");
     case Outcome::resolver:
       // Only DNS is spoken there.

@@ -83,7 +83,13 @@ bool ProxyDials::on_answer(const control::ConnectAnswer& answer, sys::OwnedFd& u
     case Outcome::failed:
       dial.last.outcome = ProxyDialled::Outcome::failed;
       dial.last.error = static_cast<int>(answer.error);
-      try_next(id);
+      dial.last.reason = shown(answer.reason);
+      // The upstream proxy had the name: it would be the same for every address that stands for it.
+      if (dial.last.reason == policy::Reason::upstream_proxy) {
+        finish(id, std::move(dial.last));
+      } else {
+        try_next(id);
+      }
       return true;
     case Outcome::resolver:
       result.outcome = ProxyDialled::Outcome::resolver;

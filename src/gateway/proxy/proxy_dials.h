@@ -25,10 +25,11 @@ struct ProxyDialled {
   enum class Outcome : std::uint8_t { connected, refused, failed, unresolved, resolver };
 
   Outcome outcome = Outcome::refused;
-  policy::Reason reason = policy::Reason::no_rule;  // of a refusal, as the guest may know it
-  int error = 0;                                    // of a failure
-  std::uint64_t flow = 0;                           // of a connection: FlowClosed is due at its end
-  bool hold = false;                                // the first flight is to be judged before a byte goes up
+  // Of a refusal, as the guest may know it; of a failure upstream_proxy, where it was that proxy's.
+  policy::Reason reason = policy::Reason::no_rule;
+  int error = 0;           // of a failure
+  std::uint64_t flow = 0;  // of a connection: FlowClosed is due at its end
+  bool hold = false;       // the first flight is to be judged before a byte goes up
   sys::OwnedFd upstream;
 };
 

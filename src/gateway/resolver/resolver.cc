@@ -171,8 +171,10 @@ void Resolver::answer(const Question& question, Turn turn, Reply reply) {
   }
   if (answer_locally(verdict.answer, type, reply)) return record_answer(question, {});
   if (!dns::is_data_type(type)) return reply(negative(dns::Rcode::not_implemented));
-  if (type == dns::type::kAaaa && !world_.upstream_ipv6) {
-    // The host has no way to IPv6 destinations: offering them would only delay the guest.
+  const bool resolved = world_.names == control::Names::resolved;
+  if (resolved ? type == dns::type::kAaaa && !world_.upstream_ipv6 : !has_addresses(type)) {
+    // The host has no way to IPv6 destinations: offering them would only delay the guest. And of a name that nobody is
+    // asked for nothing but what stands for it is known.
     const Outcome empty = negative(dns::Rcode::no_error);
     record_answer(question, empty);
     return reply(empty);
@@ -242,29 +244,44 @@ bool Resolver::answer_locally(policy::NameAnswer answer, dns::Type type, const R
   return true;
 }
 
-void Resolver::look_up(const Question& question, Reply reply) {
+// The number of a question that is new; 0 where somebody asks the same already, or there is no room: then the reply is
+// taken care of.
+std::uint64_t Resolver::begin(const Question& question, Reply reply) {
   const auto same = by_question_.find(question);
   const bool crowded = same != by_question_.end() && pending_.at(same->second).askers.size() >= kMaxAskersPerLookup;
   const bool full = same == by_question_.end() && pending_.size() >= kMaxLookups;
-  if (crowded || full || world_.resolvers == 0) {
+  const bool nobody = world_.resolvers == 0 && world_.names == control::Names::resolved;
+  if (crowded || full || nobody) {
     const Outcome trouble = negative(dns::Rcode::server_failure);
     record_answer(question, trouble);
-    return reply(trouble);
+    reply(trouble);
+    return 0;
   }
   if (same != by_question_.end()) {
     pending_.at(same->second).askers.push_back(std::move(reply));
-    return;
+    return 0;
   }
   const std::uint64_t id = ++last_pending_;
   Pending& pending =
       pending_.emplace(id, Pending{.question = question, .lookup = nullptr, .askers = {}, .judged = {}, .ttl = 0})
           .first->second;
   pending.askers.push_back(std::move(reply));
+  by_question_.emplace(question, id);
+  return id;
+}
+
+void Resolver::look_up(const Question& question, Reply reply) {
+  const std::uint64_t id = begin(question, std::move(reply));
+  if (id == 0) return;
+  if (world_.names == control::Names::stand_ins) {
+    return link_.send(control::Learn{
+        .query = id, .name = question.name, .aliases = {}, .addresses = {}, .ttl = 0, .type = question.type});
+  }
+  Pending& pending = pending_.at(id);
   pending.lookup = std::make_unique<Lookup>(
       reactor_, link_, question, world_.resolvers,
       [this, type = question.type](const net::DomainName& alias) { return !is_kept_back(alias, type); },
       [this, id](Lookup::Found result) { found(id, std::move(result)); });
-  by_question_.emplace(question, id);
   pending.lookup->start();
 }
 
@@ -336,12 +353,16 @@ void Resolver::judge_again(std::uint64_t id) {
 // The supervisor has judged, recorded and learned.
 void Resolver::on_answer(const control::LearnAnswer& answer) {
   const auto waiting = pending_.find(answer.query);
-  if (waiting == pending_.end() || waiting->second.judged.empty()) return;
+  if (waiting == pending_.end() || (waiting->second.judged.empty() && world_.names == control::Names::resolved)) return;
   Pending& pending = waiting->second;
   Outcome outcome;
   outcome.ttl = pending.ttl;
   for (std::size_t i = 0; i < pending.judged.size(); ++i) {
     if ((answer.allowed >> i & 1) != 0) outcome.addresses.push_back(pending.judged[i]);
+  }
+  if (world_.names == control::Names::stand_ins) {
+    outcome.addresses = answer.stand_in;
+    outcome.ttl = kLocalTtl;
   }
   outcome.refused = outcome.addresses.empty();
   outcome.reason = answer.reason;
@@ -357,7 +378,8 @@ void Resolver::settle(std::uint64_t id, Outcome outcome) {
     record_answer(node.mapped().question, outcome);
   }
   for (const Reply& reply : node.mapped().askers) reply(outcome);
-  if (outcome.rcode != dns::Rcode::server_failure)
+  // What stands for a name is the supervisor's to remember.
+  if (outcome.rcode != dns::Rcode::server_failure && world_.names == control::Names::resolved)
     cache_.store(node.mapped().question, std::move(outcome), reactor_.now_ms());
 }
 

@@ -77,6 +77,7 @@ class Resolver {
   void refuse(const net::DomainName& name, wire::dns::Type type, const policy::NameVerdict& verdict,
               const Reply& reply);
   bool answer_locally(policy::NameAnswer answer, wire::dns::Type type, const Reply& reply);
+  std::uint64_t begin(const Question& question, Reply reply);
   void look_up(const Question& question, Reply reply);
   bool is_kept_back(const net::DomainName& alias, wire::dns::Type type) const;
   void judge_again(std::uint64_t pending);

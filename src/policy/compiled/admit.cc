@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "net/loopback.h"
 #include "policy/compiled/judge.h"
 
 namespace weir::policy {
@@ -130,6 +131,7 @@ Verdict admit(const Image& image, const HostFacts& facts, const Request& request
   const Survey all = survey(image, facts, destination, request);
   const Outcome* const survivor = first_survivor(all);
   if (survivor == nullptr) return most_telling_refusal(all);
+  if (!is_carried(image, request.protocol, request.address)) return refusal(Reason::upstream_proxy);
   Verdict verdict = allowance(*survivor);
   verdict.hold_first_flight = name_matters(image, request, all);
   return verdict;
@@ -158,6 +160,18 @@ Verdict admit_first_flight(const Image& image, const HostFacts& facts, const Req
   if (!before.allowed || !before.hold_first_flight) return before;
   const Destination destination = look_at(image, facts, request.address);
   return judge_flight(image, facts, request, survey(image, facts, destination, request), flight);
+}
+
+bool is_carried(const Image& image, net::Protocol protocol, const net::IpAddress& address) {
+  return image.egress_proxies().empty() || (protocol == net::Protocol::tcp && !net::is_loopback(address));
+}
+
+const EgressProxy* egress_for(const Image& image, net::Port port) {
+  const auto proxies = image.egress_proxies();
+  if (proxies.empty()) return nullptr;
+  // The first is the HTTP proxy where there is one.
+  const bool web = port == kHttp || port == kHttps;
+  return web ? &proxies.front() : &proxies.back();
 }
 
 bool passes_port_53(const Image& image, const net::IpAddress& address, net::Protocol protocol) {

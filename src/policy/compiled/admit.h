@@ -93,6 +93,14 @@ NameChoice chosen_by(const Image& image, const net::DomainName& name);
 Verdict judge_answer(const Image& image, const HostFacts& facts, const NameCandidate& candidate,
                      const net::IpAddress& address);
 
+// Whether the transport of the policy carries such a flow: a proxy of the user's own carries TCP, and not to a
+// loopback, which would be its own. Part of admit().
+bool is_carried(const Image& image, net::Protocol protocol, const net::IpAddress& address);
+
+// Which proxy of the user's own a TCP port goes through: the web to the HTTP proxy, everything else to SOCKS, where
+// there are both. nullptr: none, connections are made directly.
+const EgressProxy* egress_for(const Image& image, net::Port port);
+
 // True for the one exception to "port 53 ends at the resolver": session and run (where there is one) each name exactly
 // this address with port 53 written out (policy.md section 4). Ask admit() as well: a deny still counts.
 bool passes_port_53(const Image& image, const net::IpAddress& address, net::Protocol protocol = net::Protocol::tcp);

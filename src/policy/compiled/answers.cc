@@ -25,7 +25,7 @@ class PortSamples {
       };
       layer.for_name(candidate.name->text(), note);
       for (const net::DomainName& alias : candidate.aliases) layer.for_name(alias.text(), note);
-      layer.for_address(place.address, [&](const Posting& posting, const net::Cidr&) { note(posting); });
+      for_place(layer, place, [&](const Posting& posting, const net::Cidr&) { note(posting); });
       for (std::uint8_t i = 0; i < kAddressClassCount; ++i) layer.for_class(static_cast<AddressClass>(i), note);
     }
   }

@@ -357,6 +357,25 @@ std::vector<format::AddressRecord> address_records(const std::vector<net::IpAddr
   return records;
 }
 
+void append_egress(const ImageSource& source, Sink& sink, format::Header& header) {
+  std::vector<char> text;
+  for (const EgressProxy& each : source.egress_proxies)
+    text.insert(text.end(), each.credentials.begin(), each.credentials.end());
+  header.egress_text = sink.append_all(text);
+  std::vector<format::EgressRecord> records;
+  std::uint32_t offset = header.egress_text.offset;
+  for (const EgressProxy& each : source.egress_proxies) {
+    const auto size = static_cast<std::uint32_t>(each.credentials.size());
+    records.push_back({.address = each.endpoint.address.bytes(),
+                       .port = each.endpoint.port,
+                       .kind = static_cast<std::uint8_t>(each.kind),
+                       .credentials_in = static_cast<std::uint8_t>(each.credentials_in),
+                       .credentials = {.offset = offset, .count = size}});
+    offset += size;
+  }
+  header.egress = sink.append_all(records);
+}
+
 void append_upstreams(const ImageSource& source, Sink& sink, format::Header& header) {
   std::vector<format::UpstreamRecord> upstreams;
   for (const DnsUpstream& each : source.dns_upstreams) {
@@ -373,6 +392,7 @@ void append_upstreams(const ImageSource& source, Sink& sink, format::Header& hea
                          .protocol = static_cast<std::uint8_t>(each.protocol),
                          .unused = {}});
   }
+  append_egress(source, sink, header);
   header.lifted = sink.append_all(address_records(source.lifted));
   header.upstreams = sink.append_all(upstreams);
   header.publishes = sink.append_all(publishes);

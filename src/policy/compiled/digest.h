@@ -23,6 +23,8 @@ std::array<char, format::kHashDigits> digest_of(const format::Header& header, By
   add(header.lifted, sizeof(format::AddressRecord));
   add(header.upstreams, sizeof(format::UpstreamRecord));
   add(header.publishes, sizeof(format::PublishRecord));
+  add(header.egress, sizeof(format::EgressRecord));
+  add(header.egress_text, sizeof(char));
   return hex_digits(state);
 }
 

@@ -17,7 +17,7 @@
 
 namespace weir::policy::format {
 
-inline constexpr std::array<char, 8> kMagic = {'w', 'e', 'i', 'r', 'p', 'o', 'l', '2'};  // the last is the version
+inline constexpr std::array<char, 8> kMagic = {'w', 'e', 'i', 'r', 'p', 'o', 'l', '3'};  // the last is the version
 inline constexpr char kTagV4 = 1;
 inline constexpr char kTagV6 = 2;
 inline constexpr char kTagClass = 3;
@@ -57,6 +57,14 @@ struct PublishRecord {
   std::uint16_t guest;
   std::uint8_t protocol;
   std::array<std::uint8_t, 3> unused;
+};
+
+struct EgressRecord {
+  std::array<std::uint8_t, 16> address;
+  std::uint16_t port;
+  std::uint8_t kind;
+  std::uint8_t credentials_in;
+  Section credentials;  // bytes
 };
 
 struct EntryRecord {
@@ -148,13 +156,15 @@ struct Header {
   Section lifted;
   Section upstreams;
   Section publishes;
+  Section egress;
+  Section egress_text;  // bytes: all that EgressRecord::credentials names
   std::array<std::uint64_t, kLimitCount> limits;
 };
 // No padding anywhere: equal sources give equal bytes.
 template <class... Records>
 inline constexpr bool kWithoutPadding = (std::has_unique_object_representations_v<Records> && ...);
-static_assert(kWithoutPadding<AddressRecord, CidrRecord, UpstreamRecord, PublishRecord, EntryRecord, KeyRecord,
-                              PostingRecord, ListRecord, RangeRecord, LayerRecord, Header>);
+static_assert(kWithoutPadding<AddressRecord, CidrRecord, UpstreamRecord, PublishRecord, EgressRecord, EntryRecord,
+                              KeyRecord, PostingRecord, ListRecord, RangeRecord, LayerRecord, Header>);
 
 inline constexpr std::size_t kHashedFrom = sizeof(Header::magic) + sizeof(Header::hash);
 

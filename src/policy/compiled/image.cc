@@ -15,6 +15,7 @@ struct Image::Decoded {
   std::uint32_t written_limits = 0;
   std::vector<DnsUpstream> upstreams;
   std::vector<Publish> publishes;
+  std::vector<EgressProxy> egress_proxies;
   std::vector<net::IpAddress> self_addresses;
   std::vector<net::IpAddress> lifted;
   std::vector<net::Cidr> nat64_prefixes;
@@ -43,7 +44,8 @@ bool sections_fit(Bytes image, const format::Header& header) {
   return fits<format::LayerRecord>(image, header.layers) && fits<format::CidrRecord>(image, header.nat64_prefixes) &&
          fits<format::AddressRecord>(image, header.self_addresses) &&
          fits<format::AddressRecord>(image, header.lifted) && fits<format::UpstreamRecord>(image, header.upstreams) &&
-         fits<format::PublishRecord>(image, header.publishes);
+         fits<format::PublishRecord>(image, header.publishes) && fits<format::EgressRecord>(image, header.egress) &&
+         fits<char>(image, header.egress_text);
 }
 
 // The checksum of a layer is that of its blob: nothing that decides may lie elsewhere.
@@ -159,6 +161,28 @@ Result<std::vector<Publish>> open_publishes(Bytes image, format::Section section
   return publishes;
 }
 
+Result<std::vector<EgressProxy>> open_egress(Bytes image, const format::Header& header) {
+  const RecordSpan<format::EgressRecord> records(image, header.egress);
+  std::vector<EgressProxy> proxies;
+  for (std::uint32_t i = 0; i < records.size(); ++i) {
+    using Kind = EgressProxy::Kind;
+    using In = EgressProxy::CredentialsIn;
+    const format::EgressRecord record = records[i];
+    const auto kind = static_cast<Kind>(record.kind);
+    const auto in = static_cast<In>(record.credentials_in);
+    const bool known = (kind == Kind::http || kind == Kind::socks) && in <= In::variable && record.port != 0;
+    const bool again = !proxies.empty() && kind <= proxies.back().kind;
+    if (!known || again || !fits<char>(header.egress_text, record.credentials))
+      return fail("the policy image is damaged (egress proxies)");
+    const Bytes credentials = image.subspan(record.credentials.offset, record.credentials.count);
+    proxies.push_back({.kind = kind,
+                       .endpoint = {.address = net::IpAddress::v6(record.address), .port = record.port},
+                       .credentials_in = in,
+                       .credentials = std::string(as_text(credentials))});
+  }
+  return proxies;
+}
+
 }  // namespace
 
 std::string publish_text(const Publish& publish) {
@@ -190,6 +214,7 @@ Result<std::shared_ptr<const Image::Decoded>> Image::decode(Bytes bytes) {
   WEIR_TRY(decoded->nat64_prefixes, open_prefixes(bytes, header.nat64_prefixes));
   WEIR_TRY(decoded->upstreams, open_upstreams(bytes, header.upstreams));
   WEIR_TRY(decoded->publishes, open_publishes(bytes, header.publishes));
+  WEIR_TRY(decoded->egress_proxies, open_egress(bytes, header));
   decoded->self_addresses = open_addresses(bytes, header.self_addresses);
   decoded->lifted = open_addresses(bytes, header.lifted);
   return decoded;
@@ -238,6 +263,9 @@ std::span<const DnsUpstream> Image::dns_upstreams() const {
 }
 std::span<const Publish> Image::publishes() const {
   return decoded_->publishes;
+}
+std::span<const EgressProxy> Image::egress_proxies() const {
+  return decoded_->egress_proxies;
 }
 std::span<const LayerView> Image::layers() const {
   return decoded_->layers;

@@ -37,6 +37,19 @@ struct DnsUpstream {
   friend bool operator==(const DnsUpstream&, const DnsUpstream&) = default;
 };
 
+// A proxy of the user's own that everything admitted goes through (policy.md section 5). Transport, not policy.
+struct EgressProxy {
+  enum class Kind : std::uint8_t { http = 1, socks = 2 };
+  // Where "user:password" is: the policy says where and never what.
+  enum class CredentialsIn : std::uint8_t { nowhere = 0, file = 1, variable = 2 };
+
+  Kind kind = Kind::http;
+  net::Endpoint endpoint;
+  CredentialsIn credentials_in = CredentialsIn::nowhere;
+  std::string credentials;  // the file's absolute path, or the variable's name
+  friend bool operator==(const EgressProxy&, const EgressProxy&) = default;
+};
+
 // A published port: `bind`:`host` outside leads to `guest` inside. `host` 0: any free port.
 struct Publish {
   net::Protocol protocol = net::Protocol::tcp;
@@ -123,6 +136,8 @@ class Image {
   std::uint32_t written_limits() const;  // bit i: a policy sets limit i, it is not the default of the mode
   std::span<const DnsUpstream> dns_upstreams() const;
   std::span<const Publish> publishes() const;
+  // At most one of each kind. With any, names are not asked: stand_in.h.
+  std::span<const EgressProxy> egress_proxies() const;
 
   // For the decision functions of this room, lint and explain. From the outside in.
   std::span<const LayerView> layers() const;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "policy/compiled/stand_in.h"
+
 namespace weir::policy {
 
 namespace {
@@ -79,7 +81,7 @@ class Matcher {
   bool holds(const Posting& posting) const { return layer_.holds(posting, question_.protocol, question_.port); }
 
   void match_address() {
-    layer_.for_address(place_.address, [this](const Posting& posting, const net::Cidr& cidr) {
+    for_place(layer_, place_, [this](const Posting& posting, const net::Cidr& cidr) {
       if (holds(posting)) note(posting, By::cidr, opens(posting, cidr, place_, facts_));
     });
   }
@@ -224,6 +226,8 @@ void apply_quic_rule(const Image& image, const Question& question, Outcome& outc
 }  // namespace
 
 Destination look_at(const Image& image, const HostFacts& facts, const net::IpAddress& address) {
+  if (!image.egress_proxies().empty() && is_stand_in(address))
+    return {.outer = Place::of_unresolved_name(), .inner = {}};
   const Surroundings around = surroundings(image, facts);
   Destination destination{.outer = {.address = address, .standing = standing_of(address, around)}, .inner = {}};
   for (const net::Cidr& prefix : image.nat64_prefixes()) {

@@ -14,7 +14,23 @@ namespace weir::policy {
 struct Place {
   net::IpAddress address;
   Standing standing;
+  // Where a name leads that nobody here resolves: some public address, which no CIDR but a whole family contains.
+  bool unknown = false;
+
+  static Place of_unresolved_name() {
+    return {.address = {}, .standing = {.classes = {AddressClass::publicly}, .hard = false}, .unknown = true};
+  }
 };
+// Every posting of a CIDR that the place may lie in. visit(const Posting&, const net::Cidr&).
+template <class Visit>
+void for_place(const LayerView& layer, const Place& place, Visit visit) {
+  if (!place.unknown) return layer.for_address(place.address, visit);
+  const auto of_family = [&](const Posting& posting, const net::Cidr& cidr) {
+    if (cidr.length() == 0) visit(posting, cidr);
+  };
+  layer.for_address(net::IpAddress::v4({0, 0, 0, 0}), of_family);
+  layer.for_address(net::IpAddress(), of_family);
+}
 struct Destination {
   Place outer;
   std::optional<Place> inner;

@@ -103,6 +103,18 @@ std::vector<net::DomainName> NameBook::expired(const net::IpAddress& address, st
   return names;
 }
 
+std::vector<net::IpAddress> NameBook::addresses(const net::DomainName& name) const {
+  std::vector<net::IpAddress> addresses;
+  const auto found = impl_->names.find(name.text());
+  if (found == impl_->names.end()) return addresses;
+  for (const PairList::iterator pair : found->second.pairs) addresses.push_back(pair->address);
+  return addresses;
+}
+
+bool NameBook::remembers(const net::IpAddress& address) const {
+  return impl_->by_address.contains(address);
+}
+
 void NameBook::touch(const net::IpAddress& address, std::uint64_t now_ms) {
   const auto found = impl_->by_address.find(address);
   if (found == impl_->by_address.end()) return;

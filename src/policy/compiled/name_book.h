@@ -42,6 +42,11 @@ class NameBook {
   // Names whose pair with this address has expired but is still remembered: ask again once before refusing.
   std::vector<net::DomainName> expired(const net::IpAddress& address, std::uint64_t now_ms) const;
 
+  // Of a name, live or expired.
+  std::vector<net::IpAddress> addresses(const net::DomainName& name) const;
+  // Whether any name is remembered for this address, live or expired.
+  bool remembers(const net::IpAddress& address) const;
+
   // A connection used the pairs of this address: their hour starts anew.
   void touch(const net::IpAddress& address, std::uint64_t now_ms);
 

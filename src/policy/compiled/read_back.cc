@@ -104,6 +104,7 @@ Result<ImageSource> read_back(const Image& image, const std::string& place) {
   source.lifted.assign(image.lifted().begin(), image.lifted().end());
   source.dns_upstreams.assign(image.dns_upstreams().begin(), image.dns_upstreams().end());
   source.publishes.assign(image.publishes().begin(), image.publishes().end());
+  source.egress_proxies.assign(image.egress_proxies().begin(), image.egress_proxies().end());
   source.limits = image.limits();
   source.written_limits = image.written_limits();
   return source;

@@ -128,6 +128,7 @@ struct ImageSource {
   std::vector<net::IpAddress> lifted;  // --insist floor=ADDRESS
   std::vector<DnsUpstream> dns_upstreams;
   std::vector<Publish> publishes;
+  std::vector<EgressProxy> egress_proxies;  // by kind, at most one of each
   Limits limits;
   std::uint32_t written_limits = 0;  // bit i: a policy sets limit i
 };

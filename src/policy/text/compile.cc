@@ -6,6 +6,7 @@
 #include "base/spelling.h"
 #include "policy/compiled/hash.h"
 #include "policy/text/compiled_file.h"
+#include "policy/text/egress.h"
 #include "policy/text/layer_compiler.h"
 #include "policy/text/publishes.h"
 #include "policy/text/widen.h"
@@ -37,6 +38,7 @@ class PolicyCompiler {
   void note_insisted(const Insisted& insisted);
   void note_mode();
   void keep_upstreams();
+  Result<> keep_egress(Layer layer, const PolicyFlags& flags, const PolicyText& text);
   Result<PolicyText> read_layer(const PolicyFlags& flags, Insisted& insisted);
   Result<> run_as_compiled();
   Result<> finish();
@@ -83,6 +85,8 @@ Result<> PolicyCompiler::add_layer(Layer layer, const PolicyFlags& flags) {
   LayerCompiler compiler(layer, text, flags, input_, out_);
   WEIR_TRY(LayerSource source, compiler.run(insisted));
   keep_tables(text, source.mode);
+  out_.mode = source.mode;
+  WEIR_CHECK_OK(keep_egress(layer, flags, text));
   note_insisted(insisted);
   note_wide(text.publishes, out_.notices);
   if (layer == Layer::run) {
@@ -90,8 +94,20 @@ Result<> PolicyCompiler::add_layer(Layer layer, const PolicyFlags& flags) {
     WEIR_CHECK_OK(check_narrower(out_.source, source, out_.warnings));
   }
   out_.source.lifted.insert(out_.source.lifted.end(), insisted.floor.begin(), insisted.floor.end());
-  out_.mode = source.mode;
   out_.source.layers.push_back(std::move(source));
+  return {};
+}
+
+// How everything goes out is not a run's to say: what it may reach would be another network.
+Result<> PolicyCompiler::keep_egress(Layer layer, const PolicyFlags& flags, const PolicyText& text) {
+  WEIR_TRY(std::vector<EgressProxy> proxies, egress_of(flags, text, out_.notices));
+  if (layer == Layer::run && !proxies.empty() && proxies != out_.source.egress_proxies)
+    return cannot_widen("a run goes out through the upstream proxy of its session, or through none as that does");
+  if (!proxies.empty()) out_.source.egress_proxies = std::move(proxies);
+  if (out_.mode == Mode::host && !out_.source.egress_proxies.empty()) {
+    return std::unexpected(Error("mode host has no gateway, so nothing is sent through an upstream proxy")
+                               .with_remedy("write -n open to keep the gateway"));
+  }
   return {};
 }
 
@@ -122,6 +138,7 @@ Result<> PolicyCompiler::run_as_compiled() {
   out_.source.written_limits = image.written_limits();
   out_.source.dns_upstreams.assign(image.dns_upstreams().begin(), image.dns_upstreams().end());
   out_.source.publishes.assign(image.publishes().begin(), image.publishes().end());
+  out_.source.egress_proxies.assign(image.egress_proxies().begin(), image.egress_proxies().end());
   keep_upstreams();
   out_.patch.emplace();
   out_.hash = image.hash();
@@ -139,6 +156,8 @@ void PolicyCompiler::note_mode() {
 }
 
 void PolicyCompiler::keep_upstreams() {
+  note_egress(out_.source, out_.mode, out_.notices);
+  if (!out_.source.egress_proxies.empty()) return;
   for (const DnsUpstream& each : out_.source.dns_upstreams) {
     if (each.transport == DnsUpstream::Transport::plain) out_.upstreams.push_back(each.endpoint);
   }

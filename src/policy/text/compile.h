@@ -42,10 +42,17 @@ struct PolicyFlags {
   std::vector<std::string> deny_lists;  // "ads.txt", "rpz:malware.zone"
   std::vector<std::string> insist;      // "broad=*.com", "floor=169.254.169.254"
   std::vector<std::string> publish;     // -p: "8080:80", "[::1]:0:53/udp"
+  // --upstream-proxy, --upstream-socks and where their credentials are; "" where not given.
+  std::string upstream_proxy = {};
+  std::string upstream_socks = {};
+  std::string upstream_proxy_auth = {};
+  std::string upstream_socks_auth = {};
 
   // Nothing given besides a file.
   bool adds_nothing() const {
-    return mode.empty() && allow.empty() && deny.empty() && deny_lists.empty() && insist.empty() && publish.empty();
+    return mode.empty() && allow.empty() && deny.empty() && deny_lists.empty() && insist.empty() && publish.empty() &&
+           upstream_proxy.empty() && upstream_socks.empty() && upstream_proxy_auth.empty() &&
+           upstream_socks_auth.empty();
   }
 };
 

@@ -37,6 +37,11 @@ Result<PolicyText> text_of_compiled(const Image& image, const std::string& name)
   text.dns_types = source.layers.front().dns_types;
   text.dns_upstreams = std::move(source.dns_upstreams);
   text.publishes = std::move(source.publishes);
+  for (EgressProxy& each : source.egress_proxies) {
+    PolicyText::Egress& written = each.kind == EgressProxy::Kind::http ? text.upstream_proxy : text.upstream_socks;
+    written.endpoint = each.endpoint;
+    if (each.credentials_in != EgressProxy::CredentialsIn::nowhere) written.credentials = std::move(each);
+  }
   for (std::size_t i = 0; i < kLimitCount; ++i) {
     if ((source.written_limits >> i & 1) != 0) text.limits[i] = source.limits.values[i];
   }

@@ -5,6 +5,7 @@
 #include "policy/compiled/judge.h"
 #include "policy/text/json_text.h"
 #include "policy/text/target.h"
+#include "policy/text/values.h"
 
 namespace weir::policy {
 
@@ -70,12 +71,14 @@ class Explainer {
     }
     const bool host = asked.answer == NameAnswer::host_service;
     const Place place = host ? Place{net::IpAddress::v4({127, 0, 0, 1}), {{AddressClass::loopback}, false}}
-                             : Place{net::IpAddress(), {{AddressClass::publicly}, false}};
+                             : Place::of_unresolved_name();
     const Outcome outcome =
         judge_candidate(image_, facts_, {.outer = place, .inner = {}},
                         {.protocol = request_.protocol, .port = request_.port, .candidate = &candidate_});
     decide(outcome.allowed, outcome.reason, outcome.rule);
-    if (request_.protocol == net::Protocol::tcp && outcome.allowed && !host) {
+    if (!outcome.allowed) return;
+    if (!is_carried(image_, request_.protocol, place.address)) return decide(false, Reason::upstream_proxy, {});
+    if (request_.protocol == net::Protocol::tcp && !host && image_.egress_proxies().empty()) {
       out_.notes.emplace_back("holds for the public addresses of the name; private ones are refused (rebind)");
     }
   }
@@ -106,6 +109,10 @@ class Explainer {
   }
 
   void add_conditions() {
+    if (const EgressProxy* const proxy = egress_for(image_, request_.port); proxy != nullptr) {
+      const std::string what = request_.name && !request_.address ? "by name" : "as an address";
+      out_.notes.push_back("goes out " + what + " through the upstream proxy " + egress_text(*proxy));
+    }
     const bool reads_name = request_.protocol == net::Protocol::tcp && request_.name && !request_.address;
     if (!reads_name) return;
     if (request_.port == 443) out_.notes.emplace_back("the TLS handshake must name it (SNI)");
@@ -146,6 +153,10 @@ class Explainer {
       note_floor();
     } else if (reason == Reason::no_name) {
       out_.notes.emplace_back("require_name: a name must lead to the address first");
+    } else if (reason == Reason::upstream_proxy) {
+      out_.notes.emplace_back(request_.protocol == net::Protocol::tcp
+                                  ? "this machine's own loopback means another machine behind an upstream proxy"
+                                  : "an upstream proxy carries TCP only");
     } else if (reason == Reason::protocol) {
       out_.notes.emplace_back("UDP 443 hides the name, and this policy denies names; clients fall back to TCP");
     }

@@ -46,6 +46,18 @@ constexpr auto kKeys = std::to_array<KeySpec>({
      "Accept a TLS handshake that encrypts its real name (ECH): only the outer name is judged then. Only for rules "
      "that "
      "allow."},
+    {KeyId::upstream_proxy, "", "upstream_proxy", http_proxy, KeyPlace::policy, "\"http://127.0.0.1:8080\"",
+     "A proxy of your own that every admitted connection goes through; see below."},
+    {KeyId::upstream_proxy, "", "network_proxy_url", http_proxy, KeyPlace::policy, "\"http://127.0.0.1:8080\"",
+     "The same as `upstream_proxy`."},
+    {KeyId::upstream_proxy, "", "upstream_proxy_auth", credentials, KeyPlace::policy, "\"file:/etc/proxy.user\"",
+     "Where `user:password` for `upstream_proxy` is."},
+    {KeyId::upstream_socks, "", "upstream_socks", socks_proxy, KeyPlace::policy, "\"socks5h://127.0.0.1:1080\"",
+     "The same with SOCKS5. Beside `upstream_proxy` it carries all ports but 80 and 443."},
+    {KeyId::upstream_socks, "", "network_socks_url", socks_proxy, KeyPlace::policy, "\"socks5h://127.0.0.1:1080\"",
+     "The same as `upstream_socks`."},
+    {KeyId::upstream_socks, "", "upstream_socks_auth", credentials, KeyPlace::policy, "\"env:SOCKS_USER\"",
+     "Where `user:password` for `upstream_socks` is."},
     {KeyId::dns, "", "dns", table, KeyPlace::policy, "", "How names are resolved."},
     {KeyId::dns_upstream, "dns", "upstream", name_servers, KeyPlace::policy, "[\"9.9.9.9\"]",
      "The name servers to ask, in order. Default: those of the machine's resolv.conf."},
@@ -119,6 +131,12 @@ std::string_view describe(KeyType type) {
       return "a list of addresses";
     case prefixes:
       return "a list of IPv6 prefixes";
+    case http_proxy:
+      return "`http://ADDRESS:PORT`";
+    case socks_proxy:
+      return "`socks5h://ADDRESS:PORT`";
+    case credentials:
+      return "`file:/PATH` or `env:NAME`";
   }
   return "";
 }

@@ -22,6 +22,8 @@ enum class KeyId : std::uint8_t {
   rule_action,
   rule_to,
   rule_ech,
+  upstream_proxy,  // the URL or, by its type, where the credentials are
+  upstream_socks,
   dns,
   dns_upstream,
   dns_types,
@@ -52,6 +54,9 @@ enum class KeyType : std::uint8_t {
   publishes,
   addresses,
   prefixes,
+  http_proxy,
+  socks_proxy,
+  credentials,
 };
 
 enum class KeyPlace : std::uint8_t { policy, floor, both };

@@ -18,6 +18,11 @@ Result<> check_tables(const PolicyText& text, const PolicyFlags& flags) {
   };
   if (!text.dns_upstreams.empty()) return fixed("dns.upstream");
   if (!text.publishes.empty()) return fixed("publish");
+  // How everything goes out is part of what was agreed to at the start.
+  const bool http = text.upstream_proxy.endpoint || !flags.upstream_proxy.empty();
+  const bool socks = text.upstream_socks.endpoint || !flags.upstream_socks.empty();
+  if (http || socks || text.upstream_proxy.credentials || text.upstream_socks.credentials)
+    return fixed("an upstream proxy");
   if (flags.compiled) return fixed("a compiled policy");
   if (!text.deny_lists.empty() || !flags.deny_lists.empty()) return fixed("deny_lists");
   return {};

@@ -82,6 +82,7 @@ class FileParser {
   Result<> take_version(const KeySpec& key, const toml::node& node);
   Result<> take_mode(const KeySpec& key, const toml::node& node);
   Result<> take_lists(const KeySpec& key, const toml::node& node);
+  Result<> take_egress(const KeySpec& key, const toml::node& node);
   Result<> take_rules(const KeySpec& key, const toml::node& node);
   Result<> take_action(const KeySpec& key, const toml::node& node);
   Result<> take_limit(const KeySpec& key, const toml::node& node);
@@ -177,6 +178,21 @@ Result<> FileParser::take_lists(const KeySpec& key, const toml::node& node) {
     policy_.deny_lists.push_back({.text = text, .at = at});
     return {};
   });
+}
+
+Result<> FileParser::take_egress(const KeySpec& key, const toml::node& node) {
+  using Kind = EgressProxy::Kind;
+  const auto* const text = node.as_string();
+  if (text == nullptr) return wrong_type(key, node);
+  const Position at = inside(position_of(node.source()));
+  const bool http = key.id == KeyId::upstream_proxy;
+  PolicyText::Egress& egress = http ? policy_.upstream_proxy : policy_.upstream_socks;
+  if (key.type == KeyType::credentials) {
+    return placed(parse_credentials_place(text->get(), egress.credentials.emplace()), at);
+  }
+  if (egress.endpoint) return fail_at(at, "this upstream proxy stands here twice", "leave one of the two out");
+  WEIR_TRY(egress.endpoint, placed(parse_egress_url(text->get(), http ? Kind::http : Kind::socks), at));
+  return {};
 }
 
 Result<> FileParser::take_action(const KeySpec& key, const toml::node& node) {
@@ -280,6 +296,9 @@ Result<> FileParser::take(const KeySpec& key, const toml::node& node) {
     }
     case KeyId::rule_ech:
       return take_bool(policy_.rules.back().ech, Ech::accepted, Ech::refused);
+    case KeyId::upstream_proxy:
+    case KeyId::upstream_socks:
+      return take_egress(key, node);
     case KeyId::dns:
     case KeyId::limits:
     case KeyId::publish:
@@ -291,11 +310,10 @@ Result<> FileParser::take(const KeySpec& key, const toml::node& node) {
     case KeyId::limit:
       return take_limit(key, node);
     case KeyId::publish_tcp:
-      return take_list(policy_.publishes,
-                       [](const std::string& text) { return parse_publish(text, net::Protocol::tcp); });
-    case KeyId::publish_udp:
-      return take_list(policy_.publishes,
-                       [](const std::string& text) { return parse_publish(text, net::Protocol::udp); });
+    case KeyId::publish_udp: {
+      const auto protocol = key.id == KeyId::publish_tcp ? net::Protocol::tcp : net::Protocol::udp;
+      return take_list(policy_.publishes, [=](const std::string& text) { return parse_publish(text, protocol); });
+    }
     case KeyId::self_addresses:
       return take_list(policy_.self_addresses, net::IpAddress::parse);
     case KeyId::nat64_prefixes:

@@ -44,6 +44,14 @@ struct PolicyText {
   std::optional<LayerSource> compiled;
   NameNeed name_need = NameNeed::optional;
 
+  // What is written of each: the proxy, and where its credentials are.
+  struct Egress {
+    std::optional<net::Endpoint> endpoint;
+    std::optional<EgressProxy> credentials;  // only those two fields of it
+  };
+  Egress upstream_proxy;
+  Egress upstream_socks;
+
   std::vector<DnsUpstream> dns_upstreams;
   std::vector<std::uint16_t> dns_types;
   std::array<std::optional<std::uint64_t>, kLimitCount> limits{};

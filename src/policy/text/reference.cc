@@ -65,6 +65,12 @@ std::string value_schema(const KeySpec& key) {
       return R"({"type":"string","pattern":"^[0-9]+[kMG]?bit(/s)?$"})";
     case KeyType::publishes:
       return list_schema(":");
+    case KeyType::http_proxy:
+      return R"({"type":"string","pattern":"^http://[^@]+:[0-9]+/?$"})";
+    case KeyType::socks_proxy:
+      return R"({"type":"string","pattern":"^socks5h://[^@]+:[0-9]+/?$"})";
+    case KeyType::credentials:
+      return R"({"type":"string","pattern":"^(file:/|env:).+$"})";
   }
   return "{}";
 }
@@ -274,6 +280,34 @@ it wherever a policy file goes, and flags add to it as they do to a file. An ima
 version of weir is refused: compile it again. Who may write the image decides what the policy is, as with a policy file.
 )";
 
+constexpr std::string_view kEgress = R"(
+## A proxy of your own
+
+With `upstream_proxy` or `upstream_socks` everything that is admitted goes out through that proxy: from programs that know proxies
+and from those that do not, as CONNECT or SOCKS5, by name where the program asked for a name. It is transport: the policy is asked
+first, and what it refuses the proxy never hears of. With both, the HTTP proxy carries ports 80 and 443 and SOCKS all others; the
+other is not tried where one fails. A run, or a narrower policy for a live sandbox, cannot change it.
+
+| what | becomes |
+| --- | --- |
+| names | not asked in the DNS. An allowed name gets an address of 198.18.0.0/15 or fd77:6569:7273::/64 that stands for it; other record types are empty; `dns.upstream` is not used |
+| addresses | dialled through the proxy as they are; CIDRs, classes and the floor hold for them |
+| UDP, ICMP, addresses of a loopback (also `host.weir.internal`) | refused, `upstream-proxy` |
+| the proxy's own address and port | refused, `floor` |
+| `limits.egress_bytes` | counts what goes through one proxy, whatever the destination: nearer than the proxy no peer is known |
+| a proxy that refuses, lies, is silent or not there | the connection fails; in the record `flow.close` has the reason `upstream-proxy` and says what it did |
+
+**Where a name leads is the proxy's decision.** CIDRs and the floor bind literal addresses only: an allowed name may lead to a
+private address or a metadata service as seen from the proxy, or to the proxy itself. Only `0.0.0.0/0`, `::/0`, `@public` and `@any`
+match names. In mode `open` all filtering is the proxy's.
+
+The proxy is given by its address (or `localhost`): `http://ADDRESS:PORT`, `socks5h://ADDRESS:PORT`. TLS to the proxy and `socks5://`
+are errors, and so are credentials in the URL: policies and command lines are recorded. `upstream_proxy_auth` and `upstream_socks_auth`
+say where `user:password` is, `file:/PATH` or `env:NAME`; the file must not lie in a share, the variable must not be given to the
+command. weir itself reads it, for nobody else. Every connection is a CONNECT, also to port 80: squid as shipped allows that to
+port 443 only (`SSL_ports`).
+)";
+
 constexpr std::string_view kCases = R"(
 ## Cases
 
@@ -298,7 +332,7 @@ std::string policy_schema_json() {
 std::string policy_reference_markdown() {
   return std::string(kIntroduction) + keys_table(KeyPlace::policy) + std::string(kFloorHeading) +
          keys_table(KeyPlace::floor) + std::string(kLimits) + std::string(kTargets) + sets_table() +
-         std::string(kPresets) + std::string(kLists) + std::string(kCases);
+         std::string(kPresets) + std::string(kLists) + std::string(kEgress) + std::string(kCases);
 }
 
 }  // namespace weir::policy

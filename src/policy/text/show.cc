@@ -118,6 +118,7 @@ std::string show_text(const Compiled& compiled) {
   std::string text = "policy " + compiled.hash + "\n" + floor_text(compiled);
   for (const LayerSource& layer : compiled.source.layers) text += layer_text(layer);
   for (const DnsUpstream& each : compiled.source.dns_upstreams) text += "name server: " + upstream_text(each) + "\n";
+  for (const EgressProxy& each : compiled.source.egress_proxies) text += "upstream proxy: " + egress_text(each) + "\n";
   for (const Publish& each : compiled.source.publishes) text += "published: " + publish_text(each) + "\n";
   for (std::size_t i = 0; i < kLimitCount; ++i) {
     const auto limit = static_cast<Limit>(i);
@@ -149,6 +150,7 @@ std::string show_json(const Compiled& compiled) {
       .add_raw("self_addresses", list_json(compiled.source.self_addresses, text_of))
       .add_raw("nat64_prefixes", list_json(compiled.source.nat64_prefixes, text_of))
       .add_raw("dns_upstream", list_json(compiled.source.dns_upstreams, upstream_text))
+      .add_raw("upstream_proxies", list_json(compiled.source.egress_proxies, egress_text))
       .add_raw("publish", list_json(compiled.source.publishes, publish_text))
       .add_raw("limits", limits.text())
       .add_raw("notices", list_json(compiled.notices, same))

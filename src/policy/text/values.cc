@@ -54,7 +54,115 @@ Result<net::IpAddress> parse_server(std::string_view text) {
   return std::unexpected(std::move(address).error().with_remedy("write the address of the name server: 9.9.9.9"));
 }
 
+// HOST, HOST:PORT or [HOST]:PORT; an IPv6 address without brackets is a host.
+struct HostPort {
+  std::string_view host;
+  std::optional<std::string_view> port;
+};
+Result<HostPort> split_host_port(std::string_view text) {
+  HostPort split{.host = text, .port = {}};
+  if (text.starts_with('[')) {
+    const std::size_t close = text.find(']');
+    if (close == std::string_view::npos) return fail("'" + std::string(text) + "': the bracket is not closed");
+    split.host = text.substr(1, close - 1);
+    const std::string_view after = text.substr(close + 1);
+    if (!after.empty() && after.front() != ':') return fail("'" + std::string(text) + "' is no ADDRESS:PORT");
+    if (!after.empty()) split.port = after.substr(1);
+  } else if (std::ranges::count(text, ':') == 1) {
+    split.host = text.substr(0, text.find(':'));
+    split.port = text.substr(text.find(':') + 1);
+  }
+  return split;
+}
+
+// How the key and the flag of a kind are written, and what a URL of it looks like.
+struct EgressSpelling {
+  std::string_view scheme;
+  std::string_view example;
+  std::string_view auth_key;
+};
+const EgressSpelling& spelling_of(EgressProxy::Kind kind) {
+  static constexpr EgressSpelling kHttp = {"http://", "http://127.0.0.1:8080", "upstream_proxy_auth"};
+  static constexpr EgressSpelling kSocks = {"socks5h://", "socks5h://127.0.0.1:1080", "upstream_socks_auth"};
+  return kind == EgressProxy::Kind::http ? kHttp : kSocks;
+}
+
+std::unexpected<Error> bad_egress(std::string what, std::string remedy) {
+  return std::unexpected(Error(std::move(what)).with_remedy(std::move(remedy)));
+}
+
+Result<> check_scheme(std::string_view text, EgressProxy::Kind kind) {
+  const EgressSpelling& spelling = spelling_of(kind);
+  const std::string example = "write " + std::string(spelling.example);
+  if (text.starts_with(spelling.scheme)) return {};
+  if (text.starts_with("https://"))
+    return bad_egress("TLS to an upstream proxy is not available in this version", "give its http:// address");
+  if (text.starts_with("socks5://"))
+    return bad_egress("socks5:// means names that are resolved before they reach the proxy, and here none are",
+                      "write socks5h://");
+  return bad_egress("an upstream proxy of this kind begins with " + std::string(spelling.scheme), example);
+}
+
+constexpr std::string_view kInFile = "file:";
+constexpr std::string_view kInVariable = "env:";
+
+bool is_variable_name(std::string_view name) {
+  const auto is_word = [](char c) {
+    return c == '_' || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+  };
+  return !name.empty() && (name.front() < '0' || name.front() > '9') && std::ranges::all_of(name, is_word);
+}
+
 }  // namespace
+
+Result<net::Endpoint> parse_egress_url(std::string_view text, EgressProxy::Kind kind) {
+  const EgressSpelling& spelling = spelling_of(kind);
+  const std::string example = "write " + std::string(spelling.example);
+  if (text.contains('@')) {
+    return bad_egress("the URL of an upstream proxy holds credentials, and policies and command lines are recorded",
+                      "leave them out of it, and write " + std::string(spelling.auth_key) +
+                          " = \"file:/PATH\" or \"env:NAME\" beside it (a flag likewise)");
+  }
+  WEIR_CHECK_OK(check_scheme(text, kind));
+  text.remove_prefix(spelling.scheme.size());
+  if (text.ends_with('/')) text.remove_suffix(1);
+  const auto split = split_host_port(text);
+  if (!split || !split->port) return bad_egress("the URL of an upstream proxy has no port", example);
+  const auto port = net::parse_port(*split->port);
+  const auto address = net::IpAddress::parse(split->host == "localhost" ? "127.0.0.1" : split->host);
+  if (!port) return bad_egress("the URL of an upstream proxy has no port that is one", example);
+  if (!address) {
+    return bad_egress("an upstream proxy is given by its address: no name is asked where it is used", example);
+  }
+  return net::Endpoint{.address = *address, .port = *port};
+}
+
+Result<> parse_credentials_place(std::string_view text, EgressProxy& proxy) {
+  using In = EgressProxy::CredentialsIn;
+  constexpr std::size_t kLongest = 4096;
+  if (text.starts_with(kInFile)) {
+    proxy.credentials = text.substr(kInFile.size());
+    proxy.credentials_in = In::file;
+    if (!proxy.credentials.starts_with('/') || proxy.credentials.size() >= kLongest || proxy.credentials.contains('\0'))
+      return bad_egress("the file of an upstream proxy's credentials is given by its whole path", "write file:/PATH");
+    return {};
+  }
+  if (text.starts_with(kInVariable) && text.size() < kLongest && is_variable_name(text.substr(kInVariable.size()))) {
+    proxy.credentials = text.substr(kInVariable.size());
+    proxy.credentials_in = In::variable;
+    return {};
+  }
+  return bad_egress("an upstream proxy's credentials are not written out: they come from a file or a variable",
+                    "write file:/PATH or env:NAME; it holds user:password");
+}
+
+std::string egress_text(const EgressProxy& proxy) {
+  std::string text = std::string(spelling_of(proxy.kind).scheme) + proxy.endpoint.text();
+  using In = EgressProxy::CredentialsIn;
+  if (proxy.credentials_in == In::file) text += ", credentials from file:" + proxy.credentials;
+  if (proxy.credentials_in == In::variable) text += ", credentials from env:" + proxy.credentials;
+  return text;
+}
 
 Result<DnsUpstream> parse_upstream(std::string_view text) {
   DnsUpstream upstream;
@@ -64,22 +172,10 @@ Result<DnsUpstream> parse_upstream(std::string_view text) {
     upstream.endpoint.port = kDnsOverTlsPort;
     text.remove_prefix(std::string_view("tls://").size());
   }
-  std::string_view host = text;
-  std::optional<std::string_view> port;
-  if (text.starts_with('[')) {
-    const std::size_t close = text.find(']');
-    if (close == std::string_view::npos) return fail("'" + std::string(text) + "': the bracket is not closed");
-    host = text.substr(1, close - 1);
-    const std::string_view after = text.substr(close + 1);
-    if (!after.empty() && after.front() != ':') return fail("'" + std::string(text) + "' is no ADDRESS:PORT");
-    if (!after.empty()) port = after.substr(1);
-  } else if (std::ranges::count(text, ':') == 1) {
-    host = text.substr(0, text.find(':'));
-    port = text.substr(text.find(':') + 1);
-  }
-  WEIR_TRY(upstream.endpoint.address, parse_server(host));
-  if (port) {
-    WEIR_TRY(upstream.endpoint.port, net::parse_port(*port));
+  WEIR_TRY(const HostPort split, split_host_port(text));
+  WEIR_TRY(upstream.endpoint.address, parse_server(split.host));
+  if (split.port) {
+    WEIR_TRY(upstream.endpoint.port, net::parse_port(*split.port));
   }
   return upstream;
 }

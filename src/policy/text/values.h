@@ -14,6 +14,13 @@ namespace weir::policy {
 Result<DnsUpstream> parse_upstream(std::string_view text);
 std::string upstream_text(const DnsUpstream& upstream);
 
+// "http://127.0.0.1:8080" or "socks5h://[::1]:1080": an address, or localhost, with its port. Errors never repeat the
+// text: where it is wrong it may hold a password.
+Result<net::Endpoint> parse_egress_url(std::string_view text, EgressProxy::Kind kind);
+// "file:/absolute/path" or "env:NAME", into the two fields of `proxy`.
+Result<> parse_credentials_place(std::string_view text, EgressProxy& proxy);
+std::string egress_text(const EgressProxy& proxy);  // "http://127.0.0.1:8080, credentials from env:NAME"
+
 // "MX", "mx", "TYPE64" (RFC 3597). Meta types (ANY, AXFR, ...) are errors.
 Result<std::uint16_t> parse_dns_type(std::string_view text);
 std::string dns_type_text(std::uint16_t type);

@@ -62,18 +62,24 @@ class AdmissionTest : public testing::Test {
   AdmissionTest() : reactor_(*sys::Reactor::create()) {}
 
   // `limits`: lines of [limits].
-  void start(std::vector<std::string> allow, const std::string& limits = "") {
+  void start(std::vector<std::string> allow, const std::string& limits = "", std::string upstream_proxy = "") {
     policy::CompileInput input;
     input.session.allow = std::move(allow);
+    input.session.upstream_proxy = std::move(upstream_proxy);
     if (!limits.empty())
       input.session.file =
           policy::TextFile{.name = "p", .text = "version = 1\nmode = \"allowlist\"\n[limits]\n" + limits};
     auto compiled = policy::compile_policy(input);
     ASSERT_TRUE(compiled.has_value()) << compiled.error().what();
     image_ = std::move(compiled->image);
+    const auto image = *policy::Image::open(image_);
+    std::vector<EgressRoute> egress;
+    for (const policy::EgressProxy& proxy : image.egress_proxies())
+      egress.push_back({.proxy = proxy, .credentials = {}});
     admission_ = std::make_unique<Admission>(
-        reactor_, *policy::Image::open(image_), *LiveFacts::open({}), recorder_,
-        Admission::Settings{.resolvers = {}, .host4 = address("10.254.0.5"), .host6 = address("fd77::5")},
+        reactor_, image, *LiveFacts::open({}), recorder_,
+        Admission::Settings{
+            .resolvers = {}, .host4 = address("10.254.0.5"), .host6 = address("fd77::5"), .egress = std::move(egress)},
         [this](const control::ToGateway& message, sys::OwnedFd passed) {
           answers_.push_back(message);
           if (passed.valid()) passed_.push_back(std::move(passed));
@@ -520,6 +526,33 @@ TEST_F(ProxyAdmissionTest, NothingNewIsAdmittedAtTheEnd) {
   start({"a.example:443"});
   admission_->refuse_new();
   EXPECT_EQ(ask(1, "a.example", "::", 443).reason, static_cast<std::uint8_t>(policy::Reason::shutting_down));
+}
+
+// A gateway that lies cannot make a name lead anywhere, reach what nobody was given, or ask a name server.
+TEST_F(AdmissionTest, BehindAProxyNamesLeadWhereTheSupervisorSays) {
+  start({"a.example"}, "", "http://127.0.0.1:1");
+  EXPECT_EQ(learn("a.example", {address("93.184.215.14")}), 0u);
+  EXPECT_EQ(learn("b.example", {}), 0u);
+  EXPECT_EQ(last_reason(), "no-rule");
+  EXPECT_EQ(connect(1, "93.184.215.14", 443), ConnectOutcome::refused);
+  EXPECT_EQ(connect(2, "198.18.0.9", 443), ConnectOutcome::refused);
+  EXPECT_EQ(last_reason(), "no-name");
+  EXPECT_EQ(learn("a.example", {}), 1u);
+  const auto given = std::get<control::LearnAnswer>(answers_.back()).stand_in;
+  ASSERT_EQ(given.size(), 1u);
+  EXPECT_EQ(connect(3, given.front().text().c_str(), 443), kAdmitted);
+  answers_.clear();
+  admission_->handle(control::OpenResolver{.query = 1, .server = 0, .tcp = false});
+  EXPECT_NE(std::get<control::ResolverAnswer>(answers_.back()).error, 0u);
+}
+
+TEST_F(AdmissionTest, TheProxyItselfIsOutOfReach) {
+  start({"93.184.215.14"}, "", "http://93.184.215.14:3128");
+  EXPECT_EQ(connect(1, "93.184.215.14", 3128), ConnectOutcome::refused);
+  EXPECT_EQ(last_reason(), "floor");
+  EXPECT_EQ(connect(2, "93.184.215.14", 80), kAdmitted);
+  EXPECT_EQ(ask(3, net::Protocol::udp, "93.184.215.14", 80), ConnectOutcome::refused);
+  EXPECT_EQ(last_reason(), "upstream-proxy");
 }
 
 }  // namespace
