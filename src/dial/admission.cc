@@ -229,6 +229,10 @@ std::size_t Admission::max_flows() const {
       std::min<std::uint64_t>(image_.limits()[policy::Limit::max_flows], settings_.flows_possible));
 }
 
+std::size_t Admission::datagram_clients() const {
+  return std::max<std::size_t>(max_flows() / 2, 1);
+}
+
 void Admission::on(const control::Connect& ask) {
   using Outcome = control::ConnectAnswer::Outcome;
   // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
@@ -464,11 +468,16 @@ void Admission::on(const control::FlowClosed& closed) {
   close_flow(closed.flow, closed.bytes_up, closed.bytes_down, error);
 }
 
-void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
-  const bool room = !is_full() && !ending_;
-  if (room) return inbound_.open(arrival, std::move(then));
+bool Admission::turn_away(const Arrival& arrival) {
+  const bool crowded = arrival.protocol == net::Protocol::udp && inbound_.datagrams() >= datagram_clients();
+  if (!is_full() && !crowded && !ending_) return false;
   inbound_.refuse(arrival, ending_ ? policy::Reason::shutting_down : policy::Reason::limit);
-  then(0);
+  return true;
+}
+
+void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
+  if (turn_away(arrival)) return then(0);
+  inbound_.open(arrival, std::move(then));
 }
 
 void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error) {

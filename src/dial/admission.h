@@ -48,8 +48,14 @@ class Admission {
   void settle();
 
   // Somebody came to a published port. No way out, so no rule is asked: refused only where there are too many flows
-  // already. `then`: see InboundFlows; 0 for a refusal, which is recorded.
+  // already. Or too many clients of UDP. `then`: see InboundFlows; 0 for a refusal, which is recorded.
   void open_inbound(const Arrival& arrival, InboundFlows::Then then);
+  // Whether it would be refused now; if so, that is recorded.
+  bool turn_away(const Arrival& arrival);
+  // It cannot be answered (out of descriptors, no way back).
+  void refuse_inbound(const Arrival& arrival) { inbound_.refuse(arrival, policy::Reason::limit); }
+  // The flow of a client that has sent a datagram before, while that flow lasts.
+  std::optional<std::uint64_t> inbound_flow_of(const Arrival& arrival) const { return inbound_.flow_of(arrival); }
   // It ended before it got to the gateway, which reports the others.
   void close_inbound(std::uint64_t flow, int error) { inbound_.close(flow, 0, 0, error); }
 
@@ -62,6 +68,9 @@ class Admission {
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
   std::uint64_t limit(policy::Limit limit) const { return image_.limits()[limit]; }
   std::uint64_t connect_timeout_ms() const;
+  // Clients of published UDP ports that there may be at a time: their addresses may be forged, so others have room
+  // whatever they do.
+  std::size_t datagram_clients() const;
 
  private:
   struct Flow {
@@ -83,6 +92,7 @@ class Admission {
   void on(const control::OpenResolver& ask);
   void on(const control::FlowClosed& closed);
   void on(const control::Refused& refused);
+  void on(const control::InboundTaken&) {}  // no business of admission
 
   // Where a destination of the guest really is, and under which names it may be judged.
   struct Place {

@@ -37,16 +37,30 @@ void InboundFlows::open(const Arrival& arrival, Then then) {
     refuse(arrival, policy::Reason::audit);
     return then(0);
   }
+  if (arrival.protocol == net::Protocol::udp) clients_.emplace(client_of(arrival), flow);
   flows_.emplace(flow, Flow{.arrival = arrival, .opened_ms = reactor_.now_ms()});
   opened_.emplace_back(flow, std::move(then));
 }
 
-// Without the client's port: whoever comes again and again is one event with a count.
+// Without the client's port: whoever comes again and again is one event with a count. And without its address where
+// that is nothing but what a datagram says: many forged ones are one event too.
 void InboundFlows::refuse(const Arrival& arrival, policy::Reason reason) {
   audit::Event event = event_of(audit::EventType::flow_refuse, arrival);
   event.verdict = "refuse";
   event.reason = policy::name_of(reason);
+  if (arrival.protocol == net::Protocol::udp) event.src.reset();
   recorder_.record(std::move(event));
+}
+
+std::optional<std::uint64_t> InboundFlows::flow_of(const Arrival& arrival) const {
+  const auto found = clients_.find(client_of(arrival));
+  if (found == clients_.end()) return std::nullopt;
+  return found->second;
+}
+
+void InboundFlows::forget(std::unordered_map<std::uint64_t, Flow>::iterator flow) {
+  if (flow->second.arrival.protocol == net::Protocol::udp) clients_.erase(client_of(flow->second.arrival));
+  flows_.erase(flow);
 }
 
 void InboundFlows::settle(Written written) {
@@ -55,7 +69,7 @@ void InboundFlows::settle(Written written) {
     if (found == flows_.end()) continue;
     if (written == Written::no) {
       refuse(found->second.arrival, policy::Reason::audit);
-      flows_.erase(found);
+      forget(found);
     }
     then(written == Written::yes ? flow : 0);
   }
@@ -71,7 +85,7 @@ void InboundFlows::close(std::uint64_t flow, std::uint64_t up, std::uint64_t dow
   event.bytes_down = down;
   event.ms = reactor_.now_ms() - found->second.opened_ms;
   if (error != 0) event.error = errno_name(error);
-  flows_.erase(found);
+  forget(found);
   recorder_.record(std::move(event));
 }
 

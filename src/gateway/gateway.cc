@@ -49,20 +49,15 @@ class InboundGateway {
       : reactor_(reactor),
         link_(reactor, std::move(channel)),
         relays_{.reactor = reactor, .pipes = {}},
-        inbound_(reactor, link_, relays_, world.idle_timeout_ms) {}
+        inbound_(reactor, link_, relays_, world) {}
 
   Result<> serve() {
-    WEIR_CHECK_OK(link_.start(
-        [this](const control::ToGateway& message, sys::OwnedFd passed) {
-          if (const auto* client = std::get_if<control::InboundClient>(&message))
-            return inbound_.on(*client, std::move(passed));
-          if (const auto* guest = std::get_if<control::InboundGuest>(&message))
-            return inbound_.on(*guest, std::move(passed));
-        },
-        [this] {
-          reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
-          inbound_.drain([this] { reactor_.stop(); });
-        }));
+    WEIR_CHECK_OK(
+        link_.start([this](const control::ToGateway& message, sys::OwnedFd passed) { inbound_.take(message, passed); },
+                    [this] {
+                      reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
+                      inbound_.drain([this] { reactor_.stop(); });
+                    }));
     inbound_.start();
     reactor_.after_each_round([this] { link_.flush(); });
     return reactor_.run();
@@ -84,7 +79,7 @@ class Gateway {
         resolver_(reactor, link_, tun_, image, world),
         relays_{.reactor = reactor, .pipes = {}},
         flows_(reactor, link_, tun_, resolver_, relays_, sys::OwnedFd(kListener), world.idle_timeout_ms),
-        inbound_(reactor, link_, relays_, world.idle_timeout_ms),
+        inbound_(reactor, link_, relays_, world),
         proxies_(reactor, link_, resolver_, flows_, world),
         refuser_(reactor, link_, tun_),
         datagrams_(reactor, link_, tun_, resolver_, refuser_, world.udp_idle_timeout_ms),
@@ -115,6 +110,7 @@ class Gateway {
 
  private:
   void on_message(const control::ToGateway& message, sys::OwnedFd passed) {
+    if (inbound_.take(message, passed)) return;
     if (const auto* connect = std::get_if<control::ConnectAnswer>(&message)) {
       if (proxies_.on_answer(*connect, passed)) return;
       if (datagrams_.asked(connect->flow)) return datagrams_.on_answer(*connect, std::move(passed));
@@ -127,9 +123,6 @@ class Gateway {
     if (const auto* learned = std::get_if<control::LearnAnswer>(&message)) return resolver_.on_answer(*learned);
     if (const auto* socket = std::get_if<control::ResolverAnswer>(&message))
       return resolver_.on_answer(*socket, std::move(passed));
-    if (const auto* client = std::get_if<control::InboundClient>(&message))
-      return inbound_.on(*client, std::move(passed));
-    if (const auto* guest = std::get_if<control::InboundGuest>(&message)) return inbound_.on(*guest, std::move(passed));
   }
 
   void drain() {

@@ -130,7 +130,8 @@ Result<> Network::start_gateway() {
                       .resolvers = static_cast<std::uint8_t>(admission_->resolver_count()),
                       .upstream_ipv6 = upstream_ipv6,
                       .idle_timeout_ms = admission_->limit(policy::Limit::idle_timeout_ms),
-                      .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms)},
+                      .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms),
+                      .datagram_clients = admission_->datagram_clients()},
        {});
   end_packet();  // by itself: the gateway reads it before it begins to serve
   return {};
@@ -202,7 +203,12 @@ bool Network::read_messages() {
     for (Bytes packet = received->message; !packet.empty();) {
       const auto message = control::next_message<control::FromGateway>(packet);
       if (!message) return false;
-      admission_->handle(*message);
+      const auto* taken = std::get_if<control::InboundTaken>(&*message);
+      if (taken == nullptr) {
+        admission_->handle(*message);
+      } else if (inbound_) {
+        inbound_->on(*taken);
+      }
     }
   }
   return true;

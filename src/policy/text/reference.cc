@@ -182,7 +182,7 @@ floor, the session and the run each are a layer, and every layer must allow.
 
 What the language has and `weir run` does not enforce yet, it refuses at start ("not available in this version") instead of
 ignoring it: the keys of `[limits]` other than `max_flows`, `connect_timeout`, `idle_timeout` and `udp_idle_timeout`, whatever their
-value; published UDP ports; a `dns.upstream` with `tls://`; the mode `semitrusted`. The other commands read them.
+value; a `dns.upstream` with `tls://`; the mode `semitrusted`. The other commands read them.
 
 ## Keys
 

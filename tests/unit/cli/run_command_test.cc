@@ -198,8 +198,6 @@ TEST_F(RunCommand, RefusalsNameThingReasonAndRemedy) {
       {{"--insist", "brod=*.com"}, {"--insist brod=*.com", "broad=WILDCARD"}},
       {{"--policy", "/nonexistent.toml"}, {"cannot read /nonexistent.toml: No such file"}},
       {{"--policy", tls}, {"tls://", "not available in this version"}},
-      {{"--policy", publish}, {"published UDP", "not available in this version"}},
-      {{"-p", "5353:53/udp"}, {"published UDP", "not available in this version"}},
       {{"-p", "80"}, {"option -p: '80' is no published port", "8080:80"}},
       {{"--user", "bob"}, {"option --user: 'bob'", "root, sandbox"}},
       {{"--timeout", "soon"}, {"option --timeout: 'soon' is not a duration", "10s"}},

@@ -1,0 +1,120 @@
+#include "gateway/inbound/datagram_pair.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "wire/packet.h"
+
+namespace weir::gateway {
+
+namespace {
+
+// Datagrams of one side in a row before the others get their turn.
+constexpr std::size_t kDatagramsPerTurn = 64;
+
+}  // namespace
+
+DatagramPair::Side::Side(DatagramPair& owner, sys::OwnedFd fd) : pair(owner), socket(std::move(fd), wire::kMaxPacket) {}
+
+DatagramPair::DatagramPair(sys::Reactor& reactor, MutableBytes buffer, sys::OwnedFd client, sys::OwnedFd guest,
+                           OnEnd on_end)
+    : reactor_(reactor),
+      buffer_(buffer),
+      client_(*this, std::move(client)),
+      guest_(*this, std::move(guest)),
+      on_end_(std::move(on_end)),
+      last_activity_ms_(reactor.now_ms()) {}
+
+// The supervisor's copies may still be open, so closing alone would not end the watches.
+DatagramPair::~DatagramPair() {
+  reactor_.forget(client_.socket.fd());
+  reactor_.forget(guest_.socket.fd());
+}
+
+Result<> DatagramPair::start() {
+  WEIR_CHECK_OK(reactor_.watch(client_.socket.fd(), EPOLLIN | EPOLLRDHUP, client_));
+  return reactor_.watch(guest_.socket.fd(), EPOLLIN | EPOLLRDHUP, guest_);
+}
+
+void DatagramPair::pass_in(Bytes message) {
+  last_activity_ms_ = reactor_.now_ms();
+  pass_one(guest_, message);
+}
+
+DatagramPair::End DatagramPair::finish() {
+  if (!std::exchange(ended_, true)) {
+    for (std::size_t taken = 0, some = 1; some != 0 && taken < kDatagramsPerTurn; taken += some)
+      some = carry_some(guest_);
+  }
+  reactor_.forget(client_.socket.fd());
+  reactor_.forget(guest_.socket.fd());
+  return {.bytes_up = client_.sent, .bytes_down = guest_.sent, .error = error_};
+}
+
+// A socket of datagrams is not at its end unless somebody shuts it; then it would be ready for ever.
+void DatagramPair::on_events(Side& from, std::uint32_t events) {
+  if (ended_) return;
+  carry(from);
+  if (ended_ || (events & (EPOLLHUP | EPOLLRDHUP)) == 0) return;
+  error_ = EPIPE;
+  ended_ = true;
+  on_end_(finish());
+}
+
+void DatagramPair::carry(Side& from) {
+  for (std::size_t taken = 0; taken < kDatagramsPerTurn && !ended_;) {
+    const std::size_t some = carry_some(from);
+    if (some == 0) return;
+    taken += some;
+  }
+}
+
+// One read. How many datagrams; 0 when none is left.
+std::size_t DatagramPair::carry_some(Side& from) {
+  const auto received = from.socket.receive(buffer_);
+  if (!received) {
+    if (errno == EAGAIN || errno == EINTR) return 0;
+    failed(from, errno);
+    return ended_ ? 0 : 1;
+  }
+  last_activity_ms_ = reactor_.now_ms();
+  if (&from == &guest_) error_ = 0;
+  pass(&from == &guest_ ? client_ : guest_, received->messages, received->segment);
+  return received->segment == 0 ? 1 : received->messages.size() / received->segment + 1;
+}
+
+void DatagramPair::pass(Side& to, Bytes messages, std::size_t segment) {
+  if (segment == 0 || messages.size() <= segment) return pass_one(to, messages);
+  switch (to.socket.send_cut(messages, segment)) {
+    case DatagramSocket::Sent::yes:
+      to.sent += messages.size();
+      return;
+    case DatagramSocket::Sent::lost:
+      return;
+    case DatagramSocket::Sent::one_by_one:
+      for (Bytes rest = messages; !rest.empty(); rest = rest.subspan(std::min(segment, rest.size())))
+        pass_one(to, rest.first(std::min(segment, rest.size())));
+  }
+}
+
+// An error that came back for an earlier datagram fails the next send, whatever it sends: that one is tried once more.
+void DatagramPair::pass_one(Side& to, Bytes message) {
+  bool sent = to.socket.send(message);
+  if (!sent && errno != EAGAIN && errno != ENOBUFS && errno != EMSGSIZE) {
+    failed(to, errno);
+    sent = !ended_ && to.socket.send(message);
+  }
+  if (sent) to.sent += message.size();
+}
+
+// A closed port inside may be open a moment later. A client whose host says that its port is closed is gone; should it
+// come back, it is a new client.
+void DatagramPair::failed(const Side& where, int error) {
+  error_ = error;
+  if (&where != &client_ || ended_) return;
+  ended_ = true;
+  on_end_(finish());
+}
+
+}  // namespace weir::gateway

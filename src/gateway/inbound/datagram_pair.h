@@ -1,0 +1,68 @@
+// A client of a published UDP port: its socket, the one to the port inside, and the datagrams between them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "gateway/datagram/datagram_socket.h"
+#include "sys/owned_fd.h"
+#include "sys/reactor.h"
+
+namespace weir::gateway {
+
+class DatagramPair {
+ public:
+  struct End {
+    std::uint64_t bytes_up = 0;    // from the guest to the client
+    std::uint64_t bytes_down = 0;  // from the client to the guest
+    // Why it ended; or, where it ended otherwise, how the last datagram failed, if nothing was heard from the guest
+    // since.
+    int error = 0;
+  };
+  using OnEnd = std::function<void(const End&)>;
+
+  // Both sockets: connected. What one has no room for is lost, as on any wire. `buffer`: shared by all pairs. `on_end`
+  // is called once, from the event loop, when the client's host says that nobody is there any more, or when a socket
+  // was shut.
+  DatagramPair(sys::Reactor& reactor, MutableBytes buffer, sys::OwnedFd client, sys::OwnedFd guest, OnEnd on_end);
+  ~DatagramPair();
+  DatagramPair(const DatagramPair&) = delete;
+  DatagramPair& operator=(const DatagramPair&) = delete;
+
+  Result<> start();
+  // One datagram of the client's that was read elsewhere.
+  void pass_in(Bytes message);
+  // What the guest has sent goes out; no event after that finds anything to do.
+  End finish();
+
+  std::uint64_t last_activity_ms() const { return last_activity_ms_; }
+
+ private:
+  struct Side : sys::EventHandler {
+    Side(DatagramPair& owner, sys::OwnedFd fd);
+    void on_events(std::uint32_t events) override { pair.on_events(*this, events); }
+
+    DatagramPair& pair;
+    DatagramSocket socket;
+    std::uint64_t sent = 0;  // bytes
+  };
+
+  void on_events(Side& from, std::uint32_t events);
+  void carry(Side& from);
+  std::size_t carry_some(Side& from);
+  void pass(Side& to, Bytes messages, std::size_t segment);
+  void pass_one(Side& to, Bytes message);
+  void failed(const Side& where, int error);
+
+  sys::Reactor& reactor_;
+  MutableBytes buffer_;
+  Side client_;
+  Side guest_;
+  OnEnd on_end_;
+  std::uint64_t last_activity_ms_;
+  int error_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace weir::gateway
