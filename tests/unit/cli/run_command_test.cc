@@ -170,8 +170,6 @@ TEST_F(RunCommand, RefusalsNameThingReasonAndRemedy) {
   };
   const std::string tls =
       folder_.write("tls.toml", "version = 1\nallow = [\"a.example\"]\n[dns]\nupstream = [\"tls://9.9.9.9\"]\n");
-  const std::string publish =
-      folder_.write("publish.toml", "version = 1\nmode = \"inbound\"\n[publish]\nudp = [\"5353:53\"]\n");
   const std::string limits =
       folder_.write("limits.toml", "version = 1\nallow = [\"a.example\"]\n[limits]\negress_bytes = \"200MB\"\n");
   const std::string defaults =
