@@ -96,17 +96,24 @@ void Inbound::reached_guest(const std::shared_ptr<Client>& client, sandbox::Gues
   if (opened.error == ECONNREFUSED && client->asked == first && guest_.has_room())
     return reach_guest(client, first == net::kLoopback4 ? net::kLoopback6 : net::kLoopback4);
   one_less();
-  if (opened.error != 0) {
-    if (client->arrival.protocol == net::Protocol::udp) send_(control::InboundGone{.flow = client->flow}, {});
-    return admission_.close_inbound(client->flow, opened.error);
+  if (opened.error == 0) {
+    client->guest = std::move(opened.socket);
+    if (!client->early) hand_over(*client);
+    return;
   }
-  client->guest = std::move(opened.socket);
-  if (!client->early) hand_over(*client);
+  tell_gone(*client);
+  admission_.close_inbound(client->flow, opened.error);
 }
 
 void Inbound::hand_over(Client& client) {
+  if (!admission_.pass_inbound(client.flow)) return tell_gone(client);
   send_(control::InboundClient{.flow = client.flow, .protocol = client.arrival.protocol}, std::move(client.socket));
   send_(control::InboundGuest{.flow = client.flow}, std::move(client.guest));
+}
+
+// The gateway may have something of it.
+void Inbound::tell_gone(const Client& client) {
+  if (client.arrival.protocol == net::Protocol::udp) send_(control::InboundGone{.flow = client.flow}, {});
 }
 
 void Inbound::one_less() {

@@ -85,6 +85,7 @@ class Inbound {
   void reach_guest(const std::shared_ptr<Client>& client, const net::IpAddress& loopback);
   void reached_guest(const std::shared_ptr<Client>& client, sandbox::GuestSockets::Opened opened);
   void hand_over(Client& client);
+  void tell_gone(const Client& client);
   void one_less();
   void pause();
   void resume();

@@ -75,6 +75,11 @@ void DatagramFlow::end() {
   socket_.close();
 }
 
+void DatagramFlow::abort() {
+  if (context_.train.flow() == this) context_.train.clear();
+  socket_.close();
+}
+
 // An error that came back for an earlier datagram fails the next send, whatever it sends: that one is tried once more.
 void DatagramFlow::send_one(Bytes message) {
   if (try_send(message)) return;

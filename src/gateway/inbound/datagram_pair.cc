@@ -47,9 +47,14 @@ DatagramPair::End DatagramPair::finish() {
     for (std::size_t taken = 0, some = 1; some != 0 && taken < kDatagramsPerTurn; taken += some)
       some = carry_some(guest_);
   }
+  return abort(error_);
+}
+
+DatagramPair::End DatagramPair::abort(int error) {
+  ended_ = true;
   reactor_.forget(client_.socket.fd());
   reactor_.forget(guest_.socket.fd());
-  return {.bytes_up = client_.sent, .bytes_down = guest_.sent, .error = error_};
+  return {.bytes_up = client_.sent, .bytes_down = guest_.sent, .error = error};
 }
 
 // A socket of datagrams is not at its end unless somebody shuts it; then it would be ready for ever.

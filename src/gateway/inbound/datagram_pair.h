@@ -35,6 +35,8 @@ class DatagramPair {
   void pass_in(Bytes message);
   // What the guest has sent goes out; no event after that finds anything to do.
   End finish();
+  // Nothing more goes either way.
+  End abort(int error);
 
   std::uint64_t last_activity_ms() const { return last_activity_ms_; }
 

@@ -70,6 +70,13 @@ void DatagramPairs::end(std::uint64_t flow) {
   if (const auto found = live_.find(flow); found != live_.end()) ended(flow, found->second->finish());
 }
 
+bool DatagramPairs::cut(std::uint64_t flow) {
+  const auto found = live_.find(flow);
+  if (found == live_.end()) return false;
+  ended(flow, found->second->abort(ECONNABORTED));
+  return true;
+}
+
 void DatagramPairs::ended(std::uint64_t flow, const DatagramPair::End& end) {
   auto node = live_.extract(flow);
   if (node.empty()) return;

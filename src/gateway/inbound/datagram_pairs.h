@@ -37,6 +37,9 @@ class DatagramPairs {
   void on(const control::InboundGone& message);
   // Its sockets.
   void open(std::uint64_t flow, sys::OwnedFd client, sys::OwnedFd guest);
+  // Ends at once: nothing more goes either way. False if there is no such flow here.
+  bool cut(std::uint64_t flow);
+  void change_idle_timeout(std::uint64_t ms) { sweep_.change_timeout(ms); }
   // The guest's processes are gone: what they sent goes out, and every client ends.
   void drain();
 

@@ -52,6 +52,14 @@ void InboundTable::relay(std::uint64_t flow, sys::OwnedFd client, sys::OwnedFd g
   if (!started.start()) started.abort(EMFILE);
 }
 
+bool InboundTable::cut(std::uint64_t flow) {
+  if (datagrams_.cut(flow)) return true;
+  const auto found = live_.find(flow);
+  if (found == live_.end()) return false;
+  found->second->abort(ECONNABORTED);
+  return true;
+}
+
 void InboundTable::ended(std::uint64_t flow, const Relay::End& end) {
   auto node = live_.extract(flow);
   if (node.empty()) return;

@@ -28,6 +28,13 @@ class InboundTable {
 
   // False: the message is about something else, and `passed` is left alone.
   bool take(const control::ToGateway& message, sys::OwnedFd& passed);
+  // The flow lost its permission: both its ends are closed at once (reset, where there is a connection), and that is
+  // reported. False if there is no such flow here.
+  bool cut(std::uint64_t flow);
+  void change_idle_timeouts(const control::Policy& next) {
+    sweep_.change_timeout(next.idle_timeout_ms);
+    datagrams_.change_idle_timeout(next.udp_idle_timeout_ms);
+  }
 
   // The guest's processes are gone: each connection ends when what they sent has gone out; then, and whenever there is
   // none left again, `on_drained` is called.
