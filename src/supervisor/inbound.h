@@ -70,12 +70,13 @@ class Inbound {
     Inbound& inbound;
     PublishedPort published;
     // The rest is UDP's.
-    std::uint16_t number = 0;     // for the gateway
-    bool told = false;            // the gateway has its socket
-    bool busy = false;            // somebody is being recorded, or the gateway is about to take a datagram
-    bool shut = false;            // it gives nothing any more
-    const Port* every = nullptr;  // bound to every address, and this one is beside it
-    std::uint64_t taken = 0;      // datagrams
+    std::uint16_t number = 0;  // for the gateway
+    bool told = false;         // the gateway has its socket
+    bool busy = false;         // somebody is being recorded, or the gateway is about to take a datagram
+    bool waits_for_gateway = false;
+    bool shut = false;                           // it gives nothing any more
+    const Port* every = nullptr;                 // bound to every address, and this one is beside it
+    std::uint64_t taken = 0;                     // datagrams
     std::vector<std::shared_ptr<Client>> early;  // earlier datagrams of these may still wait here
   };
 

@@ -78,17 +78,19 @@ void Inbound::have_taken(Port& port, std::uint64_t flow, const net::Endpoint& cl
   }
   send_(control::InboundTake{.flow = flow, .port = port.number, .client = client}, {});
   port.busy = true;
+  port.waits_for_gateway = true;
   set_interest(port);
 }
 
 void Inbound::on(const control::InboundTaken& taken) {
-  for (const auto& each : ports_) {
-    if (each->number != taken.port || !each->busy) continue;
-    each->busy = false;
-    if (++each->taken > kMaxEarly) no_longer_early(*each, each->taken - kMaxEarly);
-    look_at_datagrams(*each);
-    return set_interest(*each);
-  }
+  if (taken.port == 0 || taken.port > ports_.size()) return;
+  Port& port = *ports_[taken.port - 1];
+  if (!port.waits_for_gateway) return;
+  port.waits_for_gateway = false;
+  port.busy = false;
+  if (++port.taken > kMaxEarly) no_longer_early(port, port.taken - kMaxEarly);
+  look_at_datagrams(port);
+  set_interest(port);
 }
 
 // Of those that came before so many datagrams were taken, none waits any more.
