@@ -117,7 +117,12 @@ class Shared {
   int port_;
 };
 
-Result<> tell_where_it_was_sent(int socket, int family) {
+// Many may speak for the first time at once. As far as the machine allows (net.core.rmem_max).
+constexpr int kFirstDatagrams = 1 << 20;
+
+// A port's own socket: it says where a datagram was sent to.
+Result<> prepare_port(int socket, int family) {
+  static_cast<void>(set(socket, SOL_SOCKET, SO_RCVBUF, kFirstDatagrams));
   return family == AF_INET ? set(socket, IPPROTO_IP, IP_PKTINFO, 1) : set(socket, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 }
 
@@ -131,7 +136,7 @@ std::uint32_t Sender::link() const {
 Result<sys::OwnedFd> bind_datagrams(const net::Endpoint& at) {
   const auto address = sys::SocketAddress::of(at);
   WEIR_TRY(sys::OwnedFd socket, open_for(address));
-  WEIR_CHECK_OK(tell_where_it_was_sent(socket.get(), address.family()));
+  WEIR_CHECK_OK(prepare_port(socket.get(), address.family()));
   WEIR_CHECK_OK(set(socket.get(), SOL_SOCKET, SO_REUSEPORT, 1));
   WEIR_CHECK_OK(choose_the_first(socket.get()));
   WEIR_CHECK_OK(set(socket.get(), SOL_SOCKET, SO_REUSEPORT, 0));
@@ -142,7 +147,7 @@ Result<sys::OwnedFd> bind_datagrams(const net::Endpoint& at) {
 // The kernel lets nobody share a port who has such a program already: here it comes afterwards.
 Result<sys::OwnedFd> bind_beside(int every, const sys::SocketAddress& local) {
   WEIR_TRY(sys::OwnedFd socket, open_for(local));
-  WEIR_CHECK_OK(tell_where_it_was_sent(socket.get(), local.family()));
+  WEIR_CHECK_OK(prepare_port(socket.get(), local.family()));
   WEIR_CHECK_OK(set(socket.get(), SOL_SOCKET, SO_REUSEPORT, 1));
   const Shared shared(every);
   if (::bind(socket.get(), local.get(), local.size) != 0) return sys::errno_error("cannot share the published port");

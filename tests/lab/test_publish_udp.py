@@ -134,19 +134,19 @@ def test_200_at_once_in_order(lab, start):
     running = start("18080:7/udp")
     code = """
 peers = [connected('127.0.0.1', 18080, timeout=10) for _ in range(200)]
-for n in range(3):
+for n in range(2):
     for number, peer in enumerate(peers): peer.send(b'%d.%d' % (number, n))
     if n == 0: peers[-1].send(b'x')
-got = [[peer.recv(100).decode() for _ in range(3)] for peer in peers[:-1]]
+got = [[peer.recv(100).decode() for _ in range(2)] for peer in peers[:-1]]
 print(json.dumps(got))
 """
     got = client(lab.world.host, code)
-    wrong = [(number, texts) for number, texts in enumerate(got) if texts != [f"inside:{number}.{n}" for n in range(3)]]
+    wrong = [(number, texts) for number, texts in enumerate(got) if texts != [f"inside:{number}.{n}" for n in range(2)]]
     assert not wrong
     out = finish(running)
     assert len(out.of_type("flow.open")) == len(out.of_type("flow.close")) == 200
     assert sum(event["bytes_down"] for event in out.of_type("flow.close")) == sum(
-        3 * (len(str(number)) + 2) for number in range(200)) + 1
+        2 * (len(str(number)) + 2) for number in range(200)) + 1
     assert not out.of_type("flow.refuse")
 
 
@@ -236,14 +236,25 @@ print(answer(sock)); sys.stdin.readline(); print(answer(sock))
 
 
 def test_client_that_is_gone(lab, start):
-    """Its host says so to the answer: the flow ends then, not when it is idle."""
-    guest = SERVER.replace("sock.sendto(", "import time; input(); sock.sendto(") + "serve(7)\nprint('up', flush=True)\nthreading.Event().wait()"
+    """Its host says so to the answer: on the record. Should it come back, it is in the same flow."""
+    guest = SERVER.replace("sock.sendto(", "sys.stdin.readline(); sock.sendto(") + """
+import sys
+serve(7)
+print('up', flush=True)
+threading.Event().wait()
+"""
     running = start("18080:7/udp", guest=guest)
+    def said_unreachable():
+        names, values = [line.split() for line in lab.world.host.run(["cat", "/proc/net/snmp"]).stdout.splitlines()
+                         if line.startswith("Icmp:")]
+        return int(values[names.index("OutDestUnreachs")])
+    before = said_unreachable()
     client(lab.world.host, "sock = connected('127.0.0.1', 18080); sock.send(b'x'); sock.close(); print(1)")
-    wait_until(lambda: events_of(running, "flow.open"), 5, "the flow")
     running.say("")
-    wait_until(lambda: events_of(running, "flow.close"), 5, "the end of the flow")
-    assert events_of(running, "flow.close")[0]["error"] == "ECONNREFUSED"
+    wait_until(lambda: said_unreachable() > before, 5, "the answer's end")
+    os.kill(running.pid, signal.SIGTERM)
+    closed = finish(running).of_type("flow.close")
+    assert [event.get("error") for event in closed] == ["ECONNREFUSED"], closed
 
 
 def test_idle_and_back(lab, start):
@@ -294,7 +305,7 @@ print(json.dumps([first, answer(old), strangers]))
     out = finish(running)
     opened = out.of_type("flow.open", via="publish")
     refused = out.of_type("flow.refuse", via="publish", reason="limit", proto="udp", port=18080)
-    assert 20 <= len(opened) < 300, len(opened)
+    assert 20 <= len(opened) < 100, len(opened)
     assert 1 <= len(refused) < 30 and all("src" not in event for event in refused), refused
     assert sum(event.get("count", 1) for event in refused) + len(opened) > 1500, out
 
@@ -378,10 +389,10 @@ def test_iperf3(lab, reverse):
     try:
         def ran():
             done = lab.world.host.run(["iperf3", "-c", "127.0.0.1", "-p", "15201", "-u", "-b", "50M", "-t", "1", "-J", *reverse])
-            return json.loads(done.stdout) if done.returncode == 0 else None
+            return json.loads(done.stdout)["end"].get("sum")  # none: it does not listen yet
         results = []
         wait_until(lambda: results.append(ran()) or results[-1], 10, "iperf3")
-        total = results[-1]["end"]["sum"]
+        total = results[-1]
         assert total["bytes"] > 5_000_000 and total["lost_percent"] < 5, total
     finally:
         running.kill()
@@ -394,17 +405,17 @@ import socket, time
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); sock.bind(('127.0.0.1', 7))
 print('up', flush=True)
 data, peer = sock.recvfrom(100)
-for n in range(500): sock.sendto(b'%d' % n, peer)
-got = [sock.recvfrom(100)[0] for _ in range(500)]
-sock.sendto(b'%d' % (got == [b'%d' % n for n in range(500)]), peer)
+for n in range(150): sock.sendto(b'%d' % n, peer)
+got = [sock.recvfrom(100)[0] for _ in range(150)]
+sock.sendto(b'%d' % (got == [b'%d' % n for n in range(150)]), peer)
 import sys; sys.stdin.readline()
 """
     running = start("18080:7/udp", guest=guest)
     code = """
 sock = connected('127.0.0.1', 18080, timeout=5); sock.send(b'hello')
-got = [sock.recv(100) for _ in range(500)]
-for n in range(500): sock.send(b'%d' % n)
-print(json.dumps([got == [b'%d' % n for n in range(500)], sock.recv(100).decode()]))
+got = [sock.recv(100) for _ in range(150)]
+for n in range(150): sock.send(b'%d' % n)
+print(json.dumps([got == [b'%d' % n for n in range(150)], sock.recv(100).decode()]))
 """
     assert client(lab.world.host, code) == [True, "1"]
     out = finish(running)

@@ -47,7 +47,7 @@ DatagramPair::End DatagramPair::finish() {
     for (std::size_t taken = 0, some = 1; some != 0 && taken < kDatagramsPerTurn; taken += some)
       some = carry_some(guest_);
   }
-  return abort(error_);
+  return abort(guest_.error != 0 ? guest_.error : client_.error);
 }
 
 DatagramPair::End DatagramPair::abort(int error) {
@@ -62,9 +62,7 @@ void DatagramPair::on_events(Side& from, std::uint32_t events) {
   if (ended_) return;
   carry(from);
   if (ended_ || (events & (EPOLLHUP | EPOLLRDHUP)) == 0) return;
-  error_ = EPIPE;
-  ended_ = true;
-  on_end_(finish());
+  on_end_(abort(EPIPE));
 }
 
 void DatagramPair::carry(Side& from) {
@@ -80,11 +78,13 @@ std::size_t DatagramPair::carry_some(Side& from) {
   const auto received = from.socket.receive(buffer_);
   if (!received) {
     if (errno == EAGAIN || errno == EINTR) return 0;
-    failed(from, errno);
-    return ended_ ? 0 : 1;
+    from.error = errno;  // what came back for something that was sent to it
+    return 1;
   }
   last_activity_ms_ = reactor_.now_ms();
-  if (&from == &guest_) error_ = 0;
+  from.error = 0;
+  answered_ = answered_ || &from == &guest_;
+  established_ = established_ || (answered_ && &from == &client_);
   pass(&from == &guest_ ? client_ : guest_, received->messages, received->segment);
   return received->segment == 0 ? 1 : received->messages.size() / received->segment + 1;
 }
@@ -104,22 +104,14 @@ void DatagramPair::pass(Side& to, Bytes messages, std::size_t segment) {
 }
 
 // An error that came back for an earlier datagram fails the next send, whatever it sends: that one is tried once more.
+// Nothing ends by an error: a port that is closed may be open a moment later.
 void DatagramPair::pass_one(Side& to, Bytes message) {
   bool sent = to.socket.send(message);
   if (!sent && errno != EAGAIN && errno != ENOBUFS && errno != EMSGSIZE) {
-    failed(to, errno);
-    sent = !ended_ && to.socket.send(message);
+    to.error = errno;
+    sent = to.socket.send(message);
   }
   if (sent) to.sent += message.size();
-}
-
-// A closed port inside may be open a moment later. A client whose host says that its port is closed is gone; should it
-// come back, it is a new client.
-void DatagramPair::failed(const Side& where, int error) {
-  error_ = error;
-  if (&where != &client_ || ended_) return;
-  ended_ = true;
-  on_end_(finish());
 }
 
 }  // namespace weir::gateway

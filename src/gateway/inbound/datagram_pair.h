@@ -16,15 +16,12 @@ class DatagramPair {
   struct End {
     std::uint64_t bytes_up = 0;    // from the guest to the client
     std::uint64_t bytes_down = 0;  // from the client to the guest
-    // Why it ended; or, where it ended otherwise, how the last datagram failed, if nothing was heard from the guest
-    // since.
-    int error = 0;
+    int error = 0;                 // how the last datagram failed, if nothing was heard since from whom it was for
   };
   using OnEnd = std::function<void(const End&)>;
 
   // Both sockets: connected. What one has no room for is lost, as on any wire. `buffer`: shared by all pairs. `on_end`
-  // is called once, from the event loop, when the client's host says that nobody is there any more, or when a socket
-  // was shut.
+  // is called at most once, from the event loop: somebody has shut a socket, which is no end of datagrams.
   DatagramPair(sys::Reactor& reactor, MutableBytes buffer, sys::OwnedFd client, sys::OwnedFd guest, OnEnd on_end);
   ~DatagramPair();
   DatagramPair(const DatagramPair&) = delete;
@@ -39,6 +36,8 @@ class DatagramPair {
   End abort(int error);
 
   std::uint64_t last_activity_ms() const { return last_activity_ms_; }
+  // Whether the client has said something after it was answered: more than a question, and not likely forged.
+  bool is_established() const { return established_; }
 
  private:
   struct Side : sys::EventHandler {
@@ -47,7 +46,8 @@ class DatagramPair {
 
     DatagramPair& pair;
     DatagramSocket socket;
-    std::uint64_t sent = 0;  // bytes
+    std::uint64_t sent = 0;  // bytes to it
+    int error = 0;
   };
 
   void on_events(Side& from, std::uint32_t events);
@@ -55,7 +55,6 @@ class DatagramPair {
   std::size_t carry_some(Side& from);
   void pass(Side& to, Bytes messages, std::size_t segment);
   void pass_one(Side& to, Bytes message);
-  void failed(const Side& where, int error);
 
   sys::Reactor& reactor_;
   MutableBytes buffer_;
@@ -63,7 +62,8 @@ class DatagramPair {
   Side guest_;
   OnEnd on_end_;
   std::uint64_t last_activity_ms_;
-  int error_ = 0;
+  bool answered_ = false;
+  bool established_ = false;
   bool ended_ = false;
 };
 

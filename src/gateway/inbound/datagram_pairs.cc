@@ -96,7 +96,8 @@ void DatagramPairs::end_idle() {
   std::vector<std::uint64_t> idle;
   for (const auto& [flow, pair] : live_) {
     const std::uint64_t silent_ms = reactor_.now_ms() - pair->last_activity_ms();
-    if (sweep_.is_idle(pair->last_activity_ms()) || (crowded && silent_ms > kCrowdedIdleMs)) idle.push_back(flow);
+    const bool in_the_way = crowded && !pair->is_established() && silent_ms > kCrowdedIdleMs;
+    if (in_the_way || sweep_.is_idle(pair->last_activity_ms())) idle.push_back(flow);
   }
   for (const std::uint64_t flow : idle) end(flow);
 }

@@ -21,8 +21,8 @@ class DatagramPairs {
   // Datagrams kept for clients without sockets: of one of them, and bytes of all.
   static constexpr std::size_t kMaxHeld = 64;
   static constexpr std::size_t kMaxHeldBytes = 1 << 20;
-  // When half of what there may be is there, who was silent for so long makes room for others: a client that asked once
-  // and was answered, or whose address was forged.
+  // When half of what there may be is there, a client that is not established and was silent for so long makes room for
+  // others: it asked once and was answered, or its address was forged.
   static constexpr std::uint64_t kCrowdedIdleMs = 3000;
 
   // `idle_timeout_ms`: how long a client may be without a datagram. `most`: clients that there may be.
