@@ -30,8 +30,8 @@ class Inbound {
   // Connections that were accepted and do not have their socket inside yet; the others wait in the kernel.
   static constexpr std::size_t kMaxUnderWay = sandbox::GuestSockets::kMaxOwed;
 
-  // Addresses of this machine for which a port that is bound to every address has a socket of its own. Beyond them a
-  // datagram may be lost while somebody else's socket is made.
+  // With the sockets of UDP ports that are bound to every address, one for each of this machine's that was spoken to.
+  // Beyond them a datagram may be lost while somebody else's socket is made.
   static constexpr std::size_t kMaxPorts = 512;
   // Datagrams that may wait at a port before those of one client are not looked for any more.
   static constexpr std::uint64_t kMaxEarly = 1024;
