@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gateway/datagram/datagram_socket.h"
+#include "gateway/meter.h"
 #include "sys/owned_fd.h"
 #include "sys/reactor.h"
 
@@ -20,9 +21,16 @@ class DatagramPair {
   };
   using OnEnd = std::function<void(const End&)>;
 
-  // Both sockets: connected. What one has no room for is lost, as on any wire. `buffer`: shared by all pairs. `on_end`
+  // What all pairs share. `meter`: what it does not let pass is lost.
+  struct Context {
+    sys::Reactor& reactor;
+    Meter& meter;
+    MutableBytes buffer;
+  };
+
+  // Both sockets: connected. What one has no room for is lost, as on any wire. `on_end`
   // is called at most once, from the event loop: somebody has shut a socket, which is no end of datagrams.
-  DatagramPair(sys::Reactor& reactor, MutableBytes buffer, sys::OwnedFd client, sys::OwnedFd guest, OnEnd on_end);
+  DatagramPair(const Context& context, std::uint64_t flow, sys::OwnedFd client, sys::OwnedFd guest, OnEnd on_end);
   ~DatagramPair();
   DatagramPair(const DatagramPair&) = delete;
   DatagramPair& operator=(const DatagramPair&) = delete;
@@ -55,13 +63,17 @@ class DatagramPair {
   std::size_t carry_some(Side& from);
   void pass(Side& to, Bytes messages, std::size_t segment);
   void pass_one(Side& to, Bytes message);
+  void send_one(Side& to, Bytes message);
+  Way way_to(const Side& to) const { return &to == &client_ ? Way::up : Way::down; }
 
-  sys::Reactor& reactor_;
-  MutableBytes buffer_;
+  Context context_;
+  std::uint64_t flow_;
   Side client_;
   Side guest_;
+  Meter::Account& account_;
   OnEnd on_end_;
   std::uint64_t last_activity_ms_;
+  bool told_of_quota_ = false;
   bool answered_ = false;
   bool established_ = false;
   bool ended_ = false;

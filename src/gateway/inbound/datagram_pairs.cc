@@ -14,8 +14,9 @@ constexpr std::uint64_t kLongestSweepMs = 1000;
 
 }  // namespace
 
-DatagramPairs::DatagramPairs(sys::Reactor& reactor, Link& link, std::uint64_t idle_timeout_ms, std::uint64_t most)
-    : reactor_(reactor), link_(link), sweep_(reactor, idle_timeout_ms, kLongestSweepMs), most_(most) {}
+DatagramPairs::DatagramPairs(sys::Reactor& reactor, Link& link, Meter& meter, std::uint64_t idle_timeout_ms,
+                             std::uint64_t most)
+    : reactor_(reactor), link_(link), meter_(meter), sweep_(reactor, idle_timeout_ms, kLongestSweepMs), most_(most) {}
 
 void DatagramPairs::on(const control::InboundPort& message, sys::OwnedFd socket) {
   // Only where there are such ports.
@@ -57,7 +58,8 @@ void DatagramPairs::on(const control::InboundGone& message) {
 }
 
 void DatagramPairs::open(std::uint64_t flow, sys::OwnedFd client, sys::OwnedFd guest) {
-  auto pair = std::make_unique<DatagramPair>(reactor_, buffer_, std::move(client), std::move(guest),
+  auto pair = std::make_unique<DatagramPair>(DatagramPair::Context{reactor_, meter_, buffer_}, flow, std::move(client),
+                                             std::move(guest),
                                              [this, flow](const DatagramPair::End& end) { ended(flow, end); });
   DatagramPair& opened = *pair;
   live_.emplace(flow, std::move(pair));

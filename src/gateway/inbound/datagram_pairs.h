@@ -25,8 +25,9 @@ class DatagramPairs {
   // others: it asked once and was answered, or its address was forged.
   static constexpr std::uint64_t kCrowdedIdleMs = 3000;
 
-  // `idle_timeout_ms`: how long a client may be without a datagram. `most`: clients that there may be.
-  DatagramPairs(sys::Reactor& reactor, Link& link, std::uint64_t idle_timeout_ms, std::uint64_t most);
+  // `meter`: of what comes in at published ports. `idle_timeout_ms`: how long a client may be without a datagram.
+  // `most`: clients that there may be.
+  DatagramPairs(sys::Reactor& reactor, Link& link, Meter& meter, std::uint64_t idle_timeout_ms, std::uint64_t most);
 
   void start() {
     sweep_.start([this] { end_idle(); });
@@ -54,6 +55,7 @@ class DatagramPairs {
 
   sys::Reactor& reactor_;
   Link& link_;
+  Meter& meter_;
   IdleSweep sweep_;
   std::uint64_t most_;
   std::vector<std::uint8_t> buffer_;

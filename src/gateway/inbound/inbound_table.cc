@@ -5,12 +5,14 @@
 
 namespace weir::gateway {
 
-InboundTable::InboundTable(sys::Reactor& reactor, Link& link, RelayContext& context, const control::Start& world)
+InboundTable::InboundTable(sys::Reactor& reactor, Link& link, RelayContext& context, Meter& meter,
+                           const control::Start& world)
     : reactor_(reactor),
       link_(link),
       sweep_(reactor, world.idle_timeout_ms, RelayContext::kLongestSweepMs),
       context_(context),
-      datagrams_(reactor, link, world.udp_idle_timeout_ms, world.datagram_clients) {}
+      meter_(meter),
+      datagrams_(reactor, link, meter, world.udp_idle_timeout_ms, world.datagram_clients) {}
 
 InboundTable::~InboundTable() = default;
 
@@ -45,7 +47,7 @@ void InboundTable::on(const control::InboundGuest& message, sys::OwnedFd guest) 
 }
 
 void InboundTable::relay(std::uint64_t flow, sys::OwnedFd client, sys::OwnedFd guest) {
-  auto relay = std::make_unique<Relay>(context_, std::move(guest), std::move(client), nullptr,
+  auto relay = std::make_unique<Relay>(context_, meter_, std::move(guest), std::move(client), nullptr,
                                        [this, flow](Relay&, const Relay::End& end) { ended(flow, end); });
   Relay& started = *relay;
   live_.emplace(flow, std::move(relay));
@@ -64,6 +66,7 @@ void InboundTable::ended(std::uint64_t flow, const Relay::End& end) {
   auto node = live_.extract(flow);
   if (node.empty()) return;
   reactor_.retire(std::move(node.mapped()));
+  if (end.used_up) meter_.report(*end.used_up, flow);
   link_.send(control::FlowClosed{.flow = flow,
                                  .bytes_up = end.bytes_up,
                                  .bytes_down = end.bytes_down,

@@ -18,7 +18,8 @@ namespace weir::gateway {
 
 class InboundTable {
  public:
-  InboundTable(sys::Reactor& reactor, Link& link, RelayContext& context, const control::Start& world);
+  // `meter`: of what comes in at published ports alone.
+  InboundTable(sys::Reactor& reactor, Link& link, RelayContext& context, Meter& meter, const control::Start& world);
   ~InboundTable();
 
   void start() {
@@ -53,6 +54,7 @@ class InboundTable {
   Link& link_;
   IdleSweep sweep_;
   RelayContext& context_;
+  Meter& meter_;
   DatagramPairs datagrams_;
   control::InboundClient waiting_;  // for its guest
   sys::OwnedFd client_;

@@ -14,6 +14,7 @@ namespace weir::gateway {
 namespace {
 
 constexpr std::uint64_t kIdleMs = 100;
+constexpr std::uint64_t kQuota = 100;  // into the sandbox
 constexpr std::uint16_t kPort = 5;
 constexpr std::uint64_t kFlow = 77;
 
@@ -57,7 +58,7 @@ class DatagramPairsTest : public testing::Test {
       : reactor_(*sys::Reactor::create()),
         channels_(*sys::Channel::pair()),
         link_(reactor_, std::move(channels_.first)),
-        pairs_(reactor_, link_, idle_ms, 2),
+        pairs_(reactor_, link_, meter_, idle_ms, 2),
         port_(udp_socket()) {
     pairs_.start();
     pairs_.on(control::InboundPort{.port = kPort}, sys::OwnedFd(::dup(port_.get())));
@@ -96,6 +97,13 @@ class DatagramPairsTest : public testing::Test {
   sys::Reactor reactor_;
   std::pair<sys::Channel, sys::Channel> channels_;
   Link link_;
+  std::vector<policy::Limit> reached_;
+  Meter meter_{[] {
+                 policy::Limits limits;
+                 limits[policy::Limit::ingress_bytes] = kQuota;
+                 return limits;
+               }(),
+               [this](policy::Limit limit, std::uint64_t) { reached_.push_back(limit); }};
   DatagramPairs pairs_;
   sys::OwnedFd port_;
   Line client_;
@@ -180,6 +188,16 @@ TEST_F(DatagramPairsTest, AClosedPortInsideIsSaidAndMayOpen) {
   EXPECT_EQ(guest_.hear(), "2");
   run_for(3 * kIdleMs);
   EXPECT_EQ(told<control::FlowClosed>().at(0).error, static_cast<std::uint32_t>(ECONNREFUSED));
+}
+
+TEST_F(DatagramPairsTest, AQuotaIsNotOvershot) {
+  open(kFlow, client_, guest_);
+  for (int i = 0; i < 30; ++i) client_.say("0123456789");
+  run_for(20);
+  std::size_t heard = 0;
+  while (guest_.hear() != "nothing") ++heard;
+  EXPECT_EQ(heard, kQuota / 10);
+  EXPECT_EQ(reached_, std::vector{policy::Limit::ingress_bytes}) << "told once";
 }
 
 class CrowdedTest : public DatagramPairsTest {
