@@ -55,9 +55,9 @@ constexpr std::array kOptions = {
         "--net public --deny-list ads.txt"},
     OptionSpec{OptionId::publish, Group::network, "publish", kNoAliases, 'p', required, "[BIND:]HOST:GUEST[/tcp|/udp]",
                Repeat::many, kPolicyFlags,
-               "Lead a port of this machine to a port that the command listens on, on its own loopback. BIND is the "
-               "address of this machine, by default 127.0.0.1; IPv6 in brackets. HOST 0 is any free port, which is "
-               "printed. It opens nothing outward: alone it means --net inbound.",
+               "Lead a port of this machine (TCP, or with /udp UDP) to a port that the command listens on, on its own "
+               "loopback. BIND is the address of this machine, by default 127.0.0.1; IPv6 in brackets. HOST 0 is any "
+               "free port, which is printed. It opens nothing outward: alone it means --net inbound.",
                "-p 8080:80"},
     OptionSpec{OptionId::skip_invalid, Group::network, "skip-invalid", kNoAliases, '\0', none, "", Repeat::once,
                kInsist,

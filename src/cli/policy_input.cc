@@ -103,10 +103,6 @@ Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& lin
   if (std::ranges::any_of(compiled.source.dns_upstreams, is_tls)) {
     return not_yet("dns.upstream with tls://", "write the address without tls://");
   }
-  const auto is_udp = [](const policy::Publish& publish) { return publish.protocol == net::Protocol::udp; };
-  if (std::ranges::any_of(compiled.source.publishes, is_udp)) {
-    return not_yet("published UDP ports", "publish TCP ports only");
-  }
   return {};
 }
 

@@ -199,8 +199,18 @@ struct PolicyTaken {
   }
 };
 
+// What an InboundTake asked for is done: the next datagram at the port is somebody else's business.
+struct InboundTaken {
+  std::uint16_t port = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.port);
+  }
+};
+
 using FromGateway = std::variant<Connect, Flight, Learn, NameAnswered, NameRefused, OpenResolver, FlowClosed, Refused,
-                                 LimitReached, PolicyTaken>;
+                                 LimitReached, PolicyTaken, InboundTaken>;
 
 // --- supervisor to gateway -------------------------------------------------------------------------------------------
 
@@ -227,6 +237,7 @@ struct Start {
   std::uint64_t idle_timeout_ms = 0;  // a TCP flow without a byte for so long ends
   // Likewise one of UDP or ICMP echo without a datagram.
   std::uint64_t udp_idle_timeout_ms = 0;
+  std::uint64_t datagram_clients = 0;  // of published UDP ports, that there may be at a time
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -242,6 +253,7 @@ struct Start {
     visit(self.names);
     visit(self.idle_timeout_ms);
     visit(self.udp_idle_timeout_ms);
+    visit(self.datagram_clients);
   }
 };
 
@@ -311,9 +323,21 @@ struct ResolverAnswer {
   }
 };
 
-// A connection from outside to a published port, already recorded: the client's socket rides along. The guest's follows
-// with the next message, which is the InboundGuest of the same flow.
+// A connection from outside to a published port (UDP: whoever sent a datagram), already recorded: the client's socket
+// rides along. The guest's follows with the next message, which is the InboundGuest of the same flow.
 struct InboundClient {
+  std::uint64_t flow = 0;
+  net::Protocol protocol = net::Protocol::tcp;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+    visit(self.protocol);
+  }
+};
+
+// The socket rides along that is connected to the port inside. From here on the two are relayed; FlowClosed ends it.
+struct InboundGuest {
   std::uint64_t flow = 0;
 
   template <class Self, class Visitor>
@@ -322,8 +346,34 @@ struct InboundClient {
   }
 };
 
-// The socket rides along that is connected to the port inside. From here on the two are relayed; FlowClosed ends it.
-struct InboundGuest {
+// A published UDP port's own socket rides along, under this number. Datagrams are read from it when an InboundTake says
+// so, and nothing is ever sent from it: it has no peer.
+struct InboundPort {
+  std::uint16_t port = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.port);
+  }
+};
+
+// Take the first datagram that waits at the port, which is `client`'s, and keep it for the flow, whose sockets may
+// follow later. Answered by InboundTaken.
+struct InboundTake {
+  std::uint64_t flow = 0;
+  std::uint16_t port = 0;
+  net::Endpoint client;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+    visit(self.port);
+    visit(self.client);
+  }
+};
+
+// The flow gets no sockets: what was kept for it goes nowhere.
+struct InboundGone {
   std::uint64_t flow = 0;
 
   template <class Self, class Visitor>
@@ -361,12 +411,14 @@ struct Policy {
 };
 
 using ToGateway = std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer, InboundClient,
-                               InboundGuest, Cut, Policy>;
+                               InboundGuest, InboundPort, InboundTake, InboundGone, Cut, Policy>;
 
 // Whether a descriptor rides along with the message.
 inline bool carries_descriptor(const ToGateway& message) {
   using Outcome = ConnectAnswer::Outcome;
-  if (std::holds_alternative<InboundClient>(message) || std::holds_alternative<InboundGuest>(message)) return true;
+  if (std::holds_alternative<InboundClient>(message) || std::holds_alternative<InboundGuest>(message) ||
+      std::holds_alternative<InboundPort>(message))
+    return true;
   if (const auto* connect = std::get_if<ConnectAnswer>(&message))
     return connect->outcome == Outcome::connected || connect->outcome == Outcome::connected_hold;
   if (std::holds_alternative<Policy>(message)) return true;

@@ -327,6 +327,10 @@ std::uint64_t Admission::connect_timeout_ms() const {
   return std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs);
 }
 
+std::size_t Admission::datagram_clients() const {
+  return std::max<std::size_t>(limits_.max_flows() / 2, 1);
+}
+
 void Admission::on(const control::Connect& ask) {
   // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
   const bool fresh = ask.flow > last_flow_ && ask.flow < InboundFlows::kFirst;
@@ -650,20 +654,28 @@ void Admission::on(const control::FlowClosed& closed) {
       {.up = closed.bytes_up, .down = closed.bytes_down, .error = error == 0 ? std::string() : errno_name(error)});
 }
 
-void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
+bool Admission::turn_away(const Arrival& arrival) {
   const policy::Verdict verdict = policy::admit_inbound(image_);
   if (!verdict.allowed) {
     inbound_.refuse(arrival, verdict.reason, rule_of(verdict.rule));
-  } else if (ending_) {
+    return true;
+  }
+  const bool crowded = arrival.protocol == net::Protocol::udp && inbound_.datagrams() >= datagram_clients();
+  if (ending_) {
     inbound_.refuse(arrival, policy::Reason::shutting_down);
   } else if (const auto quota = inbound_.used_up()) {
     inbound_.refuse(arrival, policy::Reason::quota, {}, hit_of(*quota));
-  } else if (is_full()) {
+  } else if (is_full() || crowded) {
     inbound_.refuse(arrival, policy::Reason::limit, {}, hit_of(policy::Limit::max_flows));
   } else {
-    return inbound_.open(arrival, std::move(then));
+    return false;
   }
-  then(0);
+  return true;
+}
+
+void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
+  if (turn_away(arrival)) return then(0);
+  inbound_.open(arrival, std::move(then));
 }
 
 void Admission::close_flow(std::uint64_t flow, const Close& close) {

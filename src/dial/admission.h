@@ -63,8 +63,15 @@ class Admission {
   std::size_t cuts_open() const;
 
   // Somebody came to a published port. No way out, so no rule is asked: refused only where there are too many flows
-  // already, or where the sandbox was narrowed to none. `then`: see InboundFlows; 0 for a refusal, which is recorded.
+  // already (or clients of UDP), or where the sandbox was narrowed to none. `then`: see InboundFlows; 0 for a refusal,
+  // which is recorded.
   void open_inbound(const Arrival& arrival, InboundFlows::Then then);
+  // Whether it would be refused now; if so, that is recorded.
+  bool turn_away(const Arrival& arrival);
+  // It cannot be answered (out of descriptors, no way back).
+  void refuse_inbound(const Arrival& arrival) { inbound_.refuse(arrival, policy::Reason::limit); }
+  // The flow of a client that has sent a datagram before, while that flow lasts.
+  std::optional<std::uint64_t> inbound_flow_of(const Arrival& arrival) const { return inbound_.flow_of(arrival); }
   // It ended before it got to the gateway, which reports the others.
   void close_inbound(std::uint64_t flow, int error) { inbound_.close(flow, 0, 0, error); }
   // Its sockets go to the gateway now. False if it lost its permission meanwhile, which is recorded.
@@ -81,6 +88,9 @@ class Admission {
   const policy::Image& image() const { return image_; }
   std::uint64_t limit(policy::Limit limit) const { return image_.limits()[limit]; }
   std::uint64_t connect_timeout_ms() const;
+  // Clients of published UDP ports that there may be at a time: their addresses may be forged, so others have room
+  // whatever they do.
+  std::size_t datagram_clients() const;
 
  private:
   // Under which a flow was judged, kept for as long as it lives: the book may forget them sooner.
@@ -119,7 +129,8 @@ class Admission {
   void on(const control::FlowClosed& closed);
   void on(const control::Refused& refused);
   void on(const control::LimitReached& reached);
-  void on(const control::PolicyTaken&) {}  // the owner's business: cuts_open()
+  void on(const control::PolicyTaken&) {}   // the owner's business: cuts_open()
+  void on(const control::InboundTaken&) {}  // likewise
 
   // Where a destination of the guest really is, and under which names it may be judged.
   struct Place {

@@ -39,17 +39,20 @@ void InboundFlows::open(const Arrival& arrival, Then then) {
     refuse(arrival, policy::Reason::audit);
     return then(0);
   }
+  if (arrival.protocol == net::Protocol::udp) clients_.emplace(client_of(arrival), flow);
   flows_.emplace(flow, Flow{.arrival = arrival, .opened_ms = reactor_.now_ms()});
   opened_.emplace_back(flow, std::move(then));
 }
 
-// Without the client's port: whoever comes again and again is one event with a count.
+// Without the client's port: whoever comes again and again is one event with a count. And without its address where
+// that is nothing but what a datagram says: many forged ones are one event too.
 void InboundFlows::refuse(const Arrival& arrival, policy::Reason reason, std::optional<audit::Rule> rule,
                           std::optional<audit::LimitHit> hit) {
   audit::Event event = event_of(audit::EventType::flow_refuse, arrival);
   event.verdict = "refuse";
   event.reason = policy::name_of(reason);
   event.rule = std::move(rule);
+  if (arrival.protocol == net::Protocol::udp) event.src.reset();
   if (hit) event.limits = {std::move(*hit)};
   recorder_.record(std::move(event));
 }
@@ -68,6 +71,17 @@ void InboundFlows::reached(policy::Limit limit, audit::LimitHit hit, std::uint64
   recorder_.record(std::move(event));
 }
 
+std::optional<std::uint64_t> InboundFlows::flow_of(const Arrival& arrival) const {
+  const auto found = clients_.find(client_of(arrival));
+  if (found == clients_.end()) return std::nullopt;
+  return found->second;
+}
+
+void InboundFlows::forget(std::unordered_map<std::uint64_t, Flow>::iterator flow) {
+  if (flow->second.arrival.protocol == net::Protocol::udp) clients_.erase(client_of(flow->second.arrival));
+  flows_.erase(flow);
+}
+
 void InboundFlows::settle(Written written) {
   for (auto& [flow, then] : std::exchange(opened_, {})) {
     const auto found = flows_.find(flow);
@@ -77,7 +91,7 @@ void InboundFlows::settle(Written written) {
     }
     if (written == Written::no) {
       refuse(found->second.arrival, policy::Reason::audit);
-      flows_.erase(found);
+      forget(found);
     }
     then(written == Written::yes ? flow : 0);
   }
@@ -113,7 +127,7 @@ void InboundFlows::close(std::uint64_t flow, std::uint64_t up, std::uint64_t dow
     event.reason = cut_by_->reason;
     event.rule = cut_by_->rule;
   }
-  flows_.erase(found);
+  forget(found);
   recorder_.record(std::move(event));
 }
 

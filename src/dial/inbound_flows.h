@@ -1,9 +1,10 @@
-// Connections from outside to published ports: who may come in is not asked (the port is open or it is not), how many
-// may is, and each is recorded before anything of it goes on.
+// Connections (and clients that send datagrams) from outside to published ports: who may come in is not asked (the port
+// is open or it is not), how many may is, and each is recorded before anything of it goes on.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -24,6 +25,7 @@ struct Arrival {
   net::Endpoint client;
   net::Endpoint published;  // on this machine
   net::Port guest = 0;      // inside
+  std::uint32_t link = 0;   // interface of a link-local client
 };
 
 class InboundFlows {
@@ -60,6 +62,10 @@ class InboundFlows {
   void close_all(int error);
 
   std::size_t size() const { return flows_.size(); }
+  // Those of UDP.
+  std::size_t datagrams() const { return clients_.size(); }
+  // The flow of a client that sends datagrams, from open() to close().
+  std::optional<std::uint64_t> flow_of(const Arrival& arrival) const;
 
  private:
   struct Flow {
@@ -72,10 +78,20 @@ class InboundFlows {
     std::optional<audit::Rule> rule;
   };
 
+  struct Client {
+    net::Endpoint client;
+    net::Endpoint published;
+    std::uint32_t link = 0;
+    friend auto operator<=>(const Client&, const Client&) = default;
+  };
+  static Client client_of(const Arrival& arrival) { return {arrival.client, arrival.published, arrival.link}; }
+  void forget(std::unordered_map<std::uint64_t, Flow>::iterator flow);
+
   sys::Reactor& reactor_;
   Recorder& recorder_;
   std::uint64_t next_ = kFirst;
   std::unordered_map<std::uint64_t, Flow> flows_;
+  std::map<Client, std::uint64_t> clients_;  // those of UDP
   std::optional<policy::Limit> used_up_;
   std::vector<std::pair<std::uint64_t, Then>> opened_;  // since the last settle()
   std::optional<Cut> cut_by_;                           // why all of them were cut

@@ -63,15 +63,12 @@ class InboundGateway {
         link_(reactor, std::move(channel)),
         meter_(of_published(limits), report_to(link_, control::LimitReached::Of::published)),
         relays_{.reactor = reactor, .pipes = {}},
-        inbound_(reactor, link_, relays_, meter_, world.idle_timeout_ms) {}
+        inbound_(reactor, link_, relays_, meter_, world) {}
 
   Result<> serve() {
     WEIR_CHECK_OK(link_.start(
         [this](const control::ToGateway& message, sys::OwnedFd passed) {
-          if (const auto* client = std::get_if<control::InboundClient>(&message))
-            return inbound_.on(*client, std::move(passed));
-          if (const auto* guest = std::get_if<control::InboundGuest>(&message))
-            return inbound_.on(*guest, std::move(passed));
+          if (inbound_.take(message, passed)) return;
           if (const auto* lost = std::get_if<control::Cut>(&message)) inbound_.cut(lost->flow);
           if (const auto* policy = std::get_if<control::Policy>(&message)) take_policy(*policy, passed);
         },
@@ -92,7 +89,7 @@ class InboundGateway {
     const auto image = policy::Image::open(compiled->bytes());
     if (!image) return reactor_.stop();
     meter_.narrow(of_published(image->limits()), reactor_.now_ms());
-    inbound_.change_idle_timeout(next.idle_timeout_ms);
+    inbound_.change_idle_timeouts(next);
     link_.send(control::PolicyTaken{.generation = next.generation});
   }
 
@@ -117,7 +114,7 @@ class Gateway {
         published_meter_(of_published(image_.limits()), report_to(link_, control::LimitReached::Of::published)),
         relays_{.reactor = reactor, .pipes = {}},
         flows_(reactor, link_, tun_, resolver_, relays_, meter_, sys::OwnedFd(kListener), world.idle_timeout_ms),
-        inbound_(reactor, link_, relays_, published_meter_, world.idle_timeout_ms),
+        inbound_(reactor, link_, relays_, published_meter_, world),
         proxies_(reactor, link_, resolver_, flows_, meter_, world),
         refuser_(reactor, link_, tun_),
         datagrams_(reactor, link_, tun_, resolver_, refuser_, meter_, world.udp_idle_timeout_ms),
@@ -148,6 +145,7 @@ class Gateway {
 
  private:
   void on_message(const control::ToGateway& message, sys::OwnedFd passed) {
+    if (inbound_.take(message, passed)) return;
     if (const auto* connect = std::get_if<control::ConnectAnswer>(&message)) {
       if (proxies_.on_answer(*connect, passed)) return;
       if (datagrams_.asked(connect->flow)) return datagrams_.on_answer(*connect, std::move(passed));
@@ -160,9 +158,6 @@ class Gateway {
     if (const auto* learned = std::get_if<control::LearnAnswer>(&message)) return resolver_.on_answer(*learned);
     if (const auto* socket = std::get_if<control::ResolverAnswer>(&message))
       return resolver_.on_answer(*socket, std::move(passed));
-    if (const auto* client = std::get_if<control::InboundClient>(&message))
-      return inbound_.on(*client, std::move(passed));
-    if (const auto* guest = std::get_if<control::InboundGuest>(&message)) return inbound_.on(*guest, std::move(passed));
     if (const auto* lost = std::get_if<control::Cut>(&message)) return cut(lost->flow);
     if (const auto* policy = std::get_if<control::Policy>(&message)) return take_policy(*policy, passed);
   }
@@ -184,7 +179,7 @@ class Gateway {
     meter_.narrow(image_.limits(), reactor_.now_ms());
     published_meter_.narrow(of_published(image_.limits()), reactor_.now_ms());
     flows_.change_idle_timeout(next.idle_timeout_ms);
-    inbound_.change_idle_timeout(next.idle_timeout_ms);
+    inbound_.change_idle_timeouts(next);
     proxies_.change_idle_timeout(next.idle_timeout_ms);
     datagrams_.change_idle_timeout(next.udp_idle_timeout_ms);
     link_.send(control::PolicyTaken{.generation = next.generation});

@@ -13,24 +13,9 @@ namespace {
 
 constexpr int kAcceptsPerRound = 64;
 constexpr std::uint64_t kAcceptAgainMs = 50;  // out of descriptors
+constexpr std::uint32_t kReady = EPOLLIN | EPOLLRDHUP;
 
 }  // namespace
-
-struct Inbound::Port : sys::EventHandler {
-  Port(Inbound& owner, PublishedPort published) : inbound(owner), port(std::move(published)) {}
-  void on_events(std::uint32_t) override { inbound.accept_from(*this); }
-
-  Inbound& inbound;
-  PublishedPort port;
-};
-
-// Accepted, recorded, and waiting for its socket inside.
-struct Inbound::Client {
-  sys::OwnedFd socket;
-  dial::Arrival arrival;
-  std::uint64_t flow = 0;
-  net::IpAddress asked;  // which loopback of the sandbox
-};
 
 Inbound::Inbound(sys::Reactor& reactor, dial::Admission& admission, sandbox::GuestSockets& guest, Send send)
     : reactor_(reactor), admission_(admission), guest_(guest), send_(std::move(send)) {}
@@ -41,23 +26,32 @@ Inbound::~Inbound() {
 
 void Inbound::stop() {
   stopped_ = true;
-  for (const auto& each : ports_) reactor_.forget(each->port.socket.get());
+  for (const auto& each : ports_) reactor_.forget(each->fd());
   ports_.clear();
 }
 
 Result<> Inbound::start(std::vector<PublishedPort> ports) {
   for (PublishedPort& port : ports) {
     ports_.push_back(std::make_unique<Port>(*this, std::move(port)));
-    WEIR_CHECK_OK(reactor_.watch(ports_.back()->port.socket.get(), EPOLLIN, *ports_.back()));
+    ports_.back()->number = static_cast<std::uint16_t>(ports_.size());
+    WEIR_CHECK_OK(reactor_.watch(ports_.back()->fd(), kReady, *ports_.back()));
   }
   return {};
+}
+
+void Inbound::on_events(Port& port, std::uint32_t events) {
+  if (!port.is_udp()) return accept_from(port);
+  // Only a hostile gateway, which has a copy, shuts it; it would be ready for ever.
+  port.shut = (events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0;
+  if (port.shut) return reactor_.forget(port.fd());
+  look_at_datagrams(port);
 }
 
 void Inbound::accept_from(Port& port) {
   for (int i = 0; i < kAcceptsPerRound; ++i) {
     if (under_way_ >= kMaxUnderWay) return pause();
     sys::SocketAddress peer;
-    sys::OwnedFd socket(::accept4(port.port.socket.get(), peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    sys::OwnedFd socket(::accept4(port.fd(), peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (socket.valid()) {
       arrived(port, std::move(socket), peer);
       continue;
@@ -80,7 +74,7 @@ void Inbound::arrived(Port& port, sys::OwnedFd socket, const sys::SocketAddress&
   auto client = std::make_shared<Client>();
   client->socket = std::move(socket);
   client->arrival = {
-      .protocol = net::Protocol::tcp, .client = *from, .published = *to, .guest = port.port.publish.guest};
+      .protocol = net::Protocol::tcp, .client = *from, .published = *to, .guest = port.published.publish.guest};
   ++under_way_;
   admission_.open_inbound(client->arrival, [this, client](std::uint64_t flow) {
     client->flow = flow;
@@ -103,10 +97,24 @@ void Inbound::reached_guest(const std::shared_ptr<Client>& client, sandbox::Gues
   if (opened.error == ECONNREFUSED && client->asked == first && guest_.has_room())
     return reach_guest(client, first == net::kLoopback4 ? net::kLoopback6 : net::kLoopback4);
   one_less();
-  if (opened.error != 0) return admission_.close_inbound(client->flow, opened.error);
-  if (!admission_.pass_inbound(client->flow)) return;
-  send_(control::InboundClient{.flow = client->flow}, std::move(client->socket));
-  send_(control::InboundGuest{.flow = client->flow}, std::move(opened.socket));
+  if (opened.error == 0) {
+    client->guest = std::move(opened.socket);
+    if (!client->early) hand_over(*client);
+    return;
+  }
+  tell_gone(*client);
+  admission_.close_inbound(client->flow, opened.error);
+}
+
+void Inbound::hand_over(Client& client) {
+  if (!admission_.pass_inbound(client.flow)) return tell_gone(client);
+  send_(control::InboundClient{.flow = client.flow, .protocol = client.arrival.protocol}, std::move(client.socket));
+  send_(control::InboundGuest{.flow = client.flow}, std::move(client.guest));
+}
+
+// The gateway may have something of it.
+void Inbound::tell_gone(const Client& client) {
+  if (client.arrival.protocol == net::Protocol::udp) send_(control::InboundGone{.flow = client.flow}, {});
 }
 
 void Inbound::one_less() {
@@ -116,12 +124,16 @@ void Inbound::one_less() {
 
 void Inbound::pause() {
   if (std::exchange(paused_, true)) return;
-  for (const auto& each : ports_) reactor_.change(each->port.socket.get(), 0, *each);
+  for (const auto& each : ports_) set_interest(*each);
 }
 
 void Inbound::resume() {
   if (under_way_ >= kMaxUnderWay || !std::exchange(paused_, false)) return;
-  for (const auto& each : ports_) reactor_.change(each->port.socket.get(), EPOLLIN, *each);
+  for (const auto& each : ports_) set_interest(*each);
+}
+
+void Inbound::set_interest(Port& port) {
+  if (!port.shut) reactor_.change(port.fd(), paused_ || port.busy ? 0 : kReady, port);
 }
 
 }  // namespace weir::supervisor

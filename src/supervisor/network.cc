@@ -189,7 +189,8 @@ Result<> Network::start_gateway() {
                       .upstream_ipv6 = upstream_ipv6,
                       .names = admission_->has_egress() ? control::Names::stand_ins : control::Names::resolved,
                       .idle_timeout_ms = admission_->limit(policy::Limit::idle_timeout_ms),
-                      .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms)},
+                      .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms),
+                      .datagram_clients = admission_->datagram_clients()},
        {});
   end_packet();  // by itself: the gateway reads it before it begins to serve
   return {};
@@ -275,6 +276,8 @@ bool Network::read_messages() {
       if (!message) return false;
       admission_->handle(*message);
       if (const auto* policy = std::get_if<control::PolicyTaken>(&*message)) taken(policy->generation);
+      const auto* datagram = std::get_if<control::InboundTaken>(&*message);
+      if (datagram != nullptr && inbound_) inbound_->on(*datagram);
     }
   }
   return true;

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "dial/datagram_port.h"
 #include "dial/published_marks.h"
 #include "sys/errno.h"
 #include "sys/socket_address.h"
@@ -36,20 +37,18 @@ std::string remedy_for(int code, const policy::Publish& publish) {
   }
 }
 
-Result<sys::OwnedFd> bound(const policy::Publish& publish) {
-  const bool tcp = publish.protocol == net::Protocol::tcp;
+Result<sys::OwnedFd> listening(const policy::Publish& publish) {
   const auto address = sys::SocketAddress::of({.address = publish.bind, .port = publish.host});
-  const int type = (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
-  WEIR_TRY(sys::OwnedFd socket, sys::checked_fd(::socket(address.family(), type, 0), "cannot open a socket"));
+  constexpr int kType = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  WEIR_TRY(sys::OwnedFd socket, sys::checked_fd(::socket(address.family(), kType, 0), "cannot open a socket"));
   const int on = 1;
   // [::] is every IPv6 address; 0.0.0.0 is published on its own.
   if (address.family() == AF_INET6 && ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0)
     return sys::errno_error("cannot prepare a socket");
   // Connections of the last sandbox that had the port may still be in TIME_WAIT; a listener is in use all the same.
-  if (tcp && ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
+  if (::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
     return sys::errno_error("cannot prepare a socket");
   if (::bind(socket.get(), address.get(), address.size) != 0) return sys::errno_error("bind");
-  if (!tcp) return socket;
   const linger reset_on_close{.l_onoff = 1, .l_linger = 0};
   // Inherited by what is accepted: until it ends in order, a client sees a reset.
   if (::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &reset_on_close, sizeof reset_on_close) != 0 ||
@@ -59,11 +58,12 @@ Result<sys::OwnedFd> bound(const policy::Publish& publish) {
   return socket;
 }
 
+Result<sys::OwnedFd> bound(const policy::Publish& publish) {
+  if (publish.protocol == net::Protocol::tcp) return listening(publish);
+  return dial::bind_datagrams({.address = publish.bind, .port = publish.host});
+}
+
 Result<PublishedPort> open_published(const policy::Publish& publish) {
-  if (publish.protocol != net::Protocol::tcp) {
-    return std::unexpected(Error("cannot publish " + text_of(publish) + ": only TCP ports can be published")
-                               .with_remedy("publish TCP ports only"));
-  }
   auto socket = bound(publish);
   if (!socket) {
     const int code = socket.error().code();

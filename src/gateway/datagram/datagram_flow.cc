@@ -1,7 +1,6 @@
 #include "gateway/datagram/datagram_flow.h"
 
 #include <netinet/in.h>
-#include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -26,37 +25,22 @@ bool is_icmp_answer(int error) {
          error == ENOPROTOOPT || error == EMSGSIZE;
 }
 
-// Segments longer than the path's MTU, or a device that cannot: no fault of one datagram.
-bool is_about_cutting(int error) {
-  return error == EINVAL || error == EMSGSIZE || error == EIO || error == ENOPROTOOPT;
-}
-
-// The size of each of several datagrams that were read at once; 0 for one.
-std::size_t segment_of(const msghdr& header) {
-  const cmsghdr* item = CMSG_FIRSTHDR(&header);
-  int size = 0;
-  if (item == nullptr || item->cmsg_level != IPPROTO_UDP || item->cmsg_type != UDP_GRO) return 0;
-  std::memcpy(&size, CMSG_DATA(item), sizeof size);
-  return size < 0 ? 0 : static_cast<std::size_t>(size);
-}
-
 }  // namespace
 
 DatagramFlow::DatagramFlow(DatagramContext& context, const DatagramKey& key, std::uint64_t number, sys::OwnedFd socket)
     : context_(context),
       key_(key),
       number_(number),
-      socket_(std::move(socket)),
-      last_activity_ms_(context.reactor.now_ms()),
-      longest_segment_(key.protocol == net::Protocol::udp ? wire::kMaxPacket : 0) {}
+      socket_(std::move(socket), key.protocol == net::Protocol::udp ? wire::kMaxPacket : 0),
+      last_activity_ms_(context.reactor.now_ms()) {}
 
 Result<> DatagramFlow::start() {
   sys::SocketAddress peer;
-  if (::getpeername(socket_.get(), peer.get(), &peer.size) != 0 || !peer.endpoint())
+  if (::getpeername(socket_.fd(), peer.get(), &peer.size) != 0 || !peer.endpoint())
     return sys::errno_error("a socket of datagrams is not connected");
   peer_ = peer.endpoint()->address;
   account_ = &context_.meter.account(peer_);
-  return context_.reactor.watch(socket_.get(), EPOLLIN, *this);
+  return context_.reactor.watch(socket_.fd(), EPOLLIN, *this);
 }
 
 // What a limit of the policy does not let pass is lost; the guest hears of a quota.
@@ -67,7 +51,7 @@ void DatagramFlow::send(Bytes message) {
   if (passage != Meter::Passage::free) return;
   Train& train = context_.train;
   // What cannot be cut from a longer one goes alone, behind what was before it.
-  const bool alone = message.empty() || message.size() > longest_segment_;
+  const bool alone = message.empty() || message.size() > socket_.longest_segment();
   if (!train.empty() && (alone || !train.takes(*this, message))) train.flow()->send_train();
   if (alone) return send_one(message);
   train.add(*this, message);
@@ -93,30 +77,16 @@ void DatagramFlow::send_train() {
 
 // False: they have to go one by one.
 bool DatagramFlow::send_cut(Bytes messages, std::size_t size) {
-  if (set_segment(size) && try_send(messages)) return true;
-  if (errno == EAGAIN || errno == ENOBUFS) return true;  // lost
-  if (is_about_cutting(errno)) stop_cutting(size);
-  return false;
-}
-
-void DatagramFlow::stop_cutting(std::size_t size) {
-  longest_segment_ = size - 1;
-  set_segment(0);
-}
-
-bool DatagramFlow::set_segment(std::size_t size) {
-  if (segment_ == size) return true;
-  const int value = static_cast<int>(size);
-  if (::setsockopt(socket_.get(), IPPROTO_UDP, UDP_SEGMENT, &value, sizeof value) != 0) return false;
-  segment_ = size;
-  return true;
+  const DatagramSocket::Sent sent = socket_.send_cut(messages, size);
+  if (sent == DatagramSocket::Sent::yes) count_.bytes_up += payload_size(key_.protocol, messages);
+  return sent != DatagramSocket::Sent::one_by_one;
 }
 
 void DatagramFlow::end() {
   if (context_.train.flow() == this) send_train();
   // The supervisor's copy may still be open, so closing alone would not end the watch.
-  context_.reactor.forget(socket_.get());
-  socket_.reset();
+  context_.reactor.forget(socket_.fd());
+  socket_.close();
 }
 
 void DatagramFlow::abort() {
@@ -126,12 +96,7 @@ void DatagramFlow::abort() {
 
 // An error that came back for an earlier datagram fails the next send, whatever it sends: that one is tried once more.
 void DatagramFlow::send_one(Bytes message) {
-  if (message.size() > segment_) set_segment(0);
   if (try_send(message)) return;
-  if (segment_ != 0 && is_about_cutting(errno)) {
-    stop_cutting(segment_);
-    if (try_send(message)) return;
-  }
   if (is_icmp_answer(errno)) {
     read_errors();
     if (try_send(message)) return;
@@ -141,10 +106,8 @@ void DatagramFlow::send_one(Bytes message) {
   tell_guest(message, refusal_for(static_cast<std::uint32_t>(errno)));
 }
 
-// Never to an address: the socket's peer is the only one this process may send to (confine.cc).
 bool DatagramFlow::try_send(Bytes message) {
-  if (::sendto(socket_.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0) < 0)
-    return false;
+  if (!socket_.send(message)) return false;
   count_.bytes_up += payload_size(key_.protocol, message);
   return true;
 }
@@ -162,26 +125,14 @@ void DatagramFlow::receive() {
   }
 }
 
-// One read: several datagrams where the kernel has put them together (UDP_GRO). How many; 0 when none is left.
+// One read. How many datagrams; 0 when none is left.
 std::size_t DatagramFlow::receive_some() {
-  iovec part{.iov_base = context_.received.data(), .iov_len = context_.received.size()};
-  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> control;
-  sys::SocketAddress from;
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = control.data();
-  header.msg_controllen = control.size();
-  const bool echo = key_.protocol == net::Protocol::icmp;
-  if (echo) {
-    header.msg_name = from.get();
-    header.msg_namelen = from.size;
-  }
-  const ssize_t size = ::recvmsg(socket_.get(), &header, MSG_DONTWAIT);
-  if (size < 0) return 0;
+  const auto received = socket_.receive(context_.received);
+  if (!received) return 0;
   // Whoever guesses its identifier can write to a ping socket.
-  if (echo && (!from.endpoint() || from.endpoint()->address != peer_)) return 1;
-  return take_all(Bytes(context_.received).first(static_cast<std::size_t>(size)), segment_of(header));
+  const bool echo = key_.protocol == net::Protocol::icmp;
+  if (echo && (!received->from || received->from->address != peer_)) return 1;
+  return take_all(received->messages, received->segment);
 }
 
 std::size_t DatagramFlow::take_all(Bytes messages, std::size_t segment) {
@@ -220,7 +171,7 @@ bool DatagramFlow::read_error() {
   header.msg_iovlen = 1;
   header.msg_control = control.data();
   header.msg_controllen = control.size();
-  const ssize_t size = ::recvmsg(socket_.get(), &header, MSG_ERRQUEUE | MSG_DONTWAIT);
+  const ssize_t size = ::recvmsg(socket_.fd(), &header, MSG_ERRQUEUE | MSG_DONTWAIT);
   if (size < 0) return false;
   for (cmsghdr* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
     const bool v4 = item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_RECVERR;

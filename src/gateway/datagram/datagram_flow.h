@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "gateway/datagram/datagram_socket.h"
 #include "gateway/datagram/dialect.h"
 #include "gateway/datagram/train.h"
 #include "gateway/meter.h"
@@ -58,8 +59,6 @@ class DatagramFlow : public sys::EventHandler {
  private:
   void send_one(Bytes message);
   bool send_cut(Bytes messages, std::size_t size);
-  void stop_cutting(std::size_t size);
-  bool set_segment(std::size_t size);
   bool try_send(Bytes message);
   Meter::Passage pass(Way way, Bytes message);
   void receive();
@@ -73,15 +72,12 @@ class DatagramFlow : public sys::EventHandler {
   DatagramContext& context_;
   DatagramKey key_;
   std::uint64_t number_;
-  sys::OwnedFd socket_;
+  DatagramSocket socket_;
   net::IpAddress peer_;
   Meter::Account* account_ = nullptr;
   bool told_of_quota_ = false;
   std::uint64_t last_activity_ms_;
   Count count_;
-  // UDP_SEGMENT as it is set: also a single datagram that is longer would be cut.
-  std::size_t segment_ = 0;
-  std::size_t longest_segment_;  // the kernel takes no longer ones: they must fit the path's MTU
 };
 
 }  // namespace weir::gateway

@@ -182,7 +182,7 @@ In one layer `deny` is asked first, then `rules` in their order, then `allow`, t
 floor, the session and the run each are a layer, and every layer must allow.
 
 What the language has and `weir run` does not enforce yet, it refuses at start ("not available in this version") instead of
-ignoring it: published UDP ports and a `dns.upstream` with `tls://`. The other commands read them.
+ignoring it: a `dns.upstream` with `tls://`. The other commands read it.
 
 ## Keys
 

@@ -170,8 +170,6 @@ TEST_F(RunCommand, RefusalsNameThingReasonAndRemedy) {
   };
   const std::string tls =
       folder_.write("tls.toml", "version = 1\nallow = [\"a.example\"]\n[dns]\nupstream = [\"tls://9.9.9.9\"]\n");
-  const std::string publish =
-      folder_.write("publish.toml", "version = 1\nmode = \"inbound\"\n[publish]\nudp = [\"5353:53\"]\n");
   const Row rows[] = {
       {{"-n", "denylist"}, {"denylist denies nothing", "add --deny"}},
       {{"-n", "hots"}, {"'hots' is no network mode", "host"}},
@@ -187,8 +185,6 @@ TEST_F(RunCommand, RefusalsNameThingReasonAndRemedy) {
       {{"--insist", "brod=*.com"}, {"--insist brod=*.com", "broad=WILDCARD"}},
       {{"--policy", "/nonexistent.toml"}, {"cannot read /nonexistent.toml: No such file"}},
       {{"--policy", tls}, {"tls://", "not available in this version"}},
-      {{"--policy", publish}, {"published UDP", "not available in this version"}},
-      {{"-p", "5353:53/udp"}, {"published UDP", "not available in this version"}},
       {{"-p", "80"}, {"option -p: '80' is no published port", "8080:80"}},
       {{"--user", "bob"}, {"option --user: 'bob'", "root, sandbox"}},
       {{"--timeout", "soon"}, {"option --timeout: 'soon' is not a duration", "10s"}},

@@ -90,5 +90,35 @@ TEST_F(InboundFlowsTest, RefusalsOfOneClientLookTheSame) {
   EXPECT_NE(audit::roll_up_key(recorder_.events[1]), audit::roll_up_key(recorder_.events[2]));
 }
 
+TEST_F(InboundFlowsTest, WhoSendsDatagramsIsOneFlowUntilItEnds) {
+  arrival_.protocol = net::Protocol::udp;
+  EXPECT_FALSE(flows_.flow_of(arrival_));
+  open();
+  EXPECT_EQ(flows_.flow_of(arrival_), InboundFlows::kFirst);
+  flows_.settle(InboundFlows::Written::yes);
+  EXPECT_EQ(flows_.datagrams(), 1u);
+  Arrival other = arrival_;
+  other.client.port = 40001;
+  EXPECT_FALSE(flows_.flow_of(other));
+  other = arrival_;
+  other.link = 3;
+  EXPECT_FALSE(flows_.flow_of(other)) << "the same link-local address on another link";
+  other = arrival_;
+  other.published.address = *net::IpAddress::parse("192.0.2.2");
+  EXPECT_FALSE(flows_.flow_of(other));
+  flows_.close(*then_, 0, 0, 0);
+  EXPECT_FALSE(flows_.flow_of(arrival_));
+  EXPECT_EQ(flows_.datagrams(), 0u);
+}
+
+TEST_F(InboundFlowsTest, RefusedDatagramsNameNobody) {
+  arrival_.protocol = net::Protocol::udp;
+  flows_.refuse(arrival_, policy::Reason::limit);
+  EXPECT_FALSE(recorder_.events.at(0).src);
+  arrival_.protocol = net::Protocol::tcp;
+  flows_.refuse(arrival_, policy::Reason::limit);
+  EXPECT_TRUE(recorder_.events.at(1).src);
+}
+
 }  // namespace
 }  // namespace weir::dial
