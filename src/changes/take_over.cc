@@ -27,6 +27,8 @@ using State = Outlook::State;
 constexpr std::string_view kTemporary = ".weir-apply-";
 constexpr std::uint64_t kHere = sys::kBeneath | RESOLVE_NO_XDEV;
 constexpr std::uint32_t kPermissions = 0777;
+// Each holds a descriptor of the folder that it belongs in.
+constexpr std::size_t kMostWaiting = 256;
 
 std::string folder_of_path(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -137,27 +139,27 @@ bool TakeOver::is_wanted(const KeptEntry& entry, const std::vector<Place>& wante
 }
 
 std::vector<Outlook> TakeOver::run(const std::vector<Place>& wanted) {
-  std::vector<Outlook> outlooks;
   // Links last: what the others make is then there, and says where a link leads.
   for (const auto links : {false, true}) {
     for (std::size_t i = 0; i < manifest_.entries.size(); ++i) {
       const KeptEntry& entry = manifest_.entries[i];
       const bool is_link = entry.change.type == Type::link && entry.change.kind != Kind::deleted;
-      if (is_link == links && is_wanted(entry, wanted)) outlooks.push_back(take(i));
+      if (is_link == links && is_wanted(entry, wanted)) take(i);
     }
+    put_waiting();
   }
   sync_folders();
-  std::ranges::sort(outlooks, {}, &Outlook::entry);
-  return outlooks;
+  std::ranges::sort(outlooks_, {}, &Outlook::entry);
+  return std::move(outlooks_);
 }
 
-Outlook TakeOver::take(std::size_t number) {
+void TakeOver::take(std::size_t number) {
   const KeptEntry& entry = manifest_.entries[number];
-  Outlook outlook{.entry = number};
+  Outlook& outlook = outlooks_.emplace_back(Outlook{.entry = number});
   consider(entry, roots_[entry.share], outlook);
   const bool stays_away = outlook.state == State::refused || outlook.state == State::failed;
   if (stays_away && entry.change.type == Type::folder) blocked_.insert({entry.share, entry.change.path});
-  return outlook;
+  if (waiting_.size() >= kMostWaiting) put_waiting();
 }
 
 void TakeOver::consider(const KeptEntry& entry, const Root& root, Outlook& outlook) {
@@ -191,7 +193,7 @@ void TakeOver::consider(const KeptEntry& entry, const Root& root, Outlook& outlo
     if (is_new_folder(entry.change)) made_.insert({entry.share, entry.change.path});
     return;
   }
-  const auto done = carry_out(entry, root, target);
+  const auto done = carry_out(entry, root, std::move(target));
   outlook.state = done ? State::applied : State::failed;
   if (!done) outlook.reasons = {done.error().what()};
 }

@@ -2,7 +2,8 @@
 //
 // Everything kept is hostile, and the folder may have been changed by anybody meanwhile. Each step goes through
 // descriptors below the shared folder, through no link and into no other file system; nothing but files, folders and
-// links is made; a file is whole or not there: it is written beside its place, synced, and renamed.
+// links is made; a file is whole or not there: it is written beside its place, synced, and renamed. Files are synced by the hundred:
+// one by one a disk takes milliseconds for each.
 #pragma once
 
 #include <cstdint>
@@ -57,21 +58,29 @@ class TakeOver {
     std::uint32_t gid = 0;
   };
   struct Target {
-    sys::OwnedFd parent;  // not valid in look mode where a folder above would be made first
+    sys::OwnedFd parent;   // not valid in look mode where a folder above would be made first
     std::string name;
     Print print;  // of what is there now
   };
 
+  // A file that is written beside its place and waits for the disk together with others.
+  struct Waiting {
+    std::size_t outlook = 0;  // place in outlooks_
+    Target target;
+    std::string temporary;
+  };
+
   void open_roots();
   bool is_wanted(const KeptEntry& entry, const std::vector<Place>& wanted) const;
-  Outlook take(std::size_t number);
+  void take(std::size_t number);
   void consider(const KeptEntry& entry, const Root& root, Outlook& outlook);
   Result<> find_target(const KeptEntry& entry, const Root& root, Target& target);
   Result<bool> is_there(const KeptEntry& entry, const Target& target) const;
   Result<bool> file_is_there(const KeptEntry& entry, const Target& target) const;
   Result<bool> holds_only_kept(const KeptEntry& entry, const Target& target) const;
   void judge(const KeptEntry& entry, const Root& root, const Target& target, Outlook& outlook) const;
-  Result<> carry_out(const KeptEntry& entry, const Root& root, const Target& target);
+  Result<> carry_out(const KeptEntry& entry, const Root& root, Target target);
+  void put_waiting();
   Result<> make_link(const KeptEntry& entry, const Root& root, const Target& target, const std::string& temporary);
   Result<> make_folder(const KeptEntry& entry, const Root& root, const Target& target);
   Result<> make_file(const KeptEntry& entry, const Root& root, const Target& target, const std::string& temporary);
@@ -90,7 +99,9 @@ class TakeOver {
   std::set<Place> made_;     // look mode: folders that would be new and empty
   std::set<Place> blocked_;  // folders that are not taken over, and so nothing in them is
   std::set<Place> cleaned_;  // folders without temporary files; those to be synced
-  std::string prefix_;       // of temporary names
+  std::vector<Outlook> outlooks_;
+  std::vector<Waiting> waiting_;
+  std::string prefix_;  // of temporary names
   std::uint64_t temporaries_ = 0;
   std::uint32_t umask_ = 0;
 };

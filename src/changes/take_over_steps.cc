@@ -54,15 +54,44 @@ void TakeOver::clean(const sys::OwnedFd& parent, const Place& place) {
   for (const std::string& name : names) remove_tree(parent, name);
 }
 
-Result<> TakeOver::carry_out(const KeptEntry& entry, const Root& root, const Target& target) {
+// A file is put in place later.
+Result<> TakeOver::carry_out(const KeptEntry& entry, const Root& root, Target target) {
   if (entry.change.kind == Kind::deleted) return remove(target);
   if (entry.change.type == Type::folder) return make_folder(entry, root, target);
   const std::string temporary = temporary_name();
-  Result<> done = entry.change.type == Type::link ? make_link(entry, root, target, temporary)
-                                                  : make_file(entry, root, target, temporary);
-  if (done) done = put(target, entry, temporary);
-  if (!done) ::unlinkat(target.parent.get(), temporary.c_str(), 0);
-  return done;
+  const bool is_link = entry.change.type == Type::link;
+  Result<> done = is_link ? make_link(entry, root, target, temporary) : make_file(entry, root, target, temporary);
+  if (done && is_link) done = put(target, entry, temporary);
+  if (!done) {
+    ::unlinkat(target.parent.get(), temporary.c_str(), 0);
+    return done;
+  }
+  if (!is_link) waiting_.push_back({outlooks_.size() - 1, std::move(target), temporary});
+  return {};
+}
+
+void TakeOver::put_waiting() {
+  int synced = -1;
+  for (const Waiting& each : waiting_) {
+    Outlook& outlook = outlooks_[each.outlook];
+    const KeptEntry& entry = manifest_.entries[outlook.entry];
+    Result<> done;
+    // One share after the other: each has one file system.
+    if (synced != static_cast<int>(entry.share)) {
+      synced = static_cast<int>(entry.share);
+      const sys::OwnedFd folder = sys::open_resolved(roots_[entry.share].folder.get(), "", O_RDONLY | O_DIRECTORY, kHere);
+      if (!folder.valid() || ::syncfs(folder.get()) != 0) {
+        done = sys::errno_error("cannot write it");
+        synced = -1;
+      }
+    }
+    if (done) done = put(each.target, entry, each.temporary);
+    if (done) continue;
+    ::unlinkat(each.target.parent.get(), each.temporary.c_str(), 0);
+    outlook.state = Outlook::State::failed;
+    outlook.reasons = {done.error().what()};
+  }
+  waiting_.clear();
 }
 
 Result<> TakeOver::make_link(const KeptEntry& entry, const Root& root, const Target& target,
@@ -85,7 +114,6 @@ Result<> TakeOver::make_file(const KeptEntry& entry, const Root& root, const Tar
   if (::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) return sys::errno_error("cannot write it");
   WEIR_CHECK_OK(give(file.get(), target.print, root.uid, root.gid));
   if (::fchmod(file.get(), mode_of(entry, target.print)) != 0) return sys::errno_error("cannot set its mode");
-  if (::fsync(file.get()) != 0) return sys::errno_error("cannot write it");
   return {};
 }
 

@@ -2,7 +2,10 @@
 
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#include <utility>
 
 #include "base/quantity.h"
 #include "dial/resolv_conf.h"
@@ -24,6 +27,26 @@ std::string text_of_time(std::chrono::milliseconds time) {
 // What the shell says of a process that ended so.
 int exit_code_of(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// A time that is later than the stamp of everything changed before, and earlier than that of what is changed after the
+// return. The kernel stamps files with a clock that stands still for a tick (kernel 6.13: or with a finer one), so it
+// waits for the next: at most 10 ms.
+timespec begin_of_changes() {
+  const auto before = [](const timespec& one, const timespec& other) {
+    return std::pair(one.tv_sec, one.tv_nsec) < std::pair(other.tv_sec, other.tv_nsec);
+  };
+  constexpr timespec kPart{.tv_sec = 0, .tv_nsec = 500'000};
+  constexpr int kMostParts = 40;  // a clock that is set back does not hold the start up
+  timespec begin{};
+  ::clock_gettime(CLOCK_REALTIME, &begin);
+  timespec stamp{};
+  for (int i = 0; i < kMostParts; ++i) {
+    ::clock_gettime(CLOCK_REALTIME_COARSE, &stamp);
+    if (before(begin, stamp)) break;
+    ::nanosleep(&kPart, nullptr);
+  }
+  return begin;
 }
 
 audit::FileChange report_of(const changes::LayerChange& change, const std::string& target) {
@@ -79,7 +102,7 @@ Result<> Session::execute() {
                              reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT},
                              [this](int signal) { on_signal(signal); }));
   signals_.emplace(std::move(signals));
-  ::clock_gettime(CLOCK_REALTIME_COARSE, &begun_);
+  if (changes_ != nullptr) begun_ = begin_of_changes();
   WEIR_CHECK_OK(sandbox_->execute());
   while (!started_ && !ending_) {
     WEIR_TRY(started_, sandbox_->await_start(options_.spec, signals_->fd()));

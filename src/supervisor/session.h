@@ -66,7 +66,7 @@ class Session {
   sys::Reactor& reactor_;
   AuditLog& log_;
   changes::Keeper* changes_ = nullptr;
-  timespec begun_{};  // CLOCK_REALTIME, as the kernel writes it into files
+  timespec begun_{};  // what is changed below an overlay later was changed meanwhile
   std::optional<sys::SignalWatch> signals_;
   sandbox::StatusFlags flags_ = sandbox::StatusFlags::now();
   std::optional<sandbox::TerminalKeeper> keeper_;
