@@ -21,7 +21,8 @@ struct Extent {
   std::uint64_t end = 0;
 };
 
-// The next data from `at` on; nothing: only a hole is left before `end`. A file system without holes has data throughout.
+// The next data from `at` on; nothing: only a hole is left before `end`. A file system without holes has data
+// throughout.
 std::optional<Extent> next_data(int fd, std::uint64_t at, std::uint64_t end) {
   const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
   if (data < 0) return errno == ENXIO ? std::nullopt : std::optional(Extent{.begin = at, .end = end});

@@ -13,7 +13,8 @@ struct Span {
   std::uint64_t offset = 0;
 };
 
-// `from` holds at least `bytes` bytes from its offset on. What lies in holes of `from` is not written: `to` is new there.
+// `from` holds at least `bytes` bytes from its offset on. What lies in holes of `from` is not written: `to` is new
+// there.
 Result<> copy_content(const Span& from, const Span& to, std::uint64_t bytes);
 
 // An error where one of them cannot be read; where one of them ends early they differ.

@@ -110,8 +110,8 @@ Result<Print> print_of(const sys::OwnedFd& parent, const std::string& name, cons
 
 sys::OwnedFd open_parent(const sys::OwnedFd& root, const std::string& path) {
   const std::size_t slash = path.rfind('/');
-  return sys::open_resolved(root.get(), slash == std::string::npos ? "" : path.substr(0, slash),
-                            O_PATH | O_DIRECTORY, kHere);
+  return sys::open_resolved(root.get(), slash == std::string::npos ? "" : path.substr(0, slash), O_PATH | O_DIRECTORY,
+                            kHere);
 }
 
 std::string name_in(const std::string& path) {

@@ -2,11 +2,11 @@
 // each change (type, mode, inode number, size, times of content and of status).
 #pragma once
 
-#include <ctime>
+#include <sys/stat.h>
 #include <cstdint>
+#include <ctime>
 #include <optional>
 #include <string>
-#include <sys/stat.h>
 
 #include "base/error.h"
 #include "sys/owned_fd.h"
@@ -18,9 +18,9 @@ inline constexpr std::size_t kMaxLookedAt = 200'000;
 inline constexpr std::size_t kMaxLevels = 200;
 
 struct Print {
-  std::string digest = {};  // empty: nothing is there
-  struct stat status {};    // where something is
-  bool newer = false;       // something of it was changed after `since`
+  std::string digest = {};   // empty: nothing is there
+  struct stat status{};      // where something is
+  bool newer = false;        // something of it was changed after `since`
   std::string guarded = {};  // a path of it, relative to the share, that something outside runs by itself; else empty
 };
 

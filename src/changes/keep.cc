@@ -54,7 +54,8 @@ Result<> Keeper::add(const sys::OwnedFd& layer, const std::string& source, const
     }
     KeptEntry entry{.share = share, .change = std::move(change)};
     const bool is_fresh = !fresh.empty() && is_in(fresh, entry.change.path);
-    const bool hides = entry.change.type == LayerChange::Type::folder && entry.change.kind != LayerChange::Kind::changed;
+    const bool hides =
+        entry.change.type == LayerChange::Type::folder && entry.change.kind != LayerChange::Kind::changed;
     if (hides && !is_fresh) fresh = entry.change.path;
     if (const auto kept = keep(layer, is_fresh ? nothing : below, since, entry); !kept)
       entry.not_kept = kept.error().what();

@@ -111,7 +111,8 @@ std::string entry_line(const KeptEntry& entry) {
 Result<std::uint64_t> read_head(std::string_view line, Manifest& manifest) {
   WEIR_TRY(const Json json, parse_json(line));
   const Json* version = json_member(json, "weir_changes");
-  if (version == nullptr || *version != kVersion) return fail("not the changes of a run, or of another version of weir");
+  if (version == nullptr || *version != kVersion)
+    return fail("not the changes of a run, or of another version of weir");
   WEIR_TRY(manifest.sandbox, text_in(json, "sandbox"));
   WEIR_TRY(manifest.folder, text_in(json, "folder"));
   WEIR_TRY(manifest.command, text_in(json, "command"));

@@ -30,8 +30,8 @@ std::optional<std::string> read_span(int fd, std::uint64_t offset, std::uint64_t
 std::optional<std::string> text_here(const std::string& source, const std::string& path) {
   const auto root = sys::open_without_links(source);
   if (!root) return std::nullopt;
-  const sys::OwnedFd file = sys::open_resolved(root->get(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY,
-                                               sys::kBeneath | RESOLVE_NO_XDEV);
+  const sys::OwnedFd file =
+      sys::open_resolved(root->get(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY, sys::kBeneath | RESOLVE_NO_XDEV);
   if (!file.valid()) return errno == ENOENT ? std::optional(std::string()) : std::nullopt;
   struct stat status{};
   if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;

@@ -104,8 +104,8 @@ Result<std::string> last_kept(const std::string& folder, const std::string& call
     const auto manifest = read_manifest(Places(folder, run.sandbox).manifest);
     // Damage of another run is that run's.
     if (!manifest) continue;
-    const bool shared = std::ranges::any_of(manifest->shares,
-                                            [&](const KeptShare& share) { return share.source == called_in; });
+    const bool shared =
+        std::ranges::any_of(manifest->shares, [&](const KeptShare& share) { return share.source == called_in; });
     if (shared || manifest->folder == called_in) return run.sandbox;
   }
   return std::unexpected(Error("nothing is kept of a run in " + called_in)

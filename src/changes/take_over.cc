@@ -10,7 +10,7 @@
 #include <array>
 
 #include "changes/contents.h"
-#include "changes/remove_tree.h"
+#include "changes/owner_rights.h"
 #include "changes/run_outside.h"
 #include "sys/errno.h"
 #include "sys/folder.h"
@@ -156,7 +156,11 @@ std::vector<Outlook> TakeOver::run(const std::vector<Place>& wanted) {
 void TakeOver::take(std::size_t number) {
   const KeptEntry& entry = manifest_.entries[number];
   Outlook& outlook = outlooks_.emplace_back(Outlook{.entry = number});
-  consider(entry, roots_[entry.share], outlook);
+  const Root& root = roots_[entry.share];
+  {
+    const OwnerRights rights(root.uid, root.gid);
+    consider(entry, root, outlook);
+  }
   const bool stays_away = outlook.state == State::refused || outlook.state == State::failed;
   if (stays_away && entry.change.type == Type::folder) blocked_.insert({entry.share, entry.change.path});
   if (waiting_.size() >= kMostWaiting) put_waiting();
@@ -211,7 +215,8 @@ Result<> TakeOver::find_target(const KeptEntry& entry, const Root& root, Target&
   // Of a folder that is only to be there, it does not matter what is in it.
   struct stat& status = target.print.status;
   if (entry.change.type == Type::folder && entry.change.kind == Kind::added &&
-      ::fstatat(target.parent.get(), target.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(status.st_mode)) {
+      ::fstatat(target.parent.get(), target.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+      S_ISDIR(status.st_mode)) {
     target.print.digest = "a folder";
     return {};
   }

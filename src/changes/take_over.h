@@ -2,8 +2,8 @@
 //
 // Everything kept is hostile, and the folder may have been changed by anybody meanwhile. Each step goes through
 // descriptors below the shared folder, through no link and into no other file system; nothing but files, folders and
-// links is made; a file is whole or not there: it is written beside its place, synced, and renamed. Files are synced by the hundred:
-// one by one a disk takes milliseconds for each.
+// links is made; a file is whole or not there: it is written beside its place, synced, and renamed. Files are synced by
+// the hundred: one by one a disk takes milliseconds for each.
 #pragma once
 
 #include <cstdint>
@@ -54,11 +54,11 @@ class TakeOver {
   struct Root {
     sys::OwnedFd folder;  // not valid: `missing` says why
     std::string missing;
-    std::uint32_t uid = 0;
+    std::uint32_t uid = 0;  // its owner
     std::uint32_t gid = 0;
   };
   struct Target {
-    sys::OwnedFd parent;   // not valid in look mode where a folder above would be made first
+    sys::OwnedFd parent;  // not valid in look mode where a folder above would be made first
     std::string name;
     Print print;  // of what is there now
   };
@@ -81,8 +81,7 @@ class TakeOver {
   void judge(const KeptEntry& entry, const Root& root, const Target& target, Outlook& outlook) const;
   Result<> carry_out(const KeptEntry& entry, const Root& root, Target target);
   void put_waiting();
-  Result<> make_link(const KeptEntry& entry, const Root& root, const Target& target, const std::string& temporary);
-  Result<> make_folder(const KeptEntry& entry, const Root& root, const Target& target);
+  Result<> make_folder(const KeptEntry& entry, const Target& target);
   Result<> make_file(const KeptEntry& entry, const Root& root, const Target& target, const std::string& temporary);
   Result<> put(const Target& target, const KeptEntry& entry, const std::string& temporary);
   Result<> remove(const Target& target);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "changes/contents.h"
+#include "changes/owner_rights.h"
 #include "changes/remove_tree.h"
 #include "changes/take_over.h"
 #include "sys/errno.h"
@@ -28,11 +29,11 @@ bool is_folder(const Print& print) {
   return !print.digest.empty() && S_ISDIR(print.status.st_mode);
 }
 
-// Root's files belong to whoever owns what they replace, else the shared folder, as in a share for writing.
-Result<> give(int fd, const Print& print, std::uint32_t uid, std::uint32_t gid) {
-  if (::geteuid() != 0) return {};
-  const bool replaces = !print.digest.empty() && S_ISREG(print.status.st_mode);
-  if (::fchown(fd, replaces ? print.status.st_uid : uid, replaces ? print.status.st_gid : gid) != 0)
+// Where root applies to a folder of root's, what is replaced keeps its owner. Elsewhere what is made is the owner's of
+// the shared folder already.
+Result<> keep_owner(int fd, const Print& print) {
+  if (::geteuid() != 0 || print.digest.empty() || !S_ISREG(print.status.st_mode)) return {};
+  if (::fchown(fd, print.status.st_uid, print.status.st_gid) != 0)
     return sys::errno_error("cannot give it to its owner");
   return {};
 }
@@ -57,10 +58,15 @@ void TakeOver::clean(const sys::OwnedFd& parent, const Place& place) {
 // A file is put in place later.
 Result<> TakeOver::carry_out(const KeptEntry& entry, const Root& root, Target target) {
   if (entry.change.kind == Kind::deleted) return remove(target);
-  if (entry.change.type == Type::folder) return make_folder(entry, root, target);
+  if (entry.change.type == Type::folder) return make_folder(entry, target);
   const std::string temporary = temporary_name();
   const bool is_link = entry.change.type == Type::link;
-  Result<> done = is_link ? make_link(entry, root, target, temporary) : make_file(entry, root, target, temporary);
+  Result<> done;
+  if (!is_link) {
+    done = make_file(entry, root, target, temporary);
+  } else if (::symlinkat(entry.change.link_target.c_str(), target.parent.get(), temporary.c_str()) != 0) {
+    done = sys::errno_error("cannot make the link");
+  }
   if (done && is_link) done = put(target, entry, temporary);
   if (!done) {
     ::unlinkat(target.parent.get(), temporary.c_str(), 0);
@@ -75,11 +81,13 @@ void TakeOver::put_waiting() {
   for (const Waiting& each : waiting_) {
     Outlook& outlook = outlooks_[each.outlook];
     const KeptEntry& entry = manifest_.entries[outlook.entry];
+    const Root& root = roots_[entry.share];
+    const OwnerRights rights(root.uid, root.gid);
     Result<> done;
     // One share after the other: each has one file system.
     if (synced != static_cast<int>(entry.share)) {
       synced = static_cast<int>(entry.share);
-      const sys::OwnedFd folder = sys::open_resolved(roots_[entry.share].folder.get(), "", O_RDONLY | O_DIRECTORY, kHere);
+      const sys::OwnedFd folder = sys::open_resolved(root.folder.get(), "", O_RDONLY | O_DIRECTORY, kHere);
       if (!folder.valid() || ::syncfs(folder.get()) != 0) {
         done = sys::errno_error("cannot write it");
         synced = -1;
@@ -94,16 +102,6 @@ void TakeOver::put_waiting() {
   waiting_.clear();
 }
 
-Result<> TakeOver::make_link(const KeptEntry& entry, const Root& root, const Target& target,
-                             const std::string& temporary) {
-  const int parent = target.parent.get();
-  if (::symlinkat(entry.change.link_target.c_str(), parent, temporary.c_str()) != 0)
-    return sys::errno_error("cannot make the link");
-  if (::geteuid() == 0 && ::fchownat(parent, temporary.c_str(), root.uid, root.gid, AT_SYMLINK_NOFOLLOW) != 0)
-    return sys::errno_error("cannot give it to its owner");
-  return {};
-}
-
 Result<> TakeOver::make_file(const KeptEntry& entry, const Root& root, const Target& target,
                              const std::string& temporary) {
   const sys::OwnedFd file =
@@ -112,7 +110,7 @@ Result<> TakeOver::make_file(const KeptEntry& entry, const Root& root, const Tar
   const std::uint64_t bytes = entry.change.bytes;
   WEIR_CHECK_OK(copy_content({.fd = contents_.get(), .offset = entry.offset}, {.fd = file.get(), .offset = 0}, bytes));
   if (::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) return sys::errno_error("cannot write it");
-  WEIR_CHECK_OK(give(file.get(), target.print, root.uid, root.gid));
+  if (root.uid == 0) WEIR_CHECK_OK(keep_owner(file.get(), target.print));
   if (::fchmod(file.get(), mode_of(entry, target.print)) != 0) return sys::errno_error("cannot set its mode");
   return {};
 }
@@ -136,13 +134,12 @@ Result<> TakeOver::put(const Target& target, const KeptEntry& entry, const std::
 }
 
 // A folder that its owner cannot write to could not be filled; so it stays open to them.
-Result<> TakeOver::make_folder(const KeptEntry& entry, const Root& root, const Target& target) {
+Result<> TakeOver::make_folder(const KeptEntry& entry, const Target& target) {
   if (!target.print.digest.empty()) WEIR_CHECK_OK(remove(target));
   const int parent = target.parent.get();
   if (::mkdirat(parent, target.name.c_str(), S_IRWXU) != 0) return sys::errno_error("cannot make the folder");
   const sys::OwnedFd folder = sys::open_resolved(parent, target.name, O_RDONLY | O_DIRECTORY, kHere);
   if (!folder.valid()) return sys::errno_error("cannot open the folder");
-  WEIR_CHECK_OK(give(folder.get(), {}, root.uid, root.gid));
   if (::fchmod(folder.get(), (entry.change.mode & 0777 & ~umask_) | S_IRWXU) != 0)
     return sys::errno_error("cannot set the mode of the folder");
   return {};

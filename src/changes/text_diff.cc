@@ -36,9 +36,8 @@ void add_middle(Lines before, Lines after, std::vector<Step>& steps) {
   std::vector<std::uint32_t> common((before.size() + 1) * width);
   for (std::size_t i = before.size(); i-- > 0;) {
     for (std::size_t k = after.size(); k-- > 0;) {
-      common[i * width + k] = before[i] == after[k]
-                                  ? common[(i + 1) * width + k + 1] + 1
-                                  : std::max(common[(i + 1) * width + k], common[i * width + k + 1]);
+      common[i * width + k] = before[i] == after[k] ? common[(i + 1) * width + k + 1] + 1
+                                                    : std::max(common[(i + 1) * width + k], common[i * width + k + 1]);
     }
   }
   std::size_t i = 0;

@@ -66,7 +66,8 @@ struct Request {
 Result<> check_wanted(const Place& place, const std::string& text, const Manifest& manifest) {
   const auto& [share, path] = place;
   const auto is_in = [&](const KeptEntry& entry) {
-    return entry.share == share && (path.empty() || entry.change.path == path || entry.change.path.starts_with(path + "/"));
+    return entry.share == share &&
+           (path.empty() || entry.change.path == path || entry.change.path.starts_with(path + "/"));
   };
   if (path.empty() || std::ranges::any_of(manifest.entries, is_in)) return {};
   return std::unexpected(Error("nothing that " + manifest.sandbox + " changed is at or below '" + text + "'")
@@ -256,7 +257,8 @@ Result<Outcome> take_over(const CommandLine& line, const Caller& caller, const R
   const Reader reader = caller.columns == 0 ? Reader::program : Reader::person;
   Outcome outcome;
   outcome.exit_code = left ? 1 : 0;
-  outcome.out = format == OutputFormat::json ? outlooks_json(manifest, outlooks) : results_text(manifest, outlooks, reader);
+  outcome.out =
+      format == OutputFormat::json ? outlooks_json(manifest, outlooks) : results_text(manifest, outlooks, reader);
   return outcome;
 }
 

@@ -204,11 +204,14 @@ constexpr std::array kOptions = {
                "limits.",
                "--summary"},
     OptionSpec{OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once,
-               any_of(run, apply), "Print what would be done and do nothing: for run, the effective policy and what "
-               "would be mounted.", "--dry-run"},
+               any_of(run, apply),
+               "Print what would be done and do nothing: for run, the effective policy and what "
+               "would be mounted.",
+               "--dry-run"},
     OptionSpec{OptionId::patch, Group::output, "patch", kNoAliases, '\0', none, "", Repeat::once, only(diff),
                "Print what changed in text files of up to 256 KiB as well, compared with what is here now. To be read: "
-               "characters that steer a terminal are escaped.", "--patch"},
+               "characters that steer a terminal are escaped.",
+               "--patch"},
     OptionSpec{OptionId::discard, Group::files, "discard", kNoAliases, '\0', none, "", Repeat::once, only(apply),
                "Take nothing over: remove what is kept of the run.", "--discard"},
     OptionSpec{OptionId::output, Group::output, "output", kNoAliases, 'o', required, "text|json", Repeat::once, kPrints,

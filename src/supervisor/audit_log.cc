@@ -68,8 +68,8 @@ Result<std::string> default_events_folder() {
 
 Result<std::string> changes_folder() {
   if (const auto state = state_folder()) return *state + "/changes";
-  return std::unexpected(Error("there is no folder for changes: neither XDG_STATE_HOME nor HOME is set")
-                             .with_remedy("set HOME"));
+  return std::unexpected(
+      Error("there is no folder for changes: neither XDG_STATE_HOME nor HOME is set").with_remedy("set HOME"));
 }
 
 AuditLog::AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind)

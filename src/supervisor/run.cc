@@ -170,7 +170,8 @@ Result<std::optional<changes::Keeper>> prepare_keeper(const RunOptions& options)
   return std::optional(std::move(*keeper));
 }
 
-// The id is said even where nothing was changed: whoever asks for the changes of this run shall not get those of another.
+// The id is said even where nothing was changed: whoever asks for the changes of this run shall not get those of
+// another.
 Result<> finish_keeper(changes::Keeper& keeper, const RunOptions& options, Session::Ending& ending) {
   if (ending.not_kept) return std::unexpected(*ending.not_kept);
   WEIR_TRY(const changes::Manifest kept, keeper.finish());

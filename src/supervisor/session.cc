@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "base/quantity.h"
-#include "dial/resolv_conf.h"
 #include "changes/layer_changes.h"
 #include "changes/run_outside.h"
+#include "dial/resolv_conf.h"
 #include "supervisor/limit_report.h"
 #include "sys/program_pages.h"
 
@@ -254,7 +254,8 @@ void Session::look_at_layers() {
     for (const changes::LayerChange& change : found.changes)
       ending_->files.changes.push_back(report_of(change, share.target));
     if (changes_ == nullptr) continue;
-    if (auto kept = changes_->add(layer.folder, share.source, begun_); !kept) ending_->not_kept = std::move(kept).error();
+    if (auto kept = changes_->add(layer.folder, share.source, begun_); !kept)
+      ending_->not_kept = std::move(kept).error();
   }
 }
 
