@@ -203,11 +203,11 @@ constexpr std::array kOptions = {
                "Instead of the events print what they come to: destinations with their bytes, names asked, refusals, "
                "limits.",
                "--summary"},
-    OptionSpec{OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once,
-               any_of(run, apply),
-               "Print what would be done and do nothing: for run, the effective policy and what "
-               "would be mounted.",
-               "--dry-run"},
+    OptionSpec{
+        OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once, any_of(run, apply),
+        "Print the effective policy and what would be mounted, or what weir apply would take over; start and change "
+        "nothing.",
+        "--dry-run"},
     OptionSpec{OptionId::patch, Group::output, "patch", kNoAliases, '\0', none, "", Repeat::once, only(diff),
                "Print what changed in text files of up to 256 KiB as well, compared with what is here now. To be read: "
                "characters that steer a terminal are escaped.",
