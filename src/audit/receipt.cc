@@ -91,7 +91,7 @@ Result<Destination> destination(const Json& entry) {
 std::string files_text(const FileChanges& files) {
   if (!files.looked) return "";
   if (files.changes.empty() && files.left_out == 0) return "\nno file of an overlay was changed\n";
-  std::string text = "\nfiles changed in overlays (gone now)\n";
+  std::string text = "\nfiles changed in overlays (" + std::string(files.kept ? "kept: weir diff" : "gone now") + ")\n";
   for (const FileChange& change : files.changes) {
     std::string line = change.kind + " " + change.type + " " + change.path;
     if (!change.link_target.empty()) line += " -> " + change.link_target;

@@ -23,6 +23,7 @@ struct FileChange {
 
 struct FileChanges {
   bool looked = false;  // there was an overlay
+  bool kept = false;    // weir diff and weir apply find them
   std::vector<FileChange> changes = {};
   std::uint64_t left_out = 0;
 };

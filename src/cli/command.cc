@@ -29,6 +29,9 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
       return image_command(line, caller);
     case CommandId::log:
       return log_command(line);
+    case CommandId::diff:
+    case CommandId::apply:
+      return changes_command(line, caller);
     case CommandId::doctor:
       return doctor_command(line);
     case CommandId::version:

@@ -219,6 +219,8 @@ Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
     case CommandId::image_ls:
     case CommandId::image_rm:
     case CommandId::log:
+    case CommandId::diff:
+    case CommandId::apply:
     case CommandId::doctor:
     case CommandId::version:
     case CommandId::completion:

@@ -13,7 +13,7 @@ using enum ValueKind;
 
 constexpr CommandSet kAll =
     any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, policy_compile, image_import,
-           image_ls, image_rm, log, doctor, version, completion, help);
+           image_ls, image_rm, log, diff, apply, doctor, version, completion, help);
 constexpr CommandSet kRun = only(run);
 // What starts a sandbox: its files, its process.
 constexpr CommandSet kStarts = any_of(run, policy_learn);
@@ -21,7 +21,7 @@ constexpr CommandSet kDenies = any_of(run, policy_explain, policy_show, policy_c
 constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show, policy_compile);
 constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_compile);
 constexpr CommandSet kPrints = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
-                                      image_import, image_ls, image_rm, log, doctor, version);
+                                      image_import, image_ls, image_rm, log, diff, apply, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -95,6 +95,11 @@ constexpr std::array kOptions = {
                "Accept what weir otherwise refuses, named exactly: broad=PATTERN for a wildcard over a public suffix, "
                "floor=ADDRESS for an address of the hard floor. Printed at start.",
                "--insist 'broad=*.github.io'"},
+    OptionSpec{OptionId::insist_file, Group::files, "insist", kNoAliases, '\0', required, "file=PATH", Repeat::many,
+               only(apply),
+               "Take over this one change although it would be run outside by itself, leads out of the folder, or its "
+               "place here has changed since; each is named by itself, a folder not for what is in it.",
+               "--insist file=.envrc"},
     OptionSpec{OptionId::trust_this_code, Group::network, "i-trust-this-code", kNoAliases, '\0', none, "", Repeat::once,
                kRun, "Required with --net host, which gives the command the network of the host.",
                "--net host --i-trust-this-code"},
@@ -109,6 +114,11 @@ constexpr std::array kOptions = {
                "Share the current folder at the same path and start there. What would run later outside (.git/hooks, "
                ".envrc, .vscode ...) stays read-only unless it is rw-all. Refused for $HOME and /.",
                "--here=overlay"},
+    OptionSpec{OptionId::keep_changes, Group::files, "keep-changes", kNoAliases, '\0', none, "", Repeat::once, kStarts,
+               "Keep what was written into overlays under the user's state folder, for weir diff and weir apply: up to "
+               "2 GiB of contents and 200,000 paths a run, the newest 16 runs, for 30 days. Without it an overlay is "
+               "gone at the end.",
+               "--here=overlay --keep-changes"},
     OptionSpec{OptionId::share_sockets, Group::files, "share-sockets", kNoAliases, '\0', none, "", Repeat::once,
                kStarts, "Let shares carry Unix sockets, which lead past the network of the sandbox.",
                "--share-sockets"},
@@ -216,8 +226,17 @@ constexpr std::array kOptions = {
                "Instead of the events print what they come to: destinations with their bytes, names asked, refusals, "
                "limits.",
                "--summary"},
-    OptionSpec{OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once, kRun,
-               "Print the effective policy and what would be mounted; start nothing.", "--dry-run"},
+    OptionSpec{
+        OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once, any_of(run, apply),
+        "Print the effective policy and what would be mounted, or what weir apply would take over; start and change "
+        "nothing.",
+        "--dry-run"},
+    OptionSpec{OptionId::patch, Group::output, "patch", kNoAliases, '\0', none, "", Repeat::once, only(diff),
+               "Print what changed in text files of up to 256 KiB as well, compared with what is here now. To be read: "
+               "characters that steer a terminal are escaped.",
+               "--patch"},
+    OptionSpec{OptionId::discard, Group::files, "discard", kNoAliases, '\0', none, "", Repeat::once, only(apply),
+               "Take nothing over: remove what is kept of the run.", "--discard"},
     OptionSpec{OptionId::output, Group::output, "output", kNoAliases, 'o', required, "text|json", Repeat::once, kPrints,
                "How weir writes its own output: for people or as JSON.", "-o json"},
     OptionSpec{OptionId::compiled_policy, Group::output, "output", kNoAliases, 'o', required, "IMAGE", Repeat::once,
@@ -298,6 +317,17 @@ constexpr std::array kLogExamples = {
     Example{"weir log --summary e.jsonl", "destinations, bytes, names and refusals of one file"},
     Example{"weir log --type flow --name .example.com -o json", "the lines themselves, for scripts"},
 };
+constexpr std::array kDiffExamples = {
+    Example{"weir diff", "what the last run that was kept changed in this folder"},
+    Example{"weir diff --patch src", "line by line, below src only"},
+    Example{"weir diff w-3f9a1c27 -o json", "of one run, for scripts"},
+};
+constexpr std::array kApplyExamples = {
+    Example{"weir apply --dry-run", "what would be taken over, and what not"},
+    Example{"weir apply package-lock.json src", "only these"},
+    Example{"weir apply --insist file=.envrc", "also what direnv would run"},
+    Example{"weir apply --discard w-3f9a1c27", "forget the changes of one run"},
+};
 constexpr std::array kDoctorExamples = {
     Example{"weir doctor", "one line per control, and the command that repairs what is missing"},
     Example{"weir doctor --json", "for scripts; docs/doctor.schema.json says what stands there"},
@@ -374,6 +404,22 @@ constexpr std::array kCommands = {
         "Files are read strictly: a line that weir did not write so, and numbers that are missing, are said with "
         "their place, and the exit code is then 1. What a guest chose is escaped.",
         kLogExamples},
+    CommandSpec{
+        diff, "diff", "[ID] [PATH...]", 0, kAnyNumber, false, "show what a run changed in overlays",
+        "Shows the changes of a run with --here=overlay (or -v SRC:DST:overlay) and --keep-changes: kind, path, size, "
+        "and what stands against taking them over. ID is the run's, by default the last one that was called in the "
+        "current folder or shared it. PATH selects what is at or below it, a path as it is outside. What a guest "
+        "chose is escaped.",
+        kDiffExamples},
+    CommandSpec{
+        apply, "apply", "[ID] [PATH...]", 0, kAnyNumber, false, "take over what a run changed in overlays",
+        "Puts the changes that weir diff shows into the shared folder: each file whole or not at all, through no link, "
+        "never outside of the folder. Left out and said: devices, sockets, pipes, set-id bits. Refused unless named "
+        "with --insist: what something outside would run by itself (.git/hooks, .envrc, .vscode ...), links that lead "
+        "out of the folder, and what has changed in the folder since the run began. Goes on after a refusal. Exit "
+        "code 0: the folder holds everything that was asked for. 1: something was left; it is named. Again it does "
+        "what is missing.",
+        kApplyExamples},
     CommandSpec{
         doctor, "doctor", "", 0, 0, false, "say what this machine can enforce",
         "Tries every control that weir relies on, for real, in a throw-away child, and prints one line for each: "

@@ -122,7 +122,8 @@ constexpr int kMaxLinks = 40;  // the kernel's own bound, path_resolution(7)
 
 // The command must not rewrite what is recorded about it. Every name on the way to the file matters: who may write the
 // folder of a link can replace the link. A link that leads to nothing yet counts too: opening makes the file.
-Result<> check_record_outside(const std::string& record, const std::vector<sandbox::Share>& shares) {
+Result<> check_record_outside(const std::string& record, const std::vector<sandbox::Share>& shares,
+                              const std::string& remedy) {
   std::error_code error;
   std::filesystem::path name = record;
   for (int links = 0; links <= kMaxLinks; ++links) {
@@ -133,7 +134,7 @@ Result<> check_record_outside(const std::string& record, const std::vector<sandb
       if (share.access != sandbox::Share::Access::read_write || !lies_in(name, share.source)) continue;
       return std::unexpected(
           Error("the command could rewrite its own record: " + record + " lies in the share " + share.source)
-              .with_remedy("put it outside with --events FILE, or share with :ro or :overlay"));
+              .with_remedy(remedy));
     }
     std::error_code absent;
     if (!std::filesystem::is_symlink(name, absent)) return {};
@@ -146,11 +147,28 @@ Result<> check_record_outside(const std::string& record, const std::vector<sandb
 
 Result<> check_events(const supervisor::EventsSink& events, const std::vector<sandbox::Share>& shares) {
   using Kind = supervisor::EventsSink::Kind;
-  if (events.kind == Kind::file) return check_record_outside(events.path, shares);
+  constexpr const char* kRemedy = "put it outside with --events FILE, or share with :ro or :overlay";
+  if (events.kind == Kind::file) return check_record_outside(events.path, shares, kRemedy);
   if (events.kind != Kind::default_file) return {};
   const Result<std::string> folder = supervisor::default_events_folder();
   // Without a folder there is no record to rewrite: the run itself refuses to start, and says so.
-  return folder ? check_record_outside(*folder, shares) : Result<>();
+  return folder ? check_record_outside(*folder, shares, kRemedy) : Result<>();
+}
+
+// --keep-changes
+Result<> plan_keeping(const CommandLine& line, const Caller& caller, supervisor::RunOptions& options) {
+  if (!line.has(OptionId::keep_changes)) return {};
+  const auto& shares = options.spec.shares;
+  if (std::ranges::none_of(
+          shares, [](const sandbox::Share& share) { return share.access == sandbox::Share::Access::overlay; })) {
+    return std::unexpected(Error("option --keep-changes: nothing is shared as an overlay")
+                               .with_remedy("write --here=overlay, or -v SRC:DST:overlay"));
+  }
+  WEIR_TRY(options.changes_folder, supervisor::changes_folder());
+  WEIR_CHECK_OK(check_record_outside(options.changes_folder, shares, "share it with :ro or :overlay"));
+  options.called_in = caller.folder;
+  options.spec.shows_layers = true;
+  return {};
 }
 
 // The command must not read what weir says to an upstream proxy.
@@ -229,6 +247,7 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   };
   WEIR_CHECK_OK(take(line, OptionId::receipt, options.receipt, receipt));
   options.spec.shows_layers = !options.receipt.empty();
+  WEIR_CHECK_OK(plan_keeping(line, caller, options));
   WEIR_CHECK_OK(plan_limits(line, options));
   WEIR_TRY(const OutputFormat format, output_format(line));
   options.summary = format == OutputFormat::json ? supervisor::SummaryFormat::json : supervisor::SummaryFormat::text;

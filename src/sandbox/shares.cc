@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 
+#include "changes/run_outside.h"
 #include "sys/errno.h"
 #include "sys/folder.h"
 
@@ -18,23 +19,6 @@ namespace {
 // The root of the share and two levels below it: what people share by mistake has its sockets there (.X11-unix,
 // docker.sock, an agent's folder). A deeper one still needs a process outside that serves it.
 constexpr int kSocketDepth = 2;
-
-// Run by git, direnv, editors and agents without being asked. Where they do not exist, they cannot be made either.
-constexpr std::array kProtected = {".git/hooks", ".git/config", ".git/commondir", ".git/config.worktree",
-                                   ".envrc",     ".vscode",     ".idea"};
-
-// A folder without .git is a repository itself, settings and all, as soon as HEAD, objects and refs are in it. Only
-// there: next to a .git, git cannot tell a file HEAD from the commit.
-constexpr const char* kBareHead = "HEAD";
-// Where it is one already.
-constexpr std::array kProtectedInBare = {"hooks", "config", "commondir", "config.worktree"};
-
-// Run from particular places (the home folder) or after a question; protected where they exist.
-constexpr std::array kProtectedIfThere = {
-    ".bash_login",   ".bash_logout", ".bash_profile", ".bashrc",    ".claude",      ".cursor",
-    ".devcontainer", ".gitmodules",  ".husky",        ".inputrc",   ".git/modules", ".git/worktrees",
-    ".kshrc",        ".login",       ".mcp.json",     ".mise.toml", ".profile",     ".zlogin",
-    ".zlogout",      ".zprofile",    ".zshenv",       ".zshrc",     ".config/fish", ".tool-versions"};
 
 std::unexpected<Error> refuse(std::string what, std::string remedy) {
   return std::unexpected(Error(std::move(what)).with_remedy(std::move(remedy)));
@@ -196,19 +180,19 @@ Result<Share> parse_checked(std::string_view text, const Sharer& sharer) {
 }
 
 std::vector<std::string> protected_below(const std::string& folder) {
-  std::vector<std::string> paths(kProtected.begin(), kProtected.end());
+  std::vector<std::string> paths(changes::kProtected.begin(), changes::kProtected.end());
   const auto is_there = [&](const char* name) {
     struct stat status{};
     return ::lstat((folder + "/" + name).c_str(), &status) == 0;
   };
-  for (const char* name : kProtectedIfThere) {
+  for (const char* name : changes::kProtectedIfThere) {
     if (is_there(name)) paths.emplace_back(name);
   }
   if (is_there(".git")) return paths;
-  if (is_there(kBareHead) && is_there("objects") && is_there("refs")) {
-    paths.insert(paths.end(), kProtectedInBare.begin(), kProtectedInBare.end());
+  if (is_there(changes::kBareHead) && is_there("objects") && is_there("refs")) {
+    paths.insert(paths.end(), changes::kProtectedInBare.begin(), changes::kProtectedInBare.end());
   } else {
-    paths.emplace_back(kBareHead);
+    paths.emplace_back(changes::kBareHead);
   }
   return paths;
 }
@@ -253,13 +237,6 @@ Result<> check_shares(const std::vector<Share>& shares) {
                     "choose another place for one of them");
   }
   return {};
-}
-
-bool is_run_outside(std::string_view path) {
-  const auto is_it = [path](std::string_view known) {
-    return path == known || (path.size() > known.size() && path.starts_with(known) && path[known.size()] == '/');
-  };
-  return std::ranges::any_of(kProtected, is_it) || std::ranges::any_of(kProtectedIfThere, is_it);
 }
 
 }  // namespace weir::sandbox

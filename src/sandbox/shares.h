@@ -33,10 +33,6 @@ Result<Share> share_here(std::string_view form, const Sharer& sharer);
 // Whether the source may be shared at all in that form: not the machine's own folders, no sockets.
 Result<> check_source(const Share& share, const Sharer& sharer);
 
-// Whether something outside runs the file, or what is in the folder, by itself: `path` is relative to the shared folder
-// (".git/hooks/pre-commit").
-bool is_run_outside(std::string_view path);
-
 // After all of them are known: no two on one place.
 Result<> check_shares(const std::vector<Share>& shares);
 

@@ -13,6 +13,7 @@
 
 #include "supervisor/events_sweep.h"
 #include "sys/errno.h"
+#include "sys/files.h"
 
 namespace weir::supervisor {
 
@@ -22,14 +23,6 @@ constexpr std::uint64_t kRollUpMs = 1000;
 
 bool is_refusal(audit::EventType type) {
   return type == audit::EventType::flow_refuse || type == audit::EventType::dns_refuse;
-}
-
-Result<> make_folders(const std::string& path) {
-  for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-    const std::string part = path.substr(0, slash);
-    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return sys::errno_error("cannot make the folder " + part);
-    if (slash == std::string::npos) return {};
-  }
 }
 
 // `more`: O_EXCL, or nothing.
@@ -55,13 +48,28 @@ audit::Timestamp wall_clock() {
   return {.seconds = now.tv_sec, .microseconds = static_cast<std::uint32_t>(now.tv_nsec / 1000)};
 }
 
-Result<std::string> default_events_folder() {
+namespace {
+
+std::optional<std::string> state_folder() {
   const char* state = std::getenv("XDG_STATE_HOME");
-  if (state != nullptr && state[0] == '/') return std::string(state) + "/weir/events";
+  if (state != nullptr && state[0] == '/') return std::string(state) + "/weir";
   const char* home = std::getenv("HOME");
-  if (home != nullptr && home[0] == '/') return std::string(home) + "/.local/state/weir/events";
+  if (home != nullptr && home[0] == '/') return std::string(home) + "/.local/state/weir";
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<std::string> default_events_folder() {
+  if (const auto state = state_folder()) return *state + "/events";
   return std::unexpected(Error("there is no folder for events: neither XDG_STATE_HOME nor HOME is set")
                              .with_remedy("name a file with --events FILE, or --events none"));
+}
+
+Result<std::string> changes_folder() {
+  if (const auto state = state_folder()) return *state + "/changes";
+  return std::unexpected(
+      Error("there is no folder for changes: neither XDG_STATE_HOME nor HOME is set").with_remedy("set HOME"));
 }
 
 AuditLog::AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind)
@@ -88,7 +96,7 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& e
       break;
   }
   WEIR_TRY(const std::string folder, default_events_folder());
-  if (auto made = make_folders(folder); !made) {
+  if (auto made = sys::make_folders(folder); !made) {
     return std::unexpected(std::move(made).error().with_remedy("name a file with --events FILE, or --events none"));
   }
   std::string path = folder + "/" + envelope.sandbox + ".jsonl";

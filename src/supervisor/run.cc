@@ -1,11 +1,13 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
 #include "audit/receipt.h"
 #include "base/failure_line.h"
 #include "base/json.h"
+#include "changes/keep.h"
 #include "supervisor/limit_report.h"
 #include "supervisor/run_options.h"
 #include "supervisor/sandbox_id.h"
@@ -158,6 +160,31 @@ void end_receipt(audit::Receipt& receipt, const Session::Ending& ending, const A
   receipt.tally = log.tally();
 }
 
+Result<std::optional<changes::Keeper>> prepare_keeper(const RunOptions& options) {
+  if (options.changes_folder.empty()) return std::nullopt;
+  auto keeper = changes::Keeper::prepare(options.changes_folder, {.sandbox = options.spec.id,
+                                                                  .folder = options.called_in,
+                                                                  .command = options.spec.argv.front(),
+                                                                  .started = audit::rfc3339(wall_clock())});
+  if (!keeper) return std::unexpected(std::move(keeper).error().context("option --keep-changes"));
+  return std::optional(std::move(*keeper));
+}
+
+// The id is said even where nothing was changed: whoever asks for the changes of this run shall not get those of
+// another.
+Result<> finish_keeper(changes::Keeper& keeper, const RunOptions& options, Session::Ending& ending) {
+  if (ending.not_kept) return std::unexpected(*ending.not_kept);
+  WEIR_TRY(const changes::Manifest kept, keeper.finish());
+  ending.files.kept = !kept.shares.empty();
+  if (options.verbosity == Verbosity::quiet || kept.shares.empty()) return {};
+  const auto lost = static_cast<std::uint64_t>(
+      std::ranges::count_if(kept.entries, [](const changes::KeptEntry& entry) { return !entry.not_kept.empty(); }));
+  const std::string missing =
+      lost + kept.left_out == 0 ? "" : ", " + std::to_string(lost + kept.left_out) + " could not be";
+  say("kept " + std::to_string(kept.entries.size() - lost) + " changes" + missing + ": weir diff " + kept.sandbox);
+  return {};
+}
+
 int own_failure(const Error& error) {
   say(error);
   return kExitOwnFailure;
@@ -185,19 +212,25 @@ int run(RunOptions options) {
   }
   log->attach(*reactor);
   if (*receipt_files || options.afterwards) log->count_everything();
+  auto keeper = prepare_keeper(options);
+  if (!keeper) return own_failure(keeper.error());
   Session session(options, std::move(*ports), *reactor, *log, std::move(sandbox));
+  if (*keeper) session.keep_changes_with(**keeper);
   Session::Ending ending = session.run();
   log->record(exit_event(ending));
   log->commit();
   if (ending.error) say(*ending.error);
   if (!log->failure().empty()) say(log->failure() + "; new connections were refused (audit)");
   summarise(*log, options, ending);
+  const auto kept = *keeper ? finish_keeper(**keeper, options, ending) : Result<>();
   if (*receipt_files) {
     receipt.files = std::move(ending.files);
     end_receipt(receipt, ending, *log);
     // Whoever asked for it must not take its absence for a run without it.
     if (const auto written = write_receipt(**receipt_files, receipt); !written) return own_failure(written.error());
   }
+  // As above.
+  if (!kept) return own_failure(kept.error());
   if (options.afterwards) {
     const auto text = options.afterwards(log->tally());
     if (!text) return own_failure(text.error());

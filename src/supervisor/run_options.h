@@ -80,6 +80,9 @@ struct RunOptions {
   EventsSink events;
   // --receipt: the page for people; beside it the same as JSON, with ".json" behind the name. Absolute; empty: none.
   std::string receipt;
+  // --keep-changes: the folder in which what was written into overlays is kept. Absolute; empty: it is not.
+  std::string changes_folder;
+  std::string called_in;  // the caller's folder, for finding them again
   // Called when everything inside has ended, with what the run came to; empty: nothing is to be done. What it returns
   // goes to standard output; its error is weir's own failure.
   std::function<Result<std::string>(const audit::Tally&)> afterwards;

@@ -2,12 +2,15 @@
 
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "base/quantity.h"
+#include "changes/layer_changes.h"
+#include "changes/run_outside.h"
 #include "dial/resolv_conf.h"
-#include "sandbox/layer_changes.h"
-#include "sandbox/shares.h"
 #include "supervisor/limit_report.h"
 #include "sys/program_pages.h"
 
@@ -26,45 +29,33 @@ int exit_code_of(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-std::string_view name_of(sandbox::LayerChange::Kind kind) {
-  using Kind = sandbox::LayerChange::Kind;
-  switch (kind) {
-    case Kind::added:
-      return "added";
-    case Kind::changed:
-      return "changed";
-    case Kind::deleted:
-      return "deleted";
-    case Kind::replaced:
-      return "replaced";
-    case Kind::unreadable:
-      return "unreadable";
+// A time that is later than the stamp of everything changed before, and earlier than that of what is changed after the
+// return. The kernel stamps files with a clock that stands still for a tick (kernel 6.13: or with a finer one), so it
+// waits for the next: at most 10 ms.
+timespec begin_of_changes() {
+  const auto before = [](const timespec& one, const timespec& other) {
+    return std::pair(one.tv_sec, one.tv_nsec) < std::pair(other.tv_sec, other.tv_nsec);
+  };
+  constexpr timespec kPart{.tv_sec = 0, .tv_nsec = 500'000};
+  constexpr int kMostParts = 40;  // a clock that is set back does not hold the start up
+  timespec begin{};
+  ::clock_gettime(CLOCK_REALTIME, &begin);
+  timespec stamp{};
+  for (int i = 0; i < kMostParts; ++i) {
+    ::clock_gettime(CLOCK_REALTIME_COARSE, &stamp);
+    if (before(begin, stamp)) break;
+    ::nanosleep(&kPart, nullptr);
   }
-  return "";
+  return begin;
 }
 
-std::string_view name_of(sandbox::LayerChange::Type type) {
-  using Type = sandbox::LayerChange::Type;
-  switch (type) {
-    case Type::file:
-      return "file";
-    case Type::folder:
-      return "folder";
-    case Type::link:
-      return "link";
-    case Type::other:
-      return "other";
-  }
-  return "";
-}
-
-audit::FileChange report_of(const sandbox::LayerChange& change, const std::string& target) {
+audit::FileChange report_of(const changes::LayerChange& change, const std::string& target) {
   return {.path = target + "/" + change.path,
-          .kind = std::string(name_of(change.kind)),
-          .type = std::string(name_of(change.type)),
+          .kind = std::string(changes::name_of(change.kind)),
+          .type = std::string(changes::name_of(change.type)),
           .bytes = change.bytes,
           .link_target = change.link_target,
-          .runs_outside = sandbox::is_run_outside(change.path)};
+          .runs_outside = changes::is_run_outside(change.path)};
 }
 
 }  // namespace
@@ -112,6 +103,7 @@ Result<> Session::execute() {
                              reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT},
                              [this](int signal) { on_signal(signal); }));
   signals_.emplace(std::move(signals));
+  if (changes_ != nullptr) begun_ = begin_of_changes();
   WEIR_CHECK_OK(sandbox_->execute());
   while (!started_ && !ending_) {
     WEIR_TRY(started_, sandbox_->await_start(options_.spec, signals_->fd()));
@@ -256,11 +248,14 @@ void Session::conclude_limits() {
 void Session::look_at_layers() {
   for (const sandbox::Sandbox::Layer& layer : sandbox_->take_layers()) {
     const sandbox::Share& share = options_.spec.shares[layer.share];
-    const sandbox::LayerChanges found = sandbox::changes_of(layer.folder, share.source);
+    const changes::LayerChanges found = changes::changes_of(layer.folder, share.source);
     ending_->files.looked = true;
     ending_->files.left_out += found.left_out;
-    for (const sandbox::LayerChange& change : found.changes)
+    for (const changes::LayerChange& change : found.changes)
       ending_->files.changes.push_back(report_of(change, share.target));
+    if (changes_ == nullptr) continue;
+    if (auto kept = changes_->add(layer.folder, share.source, begun_); !kept)
+      ending_->not_kept = std::move(kept).error();
   }
 }
 

@@ -1,11 +1,13 @@
 // One sandbox from start to exit: the supervisor of `weir run`.
 #pragma once
 
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "audit/receipt.h"
+#include "changes/keep.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/terminal.h"
 #include "supervisor/audit_log.h"
@@ -26,12 +28,16 @@ class Session {
     std::optional<Error> error;  // the command's own end needs none
     std::vector<audit::LimitHit> limits = {};
     audit::FileChanges files = {};
+    std::optional<Error> not_kept = {};  // what was written into overlays
   };
 
   // `ports`: bound already, for the options' publishes. `sandbox`: prepared with the options' spec, or why it could not
   // be: the session then ends with that.
   Session(RunOptions options, std::vector<PublishedPort> ports, sys::Reactor& reactor, AuditLog& log,
           Result<sandbox::Sandbox> sandbox);
+
+  // Before run(): gets what was written into overlays. Must live as long.
+  void keep_changes_with(changes::Keeper& keeper) { changes_ = &keeper; }
 
   // Starts everything, runs the loop, tears everything down in the order of dataplane.md section 6.
   Ending run();
@@ -62,6 +68,8 @@ class Session {
   std::vector<PublishedPort> ports_;  // until the network has them
   sys::Reactor& reactor_;
   AuditLog& log_;
+  changes::Keeper* changes_ = nullptr;
+  timespec begun_{};  // what is changed below an overlay later was changed meanwhile
   std::optional<sys::SignalWatch> signals_;
   sandbox::StatusFlags flags_ = sandbox::StatusFlags::now();
   std::optional<sandbox::TerminalKeeper> keeper_;

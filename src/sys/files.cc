@@ -75,6 +75,14 @@ Result<> replace_file(const std::string& path, Bytes bytes) {
   return written;
 }
 
+Result<> make_folders(const std::string& path) {
+  for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+    const std::string part = path.substr(0, slash);
+    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return errno_error("cannot make the folder " + part);
+    if (slash == std::string::npos) return {};
+  }
+}
+
 Result<std::optional<std::string>> read_operator_file(const std::string& path, std::size_t max_bytes) {
   const std::string folder = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
   // The folder is held open and the file opened below it: what was checked is what is read.

@@ -22,6 +22,10 @@ Result<std::string> read_open_file(const OwnedFd& fd, const std::string& path, s
 // All of it, where the descriptor stands. `path` names it in errors.
 Result<> write_whole(const OwnedFd& fd, const std::string& path, Bytes bytes);
 
+// Makes the folder at an absolute path, and those above it, with rights for their owner only; those that are there stay
+// as they are. Errors name the folder.
+Result<> make_folders(const std::string& path);
+
 // The content of a file that only the operator can have written: a regular file (no link) of uid 0 that neither group
 // nor others may write, in a folder of which the same holds. Nothing when the file does not exist. Inside a user
 // namespace that does not map the host's root the owner reads as nobody, and the file is refused.

@@ -6,11 +6,12 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sys/owned_fd.h"
 
-namespace weir::sandbox {
+namespace weir::changes {
 
 struct LayerChange {
   enum class Kind : std::uint8_t {
@@ -27,18 +28,23 @@ struct LayerChange {
   Type type = Type::file;        // what is there now; of what was deleted: file
   std::uint64_t bytes = 0;       // of a file
   std::string link_target = {};  // as the command chose it
+  std::uint32_t mode = 0;        // permissions, set-id bits and all
+};
+std::string_view name_of(LayerChange::Kind kind);
+std::string_view name_of(LayerChange::Type type);
+
+// Of one share; what is more is counted.
+struct LayerBounds {
+  std::size_t changes = 4096;
+  std::size_t text = 1 << 20;  // bytes of paths and targets together
 };
 
 struct LayerChanges {
-  // Of one share; more are counted.
-  static constexpr std::size_t kMaxChanges = 4096;
-  static constexpr std::size_t kMaxText = 1 << 20;  // bytes of paths and targets together
-
   std::vector<LayerChange> changes;  // by path
   std::uint64_t left_out = 0;
 };
 
 // `layer`: the upper folder. `source`: the shared folder, a host path.
-LayerChanges changes_of(const sys::OwnedFd& layer, const std::string& source);
+LayerChanges changes_of(const sys::OwnedFd& layer, const std::string& source, const LayerBounds& bounds = {});
 
-}  // namespace weir::sandbox
+}  // namespace weir::changes

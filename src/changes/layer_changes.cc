@@ -1,4 +1,4 @@
-#include "sandbox/layer_changes.h"
+#include "changes/layer_changes.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -15,7 +15,7 @@
 #include "sys/mounts.h"
 #include "sys/open_resolved.h"
 
-namespace weir::sandbox {
+namespace weir::changes {
 
 namespace {
 
@@ -51,6 +51,8 @@ LayerChange::Type type_of(const struct stat& status) {
 
 class Walk {
  public:
+  explicit Walk(const LayerBounds& bounds) : bounds_(bounds) {}
+
   // `below`: the folder under it, not valid where nothing is. `path`: ends with a slash, or is empty.
   void folder(const sys::OwnedFd& above, const sys::OwnedFd& below, const std::string& path, std::size_t depth) {
     // A descriptor of its own: readdir() keeps its place in it.
@@ -81,7 +83,7 @@ class Walk {
   void note(LayerChange change) {
     const std::size_t length = change.path.size() + change.link_target.size();
     // The names are the guest's, and so would be the memory that they take.
-    if (found_.changes.size() >= LayerChanges::kMaxChanges || length > LayerChanges::kMaxText - text_) {
+    if (found_.changes.size() >= bounds_.changes || length > bounds_.text - text_) {
       ++found_.left_out;
       return;
     }
@@ -97,7 +99,8 @@ class Walk {
     const bool was_there = below.valid() && ::fstatat(below.get(), name.c_str(), &before, AT_SYMLINK_NOFOLLOW) == 0;
     LayerChange change{.path = path + name,
                        .kind = was_there ? LayerChange::Kind::changed : LayerChange::Kind::added,
-                       .type = type_of(status)};
+                       .type = type_of(status),
+                       .mode = status.st_mode & 07777};
     if (is_whiteout(status)) {
       change.kind = LayerChange::Kind::deleted;
       change.type = LayerChange::Type::file;
@@ -127,19 +130,52 @@ class Walk {
     if (change.kind != LayerChange::Kind::unreadable) folder(inner, under, path, depth + 1);
   }
 
+  const LayerBounds& bounds_;
   LayerChanges found_;
   std::uint64_t looked_at_ = 0;
-  std::size_t text_ = 0;  // never more than kMaxText
+  std::size_t text_ = 0;  // never more than its bound
 };
 
 }  // namespace
 
-LayerChanges changes_of(const sys::OwnedFd& layer, const std::string& source) {
-  Walk walk;
+std::string_view name_of(LayerChange::Kind kind) {
+  using Kind = LayerChange::Kind;
+  switch (kind) {
+    case Kind::added:
+      return "added";
+    case Kind::changed:
+      return "changed";
+    case Kind::deleted:
+      return "deleted";
+    case Kind::replaced:
+      return "replaced";
+    case Kind::unreadable:
+      return "unreadable";
+  }
+  return "";
+}
+
+std::string_view name_of(LayerChange::Type type) {
+  using Type = LayerChange::Type;
+  switch (type) {
+    case Type::file:
+      return "file";
+    case Type::folder:
+      return "folder";
+    case Type::link:
+      return "link";
+    case Type::other:
+      return "other";
+  }
+  return "";
+}
+
+LayerChanges changes_of(const sys::OwnedFd& layer, const std::string& source, const LayerBounds& bounds) {
+  Walk walk(bounds);
   const auto below = sys::open_without_links(source);
   const sys::OwnedFd none;
   walk.folder(layer, below ? *below : none, "", 0);
   return walk.take();
 }
 
-}  // namespace weir::sandbox
+}  // namespace weir::changes
