@@ -29,6 +29,8 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
       return image_command(line, caller);
     case CommandId::log:
       return log_command(line);
+    case CommandId::seal:
+      return seal_command(line);
     case CommandId::doctor:
       return doctor_command(line);
     case CommandId::version:

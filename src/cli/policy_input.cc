@@ -70,6 +70,11 @@ Result<PolicyInput> policy_input(const CommandLine& line, const Caller& caller) 
   session.deny_lists = line.values(OptionId::deny_list);
   session.insist = line.values(OptionId::insist);
   session.publish = line.values(OptionId::publish);
+  session.after = line.value(OptionId::after).value_or("");
+  if (line.has(OptionId::after) && session.after.empty()) {
+    return std::unexpected(
+        Error("option --after: the mode is empty").with_remedy("write --after none or another mode"));
+  }
   input.compile.read_list = [](const std::string& path) { return sys::read_file(path, policy::kMaxListBytes); };
   if (line.has(OptionId::skip_invalid)) input.compile.invalid_lines = policy::InvalidLines::skipped;
   return input;

@@ -167,6 +167,18 @@ Result<> check_control_outside(const std::string& path, const std::vector<sandbo
   return {};
 }
 
+Result<> plan_after(const policy::Compiled& policy, supervisor::RunOptions& options) {
+  if (!policy.after) return {};
+  if (options.spec.network != sandbox::Network::captured && !options.spec.published) {
+    return std::unexpected(Error("[after]: mode " + std::string(policy::name_of(policy.mode)) +
+                                 " without published ports has nothing that could be taken away")
+                               .with_remedy("leave [after] or --after out"));
+  }
+  options.after = policy.after;
+  options.spec.seals = true;
+  return {};
+}
+
 Result<> plan_control(const CommandLine& line, const Caller& caller, supervisor::RunOptions& options) {
   const auto path = [&](std::string_view text) { return absolute_path(text, caller.folder); };
   WEIR_CHECK_OK(in_context(take(line, OptionId::control, options.control_path, path), "option --control"));
@@ -187,6 +199,7 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   WEIR_CHECK_OK(plan_spec(line, caller, policy.mode, options));
   options.publishes = policy.source.publishes;
   options.spec.published = !options.publishes.empty();
+  WEIR_CHECK_OK(plan_after(policy, options));
   if (options.spec.network == sandbox::Network::captured || options.spec.published) options.policy_image = policy.image;
   options.policy_hash = policy.hash;
   options.policy_mode = std::string(policy::name_of(policy.mode));

@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <string_view>
 
 #include "supervisor/events_sweep.h"
+#include "supervisor/state_folder.h"
 #include "sys/errno.h"
 
 namespace weir::supervisor {
@@ -22,14 +22,6 @@ constexpr std::uint64_t kRollUpMs = 1000;
 
 bool is_refusal(audit::EventType type) {
   return type == audit::EventType::flow_refuse || type == audit::EventType::dns_refuse;
-}
-
-Result<> make_folders(const std::string& path) {
-  for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-    const std::string part = path.substr(0, slash);
-    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return sys::errno_error("cannot make the folder " + part);
-    if (slash == std::string::npos) return {};
-  }
 }
 
 // `more`: O_EXCL, or nothing.
@@ -56,11 +48,11 @@ audit::Timestamp wall_clock() {
 }
 
 Result<std::string> default_events_folder() {
-  const char* state = std::getenv("XDG_STATE_HOME");
-  if (state != nullptr && state[0] == '/') return std::string(state) + "/weir/events";
-  const char* home = std::getenv("HOME");
-  if (home != nullptr && home[0] == '/') return std::string(home) + "/.local/state/weir/events";
-  return std::unexpected(Error("there is no folder for events: neither XDG_STATE_HOME nor HOME is set")
+  auto folder = state_folder();
+  if (folder) return *folder + "/events";
+  return std::unexpected(std::move(folder)
+                             .error()
+                             .context("there is no folder for events")
                              .with_remedy("name a file with --events FILE, or --events none"));
 }
 

@@ -42,10 +42,12 @@ struct PolicyFlags {
   std::vector<std::string> deny_lists;  // "ads.txt", "rpz:malware.zone"
   std::vector<std::string> insist;      // "broad=*.com", "floor=169.254.169.254"
   std::vector<std::string> publish;     // -p: "8080:80", "[::1]:0:53/udp"
+  std::string after;                    // --after: its mode; "" if not given
 
   // Nothing given besides a file.
   bool adds_nothing() const {
-    return mode.empty() && allow.empty() && deny.empty() && deny_lists.empty() && insist.empty() && publish.empty();
+    return mode.empty() && allow.empty() && deny.empty() && deny_lists.empty() && insist.empty() && publish.empty() &&
+           after.empty();
   }
 };
 
@@ -58,6 +60,13 @@ struct CompileInput {
   // What the result is for. A run needs no `source`, and a compiled policy of a million names then costs no copy.
   enum class Purpose : std::uint8_t { reading, running };
   Purpose purpose = Purpose::reading;
+};
+
+// A layer that waits to be put inside of a policy.
+struct Narrowing {
+  LayerSource layer;
+  Limits limits;
+  std::uint32_t written_limits = 0;
 };
 
 struct Compiled {
@@ -75,6 +84,8 @@ struct Compiled {
   // What holds only in part, or not at all, because an outer layer is narrower.
   std::vector<std::string> warnings;
   ImageSource source;  // what the image was built from, for `show` and `lint`
+  // [after] or --after, found to be narrower: for put_inside().
+  std::optional<Narrowing> after;
 };
 
 // Errors say what to write instead. The error of a run that wants more than its session has begins with "cannot_widen".

@@ -51,8 +51,8 @@ std::string unfolded(const Entry& entry) {
   return text == entry.text ? "" : "  = " + text;
 }
 
-std::string layer_text(const LayerSource& layer) {
-  std::string text = std::string(name_of(layer.layer)) + ": mode " + std::string(name_of(layer.mode)) + "\n";
+std::string layer_text(std::string_view title, const LayerSource& layer) {
+  std::string text = std::string(title) + ": mode " + std::string(name_of(layer.mode)) + "\n";
   if (layer.name_need == NameNeed::required) text += "  require_name\n";
   for (const Entry& entry : layer.entries) {
     text += "  " + std::string(word_of(entry.step));
@@ -119,6 +119,27 @@ const KeySpec* key_of(Limit limit) {
   return found == keys.end() ? nullptr : &*found;
 }
 
+std::string after_text(const Narrowing& after) {
+  std::string text = layer_text("after", after.layer);
+  for (std::size_t i = 0; i < kLimitCount; ++i) {
+    const auto limit = static_cast<Limit>(i);
+    if ((after.written_limits & (1u << i)) == 0) continue;
+    text += "  limit " + std::string(limit_key(limit)) + " " + limit_text(limit, after.limits[limit]) + "\n";
+  }
+  return text;
+}
+
+std::string after_json(const Narrowing& after) {
+  JsonText limits = JsonText::object();
+  for (std::size_t i = 0; i < kLimitCount; ++i) {
+    const auto limit = static_cast<Limit>(i);
+    if ((after.written_limits & (1u << i)) != 0) limits.add(limit_key(limit), after.limits[limit]);
+  }
+  std::string text = layer_json(after.layer);
+  text.pop_back();
+  return text + ",\"limits\":" + limits.text() + "}";
+}
+
 }  // namespace
 
 std::string_view limit_key(Limit limit) {
@@ -138,7 +159,7 @@ std::string limit_text(Limit limit, std::uint64_t value) {
 
 std::string show_text(const Compiled& compiled) {
   std::string text = "policy " + compiled.hash + "\n" + floor_text(compiled);
-  for (const LayerSource& layer : compiled.source.layers) text += layer_text(layer);
+  for (const LayerSource& layer : compiled.source.layers) text += layer_text(name_of(layer.layer), layer);
   for (const DnsUpstream& each : compiled.source.dns_upstreams) text += "name server: " + upstream_text(each) + "\n";
   for (const Publish& each : compiled.source.publishes) text += "published: " + publish_text(each) + "\n";
   for (std::size_t i = 0; i < kLimitCount; ++i) {
@@ -148,6 +169,7 @@ std::string show_text(const Compiled& compiled) {
     text += "limit: " + std::string(limit_key(limit)) + " " + limit_text(limit, value);
     text += is_enforced(limit) ? "\n" : " (not in this version)\n";
   }
+  if (compiled.after) text += after_text(*compiled.after);
   for (const std::string& each : compiled.notices) text += "note: " + each + "\n";
   for (const std::string& each : compiled.warnings) text += "warning: " + each + "\n";
   return text;
@@ -179,6 +201,7 @@ std::string show_json(const Compiled& compiled) {
       .add_raw("limits_not_in_this_version", later.text())
       .add_raw("notices", list_json(compiled.notices, same))
       .add_raw("warnings", list_json(compiled.warnings, same));
+  if (compiled.after) object.add_raw("after", after_json(*compiled.after));
   return object.text();
 }
 

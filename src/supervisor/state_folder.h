@@ -1,0 +1,21 @@
+// Where a user's weir keeps what outlives a command: records, and the sockets of sandboxes that can be sealed.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+
+namespace weir::supervisor {
+
+// $XDG_STATE_HOME/weir, else ~/.local/state/weir. Nothing is made.
+Result<std::string> state_folder();
+
+// With mode 0700 where it is missing, as is all that leads to it.
+Result<> make_folders(const std::string& path);
+
+// The socket of a live sandbox that `weir seal` speaks to: below state_folder().
+Result<std::string> seal_socket_of(const std::string& id);
+// The same, its folder made.
+Result<std::string> prepare_seal_socket(const std::string& id);
+
+}  // namespace weir::supervisor
