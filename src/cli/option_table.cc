@@ -87,6 +87,12 @@ constexpr std::array kOptions = {
                "copy; overlay writes into a private layer. Folders that carry sockets (/run, /tmp, $HOME ...) are "
                "refused without --share-sockets.",
                "-v ./data:/data:ro"},
+    OptionSpec{
+        OptionId::sensitive, Group::files, "sensitive", kNoAliases, '\0', required, "PATH", Repeat::many, kRun,
+        "A file of a share, or a folder with all files that it holds at start, named as this machine names it: "
+        "before the first open of one of them goes on, by whomever, the sandbox enters its [after] (--after), and "
+        "connections that lost their permission are gone. Where an open could not be seen nothing starts.",
+        "-v ./customer:/data:ro --sensitive ./customer"},
     OptionSpec{OptionId::here, Group::files, "here", kNoAliases, '\0', optional, "ro|overlay|rw-all", Repeat::once,
                kStarts,
                "Share the current folder at the same path and start there. What would run later outside (.git/hooks, "

@@ -43,6 +43,7 @@ enum class OptionId : std::uint8_t {
   insist,
   trust_this_code,
   after,
+  sensitive,
   volume,
   here,
   share_sockets,

@@ -68,6 +68,9 @@ struct RunOptions {
   // [after] or --after; spec.seals says whether there is one.
   std::optional<policy::Narrowing> after;
 
+  // --sensitive: files and folders of shares, absolute, links resolved; only with `after`.
+  std::vector<std::string> sensitive;
+
   // --control: where the owner may speak to the sandbox while it runs; absolute. Empty: nowhere, as always where
   // spec.network is not Network::captured.
   std::string control_path;

@@ -93,6 +93,7 @@ Result<> Session::start() {
   WEIR_CHECK_OK(keep_terminal());
   if (start_error_) return std::unexpected(*start_error_);
   WEIR_CHECK_OK(open_control());
+  WEIR_CHECK_OK(guard_files());
   WEIR_CHECK_OK(execute());
   if (ending_) return {};
   WEIR_CHECK_OK(start_network());
@@ -142,6 +143,19 @@ Result<> Session::open_control() {
   if (!options_.after) return {};
   WEIR_TRY(const std::string path, prepare_seal_socket(options_.spec.id));
   WEIR_TRY(seal_socket_, listen(path, Door::seal));
+  return {};
+}
+
+// Before the command: from its first instruction no open goes unseen.
+Result<> Session::guard_files() {
+  if (options_.sensitive.empty()) return {};
+  const auto touched = [this](const std::string& path) {
+    generations_->enter_after({.name = Generations::kSensitive, .path = path},
+                              [this](const Result<Generations::Change>&) { sensitive_->release(); });
+  };
+  const auto lost = [this](const std::string& why) { end_with(Error("the sandbox was ended: " + why)); };
+  WEIR_TRY(sensitive_, SensitiveFiles::guard(reactor_, options_.sensitive, sandbox_->init_pidfd(),
+                                             {.touched = touched, .lost = lost}));
   return {};
 }
 
@@ -304,6 +318,7 @@ void Session::tear_down() {
   if (network_ && !network_->has_gateway()) network_.reset();
   if (sandbox_) sandbox_->kill();
   seal_.reset();
+  sensitive_.reset();
   if (pump_) pump_->drain();
   pump_.reset();
   flags_.put_back();
