@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 import world as w
 from checks import REFUSE, TWINS, at
 from lab import wait_until
+from test_clients import ca, make_wheel  # noqa: F401
 from test_control import TWO_FLOWS, ask, closes_of
 
 KEPT, LOST = at(w.ALLOWED4, 7), at(w.EVIL4, 7)
@@ -182,7 +182,7 @@ for line in""", 1)
     with Live(lab, guest=guest) as live:
         count = "import os; print(sorted(int(n) for n in os.listdir('/proc/self/fd'))[:-1])"
         assert live.do(f"child({count!r}, pass_fds=[3])") == "[0, 1, 2, 3]"
-        assert live.do("child('import os; os.write(3, bytes(1)); print(os.read(3, 99)[:15].decode())', pass_fds=[3])") == '{"generation":2'
+        assert live.do("child('import os; os.set_blocking(3, True); os.write(3, bytes(1)); print(os.read(3, 99)[:15].decode())', pass_fds=[3])") == '{"generation":2'
         update_of(live.end(), "descriptor")
 
 
@@ -263,15 +263,26 @@ def test_narrowed_before(lab):
         live.end()
 
 
-def test_what_cannot_be_recorded_ends_the_sandbox(lab):
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_what_cannot_be_recorded_ends_the_sandbox(lab, trigger):
     """Never: goes on unsealed."""
-    with Live(lab) as live:
-        # The record's file system is full from here on: RLIMIT_FSIZE of the supervisor.
-        size = os.stat(live.run.events_path).st_size
-        resource.prlimit(live.run.pid, resource.RLIMIT_FSIZE, (size, size))
-        assert live.seal().code == 125
-        out = live.run.finish()
-    assert out.code == 125 and "[after] cannot be entered" in out.stderr, out
+    small = lab.folder / "small"
+    small.mkdir()
+    lab.world.host.sh(f"mount -t tmpfs -o size=256k,mode=777 small {small}")
+    events = small / "events.jsonl"
+    try:
+        with Live(lab, events=None, extra=["--events", str(events)]) as live:
+            lab.world.host.run(["sh", "-c", f"cat /dev/zero > {small}/fill"])
+            # The block that the file already owns may still hold a few lines.
+            lab.world.host.run(["sh", "-c", f"truncate -s 4096 {events} 2>/dev/null; true"])
+            if trigger == "seal":
+                assert live.seal().code == 125
+            else:
+                live.run.say("said_so()")
+            out = live.run.finish()
+    finally:
+        lab.world.host.sh(f"umount -l {small}")
+    assert out.code == 125 and "[after] cannot be entered" in out.stderr and not out.stdout.strip(), out
 
 
 @pytest.mark.parametrize("trigger", TRIGGERS)
@@ -314,3 +325,231 @@ def test_what_is_wrong_starts_nothing(lab, what):
 def test_nothing_that_could_be_taken_away(lab, flags):
     out = lab.run("true", extra=flags)
     assert out.code == 125 and "after" in out.stderr, out
+
+
+# --- --sensitive: what is seen of a file that is opened
+
+SECRET = "the customer's data"
+READ = {
+    "open": "open(A).read()",
+    "open-for-append": "(open(A, 'a').close(), open(A).read())[1]",
+    "o-path": "open(f'/proc/self/fd/{os.open(A, os.O_PATH)}').read()",
+    "nonblock": "spin(A)",
+    "mmap": "bytes(mmap.mmap(os.open(A, os.O_RDONLY), 0, prot=mmap.PROT_READ)).decode()",
+    "thread": "in_thread(lambda: open(A).read())",
+    "child": "subprocess.check_output(['cat', A], text=True)",
+    "execve": "subprocess.check_output([RUN], text=True)",
+    "symlink": "(os.symlink(A, '/tmp/link'), open('/tmp/link').read())[1]",
+    "sendfile": "sent(A)",
+    "copy": "(shutil.copyfile(A, '/tmp/copy'), open('/tmp/copy').read())[1]",
+    "folder": "open(os.open('a', os.O_RDONLY, dir_fd=os.open('/data', os.O_PATH | os.O_DIRECTORY))).read()",
+    "working-folder": "(os.chdir('/data'), open('./../data//a').read())[1]",
+}
+WRITE = {
+    "hard-link": "(os.link(A, '/data/b'), open('/data/b').read())[1]",
+    "rename": "(os.rename(A, '/data/z'), open('/data/z').read())[1]",
+    "rename-folder": "(os.rename('/data/sub', '/data/other'), open('/data/other/a').read())[1]",
+    "exchange": "(os.rename('/data/harmless', '/data/y'), os.rename(A, '/data/harmless'), open('/data/harmless').read())[2]",
+    "truncate": "(os.truncate(A, 17), open(A).read() + 'ta')[1]",
+    "chmod": "(os.chmod(A, 0o600), open(A).read())[1]",
+}
+FORMS = [pytest.param(form, trick, id=f"{form}-{trick}") for form, tricks in
+         (("ro", READ), ("rw", WRITE | {"open": READ["open"]}), ("overlay", WRITE | {"open": READ["open"], "execve": READ["execve"]}))
+         for trick in tricks]
+
+GUEST = TWO_FLOWS.replace("for line in", """
+import mmap, shutil, subprocess, threading
+A, RUN = '/data/a', '/data/run'
+def spin(path):
+    while True:
+        try: return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK)).read()
+        except BlockingIOError: pass
+def in_thread(what):
+    got = []
+    thread = threading.Thread(target=lambda: got.append(what())); thread.start(); thread.join()
+    return got[0]
+def sent(path):
+    with open(path) as file:
+        try: os.sendfile(lost.fileno(), file.fileno(), 0, 100)
+        except OSError: pass
+        return file.read()
+for line in""", 1)
+
+
+class Data:
+    """A folder of the caller's with data in it: /data inside."""
+
+    def __init__(self, lab, form="ro"):
+        self.folder = lab.folder / "customer"
+        (self.folder / "sub").mkdir(parents=True)
+        for name in ("a", "sub/a", "harmless"):
+            (self.folder / name).write_text(SECRET)
+        (self.folder / "run").write_text(f"#!/bin/sh\necho \"{SECRET}\"\n")
+        (self.folder / "run").chmod(0o755)
+        for path in (self.folder, *self.folder.rglob("*")):
+            os.chown(path, lab.uid, lab.gid)
+        self.share = ["-v", f"{self.folder}:/data" + ("" if form == "rw" else f":{form}")]
+
+    def sensitive(self, *names):
+        return [*self.share, *(word for name in names for word in ("--sensitive", str(self.folder / name)))]
+
+
+@TWINS
+@pytest.mark.parametrize("form, trick", FORMS)
+def test_no_byte_before_the_network_is_gone(lab, form, trick, verdict):
+    """The content is read, as it is sensitive or not; it is sent only where it is not."""
+    data = Data(lab, form)
+    names = ["harmless"] if verdict == "allow" else ["a", "run", "sub"]
+    if verdict == "allow" and trick == "exchange":
+        names = ["run"]
+    expression = (READ | WRITE)[trick]
+    with Live(lab, guest=GUEST, extra=data.sensitive(*names)) as live:
+        # Names, sizes and times are no open.
+        assert live.do("[len(os.listdir('/data')), os.stat('/data/a').st_size, said(kept), said(lost)]") == \
+            [4, len(SECRET), "x", "x"]
+        before = lab.world.packets.payload_to(w.ALLOWED4, 7) + lab.world.packets.payload_to(w.EVIL4, 7)
+        content, answer, other = live.do(f"[content := {expression}, said(kept, content.encode()), "
+                                         f"said(lost, b'y')]")
+        after = lab.world.packets.payload_to(w.ALLOWED4, 7) + lab.world.packets.payload_to(w.EVIL4, 7)
+        assert content.strip() == SECRET, content
+        out = live.end()
+    if verdict == "allow":
+        assert answer == content and after > before and not out.of_type("policy.update"), (answer, out)
+        return
+    assert answer in ("ECONNRESET", "EPIPE") and other in ("ECONNRESET", "EPIPE"), (answer, other, out)
+    assert after == before, out
+    changed = update_of(out, "sensitive")
+    assert changed["path"].startswith(str(data.folder)) and changed["mode"] == "none", out
+    assert {event["error"] for event in out.of_type("flow.close")} == {"ECONNABORTED"}, out
+
+
+def test_the_host_opens_it(lab):
+    """On the safe side: who opens it outside is waited for as well, and gets it."""
+    data = Data(lab)
+    with Live(lab, guest=GUEST, extra=data.sensitive(".")) as live:
+        assert (data.folder / "sub/a").read_text() == SECRET
+        assert live.do("heard(kept)") == "ECONNRESET"
+        assert update_of(live.end(), "sensitive")["path"] == str(data.folder / "sub/a")
+
+
+def test_sealed_before_it_is_opened(lab):
+    data = Data(lab)
+    with Live(lab, guest=SEAL + GUEST, extra=data.sensitive("a")) as live:
+        assert live.seal().code == 0
+        assert live.do("[open(A).read(), open(RUN).read()[:9], said(kept)]")[:2] == [SECRET, "#!/bin/sh"]
+        update_of(live.end(), "seal")
+
+
+LEAKS = GUEST.replace("for line in", """
+def leak(path):
+    content = open(path).read()
+    open('/data/harmless', 'w').write('LEAKED ' + content)
+    return content
+for line in""", 1)
+
+
+def processes_of(live):
+    family = live.run.family()
+    return {role: [pid for pid, each in family.items() if each == role] for role in set(family.values())}
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize("who", ["weir-gateway", "supervisor", "weir-guard", "both"])
+def test_whoever_fails_at_the_moment(lab, who, how):
+    """The open never returns in a sandbox that lives and is not sealed."""
+    if who == "weir-guard" and how == signal.SIGSTOP:
+        pytest.skip("who may stop the guard may stop anything of this user's; SECURITY.md")
+    data = Data(lab, "rw")
+    with Live(lab, guest=LEAKS, extra=data.sensitive("a")) as live:
+        family = processes_of(live)
+        init = family["weir-init"][0]
+        targets = ["weir-gateway", "supervisor"] if who == "both" else [who]
+        if who == "supervisor" and how == signal.SIGKILL:
+            os.kill(family["weir-gateway"][0], signal.SIGSTOP)  # the open waits when the supervisor dies
+            live.run.say("leak(A)")
+            wait_until(lambda: "policy.update" in open(live.run.events_path).read(), what="the open")
+        for target in targets:
+            os.kill(family[target][0], how)
+        if not (who == "supervisor" and how == signal.SIGKILL) and live.run.process.poll() is None:
+            try:
+                live.run.say("leak(A)")
+            except BrokenPipeError:
+                pass  # it is over already
+        wait_until(lambda: not os.path.exists(f"/proc/{init}"), seconds=20, what="the end of the sandbox")
+        if how == signal.SIGSTOP:
+            os.kill(live.run.pid, signal.SIGCONT)
+        out = live.run.finish()
+        if who == "supervisor" and how == signal.SIGKILL:
+            assert out.code == -signal.SIGKILL
+        else:
+            assert out.code != 0, out
+    assert SECRET not in out.stdout and (data.folder / "harmless").read_text() == SECRET, out
+    wait_until(lambda: not [pid for pids in family.values() for pid in pids if os.path.exists(f"/proc/{pid}")],
+               what="the end of everybody")
+    assert (data.folder / "a").read_text() == SECRET  # and the host does not wait
+
+
+def test_what_cannot_be_seen_starts_nothing(lab):
+    data = Data(lab)
+
+    def refused(why, *extra, after=("--after", "none")):
+        out = lab.run("true", allow=[KEPT], extra=[*after, *extra], events=None)
+        assert out.code == 125 and "--sensitive" in out.stderr and why in out.stderr, out
+
+    path = str(data.folder / "a")
+    refused("lies in no share", "--sensitive", path)
+    refused("no [after]", *data.sensitive("a"), after=())
+    refused("is copied", "-v", f"{data.folder}:/data:copy", "--sensitive", path)
+    refused("is copied", *data.share, "-v", f"{data.folder}/sub:/sub:copy", "--sensitive", str(data.folder))
+    refused("No such file", *data.sensitive("missing"))
+    with open(path):
+        refused("open already", *data.sensitive("a"))
+    os.mkfifo(data.folder / "pipe")
+    refused("neither a file nor a folder", *data.sensitive("pipe"))
+    (data.folder / "empty").mkdir()
+    refused("no regular file", *data.sensitive("empty"))
+    many = data.folder / "many"
+    many.mkdir()
+    for i in range(4097):
+        (many / str(i)).touch()
+        os.chown(many / str(i), lab.uid, lab.gid)
+    refused("more than", *data.sensitive("many"))
+    refused("more than", *data.sensitive("."))
+    if lab.uid != 0:
+        os.chown(data.folder / "harmless", 0, 0)
+        refused("another user's", *data.sensitive("harmless"))
+    out = lab.run("true", allow=[KEPT], extra=["--after", "none", *data.sensitive("a", "sub", "a")])  # the twin
+    assert out.code == 0, out
+
+
+def test_two_names_of_one_file(lab):
+    """Outside of what is named as well: it is the file that is waited for, not the name."""
+    data = Data(lab)
+    os.link(data.folder / "a", data.folder / "other-name")
+    (data.folder / "twins").mkdir()
+    os.link(data.folder / "a", data.folder / "twins/one")
+    os.link(data.folder / "a", data.folder / "twins/two")
+    with Live(lab, guest=GUEST, extra=data.sensitive("twins")) as live:
+        assert live.do("[open('/data/other-name').read(), said(kept)]") in ([SECRET, "ECONNRESET"], [SECRET, "EPIPE"])
+        update_of(live.end(), "sensitive")
+
+
+@TWINS
+def test_the_story(lab, ca, verdict):
+    """Install from the index, then open the customer's data without any network: one command."""
+    make_wheel(lab.world.www / "simple" / "labpkg")
+    data = Data(lab)
+    out = lab.run("sh", "-c", "python3 -m pip install -q --no-cache-dir --retries 0 --timeout 5 --disable-pip-version-check "
+                  "--cert /ca.pem -i https://allowed.test/simple labpkg && cat /data/a && "
+                  "python3 -c 'import labpkg; print(labpkg.answer)' && python3 -c 'import socket; "
+                  f"socket.create_connection((\"{w.ALLOWED4}\", 443), 5); print(\"connected\")'",
+                  allow=["allowed.test"], extra=[*ca, "--after", "none",
+                                                 *data.sensitive("a" if verdict != "allow" else "harmless")])
+    assert out.stdout.startswith(f"{SECRET}42"), out
+    if verdict == "allow":
+        assert out.code == 0 and out.stdout.endswith("connected\n"), out
+    else:
+        assert out.code != 0 and "ConnectionRefusedError" in out.stderr, out
+        update_of(out, "sensitive")
+        [refused] = out.refusals(dst=w.ALLOWED4, port=443)
+        assert refused["generation"] == 2, out
