@@ -8,7 +8,7 @@ import pytest
 
 import world as w
 from checks import REFUSE, TWINS, at
-from lab import wait_until
+from lab import processes, wait_until
 from test_clients import ca, make_wheel  # noqa: F401
 from test_control import TWO_FLOWS, ask, closes_of
 
@@ -332,7 +332,6 @@ def test_nothing_that_could_be_taken_away(lab, flags):
 SECRET = "the customer's data"
 READ = {
     "open": "open(A).read()",
-    "open-for-append": "(open(A, 'a').close(), open(A).read())[1]",
     "o-path": "open(f'/proc/self/fd/{os.open(A, os.O_PATH)}').read()",
     "nonblock": "spin(A)",
     "mmap": "bytes(mmap.mmap(os.open(A, os.O_RDONLY), 0, prot=mmap.PROT_READ)).decode()",
@@ -346,6 +345,7 @@ READ = {
     "working-folder": "(os.chdir('/data'), open('./../data//a').read())[1]",
 }
 WRITE = {
+    "open-for-append": "(open(A, 'a').close(), open(A).read())[1]",
     "hard-link": "(os.link(A, '/data/b'), open('/data/b').read())[1]",
     "rename": "(os.rename(A, '/data/z'), open('/data/z').read())[1]",
     "rename-folder": "(os.rename('/data/sub', '/data/other'), open('/data/other/a').read())[1]",
@@ -355,7 +355,7 @@ WRITE = {
 }
 FORMS = [pytest.param(form, trick, id=f"{form}-{trick}") for form, tricks in
          (("ro", READ), ("rw", WRITE | {"open": READ["open"]}), ("overlay", WRITE | {"open": READ["open"], "execve": READ["execve"]}))
-         for trick in tricks]
+         for trick in tricks if (form, trick) != ("overlay", "rename-folder")]  # EXDEV, as overlays have it
 
 GUEST = TWO_FLOWS.replace("for line in", """
 import mmap, shutil, subprocess, threading
@@ -475,7 +475,7 @@ def test_whoever_fails_at_the_moment(lab, who, how):
                 live.run.say("leak(A)")
             except BrokenPipeError:
                 pass  # it is over already
-        wait_until(lambda: not os.path.exists(f"/proc/{init}"), seconds=20, what="the end of the sandbox")
+        wait_until(lambda: init not in processes(), seconds=20, what="the end of the sandbox")
         if how == signal.SIGSTOP:
             os.kill(live.run.pid, signal.SIGCONT)
         out = live.run.finish()
@@ -484,7 +484,7 @@ def test_whoever_fails_at_the_moment(lab, who, how):
         else:
             assert out.code != 0, out
     assert SECRET not in out.stdout and (data.folder / "harmless").read_text() == SECRET, out
-    wait_until(lambda: not [pid for pids in family.values() for pid in pids if os.path.exists(f"/proc/{pid}")],
+    wait_until(lambda: not processes().keys() & {pid for pids in family.values() for pid in pids},
                what="the end of everybody")
     assert (data.folder / "a").read_text() == SECRET  # and the host does not wait
 
