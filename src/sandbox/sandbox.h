@@ -74,9 +74,8 @@ class Sandbox {
   // Where Spec::shows_layers is set; once.
   std::vector<Layer> take_layers() { return std::move(layers_); }
 
-  // Where Spec::seals is set, after the start: the other end of the command's descriptor; once. Never to be read from:
-  // what is there may carry descriptors, and closing those could wait for as long as the guest likes. Closed after
-  // kill().
+  // Where Spec::seals is set, after the start: the other end of the command's descriptor; once. Never to be read from
+  // or closed: what is there may carry descriptors, and closing those could wait for as long as the guest likes.
   sys::OwnedFd take_seal() { return std::move(seal_); }
 
   // After the start of a Spec with published ports: what opens sockets inside. The sandbox stays where it is from here

@@ -1,8 +1,9 @@
 // The supervisor's end of the descriptor that a command has as WEIR_SEAL.
 //
 // Nothing is ever read from it: that something came is all there is to know, and what came stays in a buffer that the
-// kernel bounds, so that a flood costs nothing and descriptors that were sent along are not closed by this process
-// while the sandbox lives (that may take as long as their SO_LINGER says).
+// kernel bounds, so that a flood costs nothing. It is never closed either: with it would go descriptors that were sent
+// along, and closing a socket may take as long as its SO_LINGER says. Only the end of a process does not wait for that
+// (inet_release(), PF_EXITING).
 #pragma once
 
 #include <functional>
@@ -20,7 +21,10 @@ class SealDescriptor {
   // `on_byte` is called once, when a byte has come. An end without one (closed by everybody inside) asks for nothing.
   static Result<std::unique_ptr<SealDescriptor>> watch(sys::Reactor& reactor, sys::OwnedFd socket,
                                                        std::function<void()> on_byte);
-  ~SealDescriptor() { reactor_.forget(socket_.get()); }
+  ~SealDescriptor() {
+    reactor_.forget(socket_.get());
+    static_cast<void>(socket_.release());
+  }
   SealDescriptor(const SealDescriptor&) = delete;
   SealDescriptor& operator=(const SealDescriptor&) = delete;
 

@@ -96,8 +96,8 @@ Result<> Session::start() {
   WEIR_CHECK_OK(guard_files());
   WEIR_CHECK_OK(execute());
   if (ending_) return {};
-  WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(watch_seal());
+  WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(start_terminal());
   WEIR_CHECK_OK(watch_sandbox());
   reactor_.at(sys::monotonic_ms() + sys::kSettledMs, [] { sys::forget_program_pages(); });
@@ -317,7 +317,6 @@ void Session::tear_down() {
   if (sandbox_) sandbox_->begin_kill();
   if (network_ && !network_->has_gateway()) network_.reset();
   if (sandbox_) sandbox_->kill();
-  seal_.reset();
   sensitive_.reset();
   if (pump_) pump_->drain();
   pump_.reset();

@@ -172,6 +172,23 @@ lingers.close()
         update_of(live.end(), "descriptor")
 
 
+def test_sockets_that_linger_in_the_descriptor(lab):
+    """Closing them would take an hour: weir ends all the same."""
+    stuck = """exec('''
+listener = socket.create_server(('127.0.0.1', 9)); one = socket.create_connection(('127.0.0.1', 9)); other = listener.accept()[0]
+one.setblocking(False); one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 3600))
+try:
+    while True: one.send(bytes(65536))
+except BlockingIOError: pass
+socket.send_fds(seal, [b'x'], [one.fileno(), other.fileno()])
+''')""".replace("\n", "\\n")
+    with Live(lab) as live:
+        live.do(stuck)
+        assert live.do("heard(lost)") == "ECONNRESET"
+        live.run.say("os._exit(7)")
+        assert live.run.finish(timeout=10).code == 7
+
+
 def test_the_descriptor_passed_on(lab):
     """To a child, which has it when it is told so; and it is all that a command inherits."""
     guest = SEAL + TWO_FLOWS.replace("for line in", """
