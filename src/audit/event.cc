@@ -64,6 +64,8 @@ void write_sandbox(JsonWriter& json, const Event& event) {
   optional_text(json, "mode", event.mode);
   optional_text(json, "command", event.command);
   optional_text(json, "floor", event.floor);
+  optional_text(json, "cause", event.cause);
+  optional_text(json, "path", event.path);
   if (!event.notices.empty()) {
     json.key("notices").begin_array();
     for (const std::string& notice : event.notices) json.value(std::string_view(notice));

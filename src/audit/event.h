@@ -80,6 +80,9 @@ struct Event {
   std::string floor;
   std::vector<std::string> notices;
   std::vector<std::string> published = {};  // "127.0.0.1:8080:80/tcp"
+  // policy.update: "control", "seal", "descriptor", "sensitive", and the file of the last.
+  std::string cause = {};
+  std::string path = {};
   std::optional<std::int64_t> exit_code;
   std::vector<LimitHit> limits = {};  // limit, and what is refused by one: exactly one; sandbox.exit: of the machine
 };

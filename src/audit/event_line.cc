@@ -274,6 +274,8 @@ constexpr std::array kFields = {
     Field{"mode", take_text<&Event::mode, token>},
     Field{"command", take_text<&Event::command, any_text>},
     Field{"floor", take_text<&Event::floor, any_text>},
+    Field{"cause", take_text<&Event::cause, token>},
+    Field{"path", take_text<&Event::path, any_text>},
     Field{"notices", take_texts<&Event::notices>},
     Field{"exit_code", take_exit_code},
     Field{"limits", take_limits},

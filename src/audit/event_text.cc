@@ -52,6 +52,11 @@ std::string end_of_flow(const Event& event) {
   return text;
 }
 
+std::string cause(const Event& event) {
+  if (event.cause.empty()) return "";
+  return " (" + event.cause + (event.path.empty() ? "" : " " + event.path) + ")";
+}
+
 std::string body(const Event& event) {
   switch (event.type) {
     case EventType::sandbox_start:
@@ -72,7 +77,7 @@ std::string body(const Event& event) {
     case EventType::limit:
       return "limit   " + reached(event);
     case EventType::policy_update:
-      return "policy  narrowed, mode " + event.mode;
+      return "policy  narrowed, mode " + event.mode + cause(event);
   }
   return "";
 }

@@ -32,6 +32,8 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::diff:
     case CommandId::apply:
       return changes_command(line, caller);
+    case CommandId::seal:
+      return seal_command(line);
     case CommandId::doctor:
       return doctor_command(line);
     case CommandId::version:

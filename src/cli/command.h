@@ -53,6 +53,7 @@ Result<Outcome> learn_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> image_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> log_command(const CommandLine& line);
 Result<Outcome> changes_command(const CommandLine& line, const Caller& caller);
+Result<Outcome> seal_command(const CommandLine& line);
 Result<Outcome> doctor_command(const CommandLine& line);
 Result<Outcome> version_command(const CommandLine& line);
 Result<Outcome> completion_command(const CommandLine& line);

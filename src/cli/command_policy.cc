@@ -8,6 +8,7 @@
 #include "policy/text/cases.h"
 #include "policy/text/explain.h"
 #include "policy/text/lint.h"
+#include "policy/text/narrow.h"
 #include "policy/text/sets.h"
 #include "policy/text/show.h"
 #include "sandbox/capture.h"
@@ -104,9 +105,18 @@ Result<Outcome> explain(const CommandLine& line, const Caller& caller, OutputFor
   WEIR_TRY(const Judge judge, judge_of(input.compile));
   WEIR_TRY(const policy::Image image, judge.image());
   const policy::Explanation explanation = policy::explain(image, judge.facts, request);
+  const bool json = format == OutputFormat::json;
   Outcome outcome;
-  outcome.out = format == OutputFormat::json ? policy::explanation_json(explanation) + "\n"
-                                             : policy::explanation_text(explanation);
+  outcome.out = json ? policy::explanation_json(explanation) : policy::explanation_text(explanation);
+  if (judge.compiled.after) {
+    WEIR_TRY(const policy::Narrowed narrowed, policy::put_inside(image, *judge.compiled.after));
+    WEIR_TRY(const policy::Image after, policy::Image::open(narrowed.image));
+    const policy::Explanation then = policy::explain(after, judge.facts, request);
+    if (json) outcome.out.pop_back();
+    outcome.out += json ? ",\"after\":" + policy::explanation_json(then) + "}"
+                        : "once its [after] is entered: " + policy::explanation_text(then);
+  }
+  if (json) outcome.out += "\n";
   outcome.err = said(judge.compiled);
   return outcome;
 }
@@ -176,6 +186,10 @@ Result<Outcome> compile(const CommandLine& line, const Caller& caller) {
     return std::unexpected(Error("mode host has no gateway, so there is nothing to compile")
                                .with_remedy("write --net host --i-trust-this-code where it is used"));
   }
+  if (compiled.after) {
+    return std::unexpected(Error("an [after] section cannot be compiled")
+                               .with_remedy("leave it out, and write --after MODE where the image is used"));
+  }
   WEIR_CHECK_OK(check_replaceable(*path));
   WEIR_CHECK_OK(sys::replace_file(*path, compiled.image));
   Outcome outcome;
@@ -221,6 +235,7 @@ Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
     case CommandId::log:
     case CommandId::diff:
     case CommandId::apply:
+    case CommandId::seal:
     case CommandId::doctor:
     case CommandId::version:
     case CommandId::completion:

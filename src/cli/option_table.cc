@@ -13,7 +13,7 @@ using enum ValueKind;
 
 constexpr CommandSet kAll =
     any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, policy_compile, image_import,
-           image_ls, image_rm, log, diff, apply, doctor, version, completion, help);
+           image_ls, image_rm, log, diff, apply, seal, doctor, version, completion, help);
 constexpr CommandSet kRun = only(run);
 // What starts a sandbox: its files, its process.
 constexpr CommandSet kStarts = any_of(run, policy_learn);
@@ -21,7 +21,7 @@ constexpr CommandSet kDenies = any_of(run, policy_explain, policy_show, policy_c
 constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show, policy_compile);
 constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_compile);
 constexpr CommandSet kPrints = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
-                                      image_import, image_ls, image_rm, log, diff, apply, doctor, version);
+                                      image_import, image_ls, image_rm, log, diff, apply, seal, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -103,12 +103,24 @@ constexpr std::array kOptions = {
     OptionSpec{OptionId::trust_this_code, Group::network, "i-trust-this-code", kNoAliases, '\0', none, "", Repeat::once,
                kRun, "Required with --net host, which gives the command the network of the host.",
                "--net host --i-trust-this-code"},
+    OptionSpec{
+        OptionId::after, Group::network, "after", kNoAliases, '\0', required, "MODE", Repeat::once, kPolicyFlags,
+        "The mode from a moment on: when a file of --sensitive is first opened, when somebody says weir seal, or "
+        "when the command writes a byte to the descriptor that WEIR_SEAL names. Never wider than --net, entered "
+        "once and never left; the [after] section of a policy file can say more.",
+        "--allow @pypi --after none"},
     OptionSpec{OptionId::volume, Group::files, "volume", kNoAliases, 'v', required, "SRC:DST[:ro|:copy|:overlay]",
                Repeat::many, kStarts,
                "Share a file or folder of the host, for reading and writing unless it says otherwise. copy works on a "
                "copy; overlay writes into a private layer. Folders that carry sockets (/run, /tmp, $HOME ...) are "
                "refused without --share-sockets.",
                "-v ./data:/data:ro"},
+    OptionSpec{
+        OptionId::sensitive, Group::files, "sensitive", kNoAliases, '\0', required, "PATH", Repeat::many, kRun,
+        "A file of a share, or a folder with all files that it holds at start, named as this machine names it: "
+        "before the first open of one of them goes on, by whomever, the sandbox enters its [after] (--after), and "
+        "connections that lost their permission are gone. Where an open could not be seen nothing starts.",
+        "-v ./customer:/data:ro --sensitive ./customer"},
     OptionSpec{OptionId::here, Group::files, "here", kNoAliases, '\0', optional, "ro|overlay|rw-all", Repeat::once,
                kStarts,
                "Share the current folder at the same path and start there. What would run later outside (.git/hooks, "
@@ -328,6 +340,9 @@ constexpr std::array kApplyExamples = {
     Example{"weir apply --insist file=.envrc", "also what direnv would run"},
     Example{"weir apply --discard w-3f9a1c27", "forget the changes of one run"},
 };
+constexpr std::array kSealExamples = {
+    Example{"weir seal w-3f9a1c27", "its [after] is in force when this returns"},
+};
 constexpr std::array kDoctorExamples = {
     Example{"weir doctor", "one line per control, and the command that repairs what is missing"},
     Example{"weir doctor --json", "for scripts; docs/doctor.schema.json says what stands there"},
@@ -404,6 +419,15 @@ constexpr std::array kCommands = {
         "Files are read strictly: a line that weir did not write so, and numbers that are missing, are said with "
         "their place, and the exit code is then 1. What a guest chose is escaped.",
         kLogExamples},
+    CommandSpec{seal, "seal", "ID", 1, 1, false, "let a sandbox enter the [after] of its policy",
+                "Tells a sandbox of the same user that runs with an [after] (or --after) to enter it now, and waits "
+                "until it is "
+                "in force: what it does not allow is refused, connections that lost their permission are reset. There "
+                "is no way "
+                "back. Harmless where it was entered before. The id is in the first line of weir log and is said at "
+                "start. Exit "
+                "code 0: it is in force.",
+                kSealExamples},
     CommandSpec{
         diff, "diff", "[ID] [PATH...]", 0, kAnyNumber, false, "show what a run changed in overlays",
         "Shows the changes of a run with --here=overlay (or -v SRC:DST:overlay) and --keep-changes: kind, path, size, "

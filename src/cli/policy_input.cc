@@ -77,6 +77,11 @@ Result<PolicyInput> policy_input(const CommandLine& line, const Caller& caller) 
   session.upstream_socks = line.value(OptionId::upstream_socks).value_or("");
   session.upstream_proxy_auth = line.value(OptionId::upstream_proxy_auth).value_or("");
   session.upstream_socks_auth = line.value(OptionId::upstream_socks_auth).value_or("");
+  session.after = line.value(OptionId::after).value_or("");
+  if (line.has(OptionId::after) && session.after.empty()) {
+    return std::unexpected(
+        Error("option --after: the mode is empty").with_remedy("write --after none or another mode"));
+  }
   input.compile.read_list = [](const std::string& path) { return sys::read_file(path, policy::kMaxListBytes); };
   if (line.has(OptionId::skip_invalid)) input.compile.invalid_lines = policy::InvalidLines::skipped;
   return input;

@@ -76,6 +76,7 @@ std::string plan_text(const supervisor::RunOptions& options, std::string_view po
   out += row("mount", spec.image ? "image " + spec.image->name + ", below the private layer (never written)"
                                  : "/usr and what belongs to it, from the host (ro)");
   for (const sandbox::Share& share : spec.shares) out += row("mount", share_text(share));
+  for (const std::string& path : options.sensitive) out += row("sensitive", path + " (its first open enters [after])");
   for (const std::string& tool : spec.tools) out += row("tool", tool + " (ro, on PATH)");
   if (options.timeout) {
     out += row("timeout", duration_text(milliseconds(*options.timeout)) + ", then " +
@@ -109,6 +110,8 @@ std::string plan_json(const supervisor::RunOptions& options, std::string_view po
     for (const std::string& path : share.read_only_below) json.value(std::string_view(path));
     json.end_array().end_object();
   }
+  json.end_array().key("sensitive").begin_array();
+  for (const std::string& path : options.sensitive) json.value(std::string_view(path));
   json.end_array().key("tools").begin_array();
   for (const std::string& tool : spec.tools) json.value(std::string_view(tool));
   json.end_array().key("timeout_ms");

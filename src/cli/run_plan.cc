@@ -210,6 +210,55 @@ Result<> check_control_outside(const std::string& path, const std::vector<sandbo
   return {};
 }
 
+Result<> plan_after(const policy::Compiled& policy, supervisor::RunOptions& options) {
+  if (!policy.after) return {};
+  if (options.spec.network != sandbox::Network::captured && !options.spec.published) {
+    return std::unexpected(Error("[after]: mode " + std::string(policy::name_of(policy.mode)) +
+                                 " without published ports has nothing that could be taken away")
+                               .with_remedy("leave [after] or --after out"));
+  }
+  options.after = policy.after;
+  options.spec.seals = true;
+  return {};
+}
+
+// Whether `path` is seen in the share, or a part of it is.
+bool is_of(const std::filesystem::path& path, const sandbox::Share& share) {
+  return lies_in(path, share.source) || lies_in(share.source, path);
+}
+
+Result<std::string> sensitive_path(const std::string& text, const Caller& caller,
+                                   const std::vector<sandbox::Share>& shares) {
+  WEIR_TRY(const std::string whole, absolute_path(text, caller.folder));
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::canonical(whole, error);
+  if (error) return fail(text + ": " + error.message(), error.value());
+  bool shared = false;
+  for (const sandbox::Share& share : shares) {
+    shared = shared || lies_in(path, share.source);
+    if (share.access != sandbox::Share::Access::copy || !is_of(path, share)) continue;
+    return std::unexpected(
+        Error(text + " is copied into the share " + share.target + ", where no open of it can be seen")
+            .with_remedy("share it with :ro or :overlay instead of :copy"));
+  }
+  if (shared) return path.string();
+  return std::unexpected(
+      Error(text + " lies in no share").with_remedy("share it, such as with -v " + text + ":/data:ro"));
+}
+
+Result<> plan_sensitive(const CommandLine& line, const Caller& caller, supervisor::RunOptions& options) {
+  const std::vector<std::string> paths = line.values(OptionId::sensitive);
+  if (!paths.empty() && !options.after) {
+    return std::unexpected(Error("option --sensitive: the policy has no [after] that an open could enter")
+                               .with_remedy("add --after none, or an [after] section"));
+  }
+  for (const std::string& path : paths) {
+    WEIR_TRY(options.sensitive.emplace_back(),
+             in_context(sensitive_path(path, caller, options.spec.shares), "option --sensitive"));
+  }
+  return {};
+}
+
 Result<> plan_control(const CommandLine& line, const Caller& caller, supervisor::RunOptions& options) {
   const auto path = [&](std::string_view text) { return absolute_path(text, caller.folder); };
   WEIR_CHECK_OK(in_context(take(line, OptionId::control, options.control_path, path), "option --control"));
@@ -231,6 +280,8 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   WEIR_CHECK_OK(check_credentials(policy.source.egress_proxies, options.spec));
   options.publishes = policy.source.publishes;
   options.spec.published = !options.publishes.empty();
+  WEIR_CHECK_OK(plan_after(policy, options));
+  WEIR_CHECK_OK(plan_sensitive(line, caller, options));
   if (options.spec.network == sandbox::Network::captured || options.spec.published) options.policy_image = policy.image;
   options.policy_hash = policy.hash;
   options.policy_mode = std::string(policy::name_of(policy.mode));

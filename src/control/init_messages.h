@@ -2,7 +2,8 @@
 //
 // Order: Begin goes down once the id maps are written, Execute once the record is open; init builds the sandbox in
 // between. Init sends, each at most once and in this order, ListenerMade and TunMade (captured networks), RootMade
-// (limits that are watched), NamespaceMade (published ports), TerminalMade (-t), and exactly one of Started, Failed;
+// (limits that are watched), NamespaceMade (published ports), SealMade (a policy with
+// an [after]), TerminalMade (-t), and exactly one of Started, Failed;
 // only Failed may come before Execute went down. After Started only one of Exited and NotExecuted may follow, once; and
 // for each OpenSocket, once, SocketMade or SocketFailed. Init lives in the guest's world, so everything after Started
 // is hostile input: a message out of order ends the sandbox.
@@ -47,6 +48,12 @@ struct LayerMade {
 
 // Carries a socket of the sandbox's network namespace, which tells it from every other. Made before the command.
 struct NamespaceMade {
+  template <class Self, class Visitor>
+  static void fields(Self&, Visitor&) {}
+};
+
+// Carries a stream: the supervisor's end of what the command has as WEIR_SEAL.
+struct SealMade {
   template <class Self, class Visitor>
   static void fields(Self&, Visitor&) {}
 };
@@ -114,7 +121,7 @@ struct SocketFailed {
 };
 
 using FromInit = std::variant<ListenerMade, TunMade, TerminalMade, Started, NotExecuted, Failed, Exited, RootMade,
-                              LayerMade, NamespaceMade, SocketMade, SocketFailed>;
+                              LayerMade, NamespaceMade, SocketMade, SocketFailed, SealMade>;
 
 struct Begin {
   template <class Self, class Visitor>

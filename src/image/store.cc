@@ -29,14 +29,6 @@ std::unexpected<Error> no_such_image(const std::string& name) {
                              .with_remedy("weir image ls lists them; weir image import FILE " + name + " makes one"));
 }
 
-Result<> make_folders(const std::string& folder) {
-  for (std::size_t slash = folder.find('/', 1);; slash = folder.find('/', slash + 1)) {
-    const std::string part = folder.substr(0, slash);
-    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return sys::errno_error("cannot make " + part);
-    if (slash == std::string::npos) return {};
-  }
-}
-
 Result<std::string> random_id() {
   std::array<std::uint8_t, 8> bytes{};
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
@@ -113,7 +105,7 @@ Lease::~Lease() {
 }
 
 Result<Store> Store::open(const std::string& folder) {
-  WEIR_CHECK_OK(make_folders(folder));
+  WEIR_CHECK_OK(sys::make_folders(folder));
   struct stat status{};
   if (::stat(folder.c_str(), &status) != 0) return sys::errno_error("cannot look at " + folder);
   if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {

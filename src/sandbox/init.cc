@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -89,6 +90,7 @@ class Init {
     // An image becomes another current folder, so no other thread can fill that root.
     if (!spec_.image) WEIR_CHECK_OK(start_builder());
     WEIR_CHECK_OK(set_up_network());
+    if (spec_.seals) WEIR_CHECK_OK(make_seal());
     WEIR_CHECK_OK(become_root_inside());
     if (::sethostname(spec_.hostname.c_str(), spec_.hostname.size()) != 0)
       return sys::errno_error("cannot set the host name of the sandbox");
@@ -191,6 +193,16 @@ class Init {
     return send(control::TunMade{}, capture.tun.get());
   }
 
+  // Made here and not by the supervisor: what the guest's end says of who made it is then of its own world.
+  Result<> make_seal() {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+      return sys::errno_error("cannot make the descriptor of WEIR_SEAL");
+    seal_ = sys::OwnedFd(ends[0]);
+    const sys::OwnedFd theirs(ends[1]);
+    return send(control::SealMade{}, theirs.get());
+  }
+
   // Until here the ids are those of the supervisor, which have no name inside.
   Result<> become_root_inside() {
     if (plan_.identity == Identity::Kind::own_id) return {};
@@ -278,7 +290,14 @@ class Init {
       ::ioctl(terminal_.get(), TIOCSCTTY, 0);
       for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(terminal_.get(), fd);
     }
-    ::close_range(STDERR_FILENO + 1, ~0u, 0);
+    int last = STDERR_FILENO;
+    if (seal_.valid()) {
+      last = kSealDescriptor;
+      // dup2() onto itself would leave it close-on-exec.
+      if (seal_.get() == last) ::fcntl(last, F_SETFD, 0);
+      if (seal_.get() != last) ::dup2(seal_.get(), last);
+    }
+    ::close_range(static_cast<unsigned>(last) + 1, ~0u, 0);
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -298,6 +317,7 @@ class Init {
 
   [[noreturn]] void serve() {
     terminal_.reset();
+    seal_.reset();
     int patience = sys::kSettledMs;
     while (true) {
       std::array<pollfd, 2> waiting = {pollfd{.fd = children_.get(), .events = POLLIN, .revents = 0},
@@ -385,6 +405,7 @@ class Init {
   sys::Channel supervisor_;
   sys::OwnedFd children_;
   sys::OwnedFd terminal_;
+  sys::OwnedFd seal_;  // the command's end
   pthread_t builder_{};
   Result<> filled_;  // the builder's, until it has ended
   pid_t command_ = -1;

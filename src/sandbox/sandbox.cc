@@ -150,6 +150,8 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
     limiter_->take_root(received.take_passed());
   } else if (std::holds_alternative<control::NamespaceMade>(*message)) {
     namespace_socket_ = received.take_passed();
+  } else if (std::holds_alternative<control::SealMade>(*message)) {
+    seal_ = received.take_passed();
   } else if (std::holds_alternative<control::TerminalMade>(*message)) {
     terminal_ = received.take_passed();
   } else if (const auto* layer = std::get_if<control::LayerMade>(&*message);
@@ -161,6 +163,7 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
   } else if (std::holds_alternative<control::Started>(*message)) {
     if (spec.network == Network::captured && !(capture_.listener.valid() && capture_.tun.valid()))
       return fail("init of the sandbox broke the protocol: no capture");
+    if (spec.seals && !seal_.valid()) return fail("init of the sandbox broke the protocol: no descriptor to seal with");
     return true;
   } else {
     return fail("init of the sandbox broke the protocol");

@@ -74,6 +74,10 @@ class Sandbox {
   // Where Spec::shows_layers is set; once.
   std::vector<Layer> take_layers() { return std::move(layers_); }
 
+  // Where Spec::seals is set, after the start: the other end of the command's descriptor; once. Never to be read from
+  // or closed: what is there may carry descriptors, and closing those could wait for as long as the guest likes.
+  sys::OwnedFd take_seal() { return std::move(seal_); }
+
   // After the start of a Spec with published ports: what opens sockets inside. The sandbox stays where it is from here
   // on. Once.
   Result<GuestSockets*> serve_sockets(sys::Reactor& reactor);
@@ -137,6 +141,7 @@ class Sandbox {
   sys::OwnedFd terminal_;
   std::vector<Layer> layers_;
   sys::OwnedFd namespace_socket_;
+  sys::OwnedFd seal_;
   std::unique_ptr<GuestSockets> sockets_;
   std::vector<sys::OwnedFd> unsafe_to_close_;  // before kill(): what init passed unasked
   std::string command_;                        // for people

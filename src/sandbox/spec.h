@@ -23,6 +23,10 @@ struct Share {
   std::vector<std::string> read_only_below;
 };
 
+// The environment variable that says which descriptor a byte is written to.
+inline constexpr const char* kSealVariable = "WEIR_SEAL";
+inline constexpr int kSealDescriptor = 3;
+
 enum class Network : std::uint8_t {
   loopback,  // modes none and inbound
   captured,  // every gateway mode
@@ -73,6 +77,7 @@ struct Spec {
   bool terminal = false;      // -t: a terminal of its own
   bool shows_layers = false;  // Sandbox::take_layers() gives what overlays keep
   bool published = false;     // init opens sockets for published ports
+  bool seals = false;         // the command has a descriptor to say so: kSealVariable names it, take_seal() hears it
 };
 
 }  // namespace weir::sandbox

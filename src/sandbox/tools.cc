@@ -130,11 +130,13 @@ std::vector<std::string> command_environment(const Spec& spec, const std::vector
   std::vector<std::string> environment;
   bool has_path = false;
   for (const auto& [name, value] : spec.env) {
+    if (spec.seals && name == kSealVariable) continue;
     const bool is_path = name == "PATH";
     has_path = has_path || is_path;
     environment.push_back(name + "=" + (is_path ? search_path(value, tools) : value));
   }
   if (!has_path) environment.push_back(std::string(kPathVariable) + search_path(kDefaultPath, tools));
+  if (spec.seals) environment.push_back(std::string(kSealVariable) + "=" + std::to_string(kSealDescriptor));
   return environment;
 }
 

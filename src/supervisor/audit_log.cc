@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <string_view>
 
 #include "supervisor/events_sweep.h"
+#include "supervisor/state_folder.h"
 #include "sys/errno.h"
 #include "sys/files.h"
 
@@ -48,26 +48,17 @@ audit::Timestamp wall_clock() {
   return {.seconds = now.tv_sec, .microseconds = static_cast<std::uint32_t>(now.tv_nsec / 1000)};
 }
 
-namespace {
-
-std::optional<std::string> state_folder() {
-  const char* state = std::getenv("XDG_STATE_HOME");
-  if (state != nullptr && state[0] == '/') return std::string(state) + "/weir";
-  const char* home = std::getenv("HOME");
-  if (home != nullptr && home[0] == '/') return std::string(home) + "/.local/state/weir";
-  return std::nullopt;
-}
-
-}  // namespace
-
 Result<std::string> default_events_folder() {
-  if (const auto state = state_folder()) return *state + "/events";
-  return std::unexpected(Error("there is no folder for events: neither XDG_STATE_HOME nor HOME is set")
+  auto folder = state_folder();
+  if (folder) return *folder + "/events";
+  return std::unexpected(std::move(folder)
+                             .error()
+                             .context("there is no folder for events")
                              .with_remedy("name a file with --events FILE, or --events none"));
 }
 
 Result<std::string> changes_folder() {
-  if (const auto state = state_folder()) return *state + "/changes";
+  if (const auto folder = state_folder()) return *folder + "/changes";
   return std::unexpected(
       Error("there is no folder for changes: neither XDG_STATE_HOME nor HOME is set").with_remedy("set HOME"));
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "policy/text/narrow.h"
@@ -22,31 +23,64 @@ class Generations {
     std::string policy;  // its hash
     std::size_t cut = 0;
     std::vector<std::string> warnings;
+    bool recorded = true;
   };
   // Called once, now or later. After an error the policy is what it was.
   using OnDone = std::function<void(Result<Change>)>;
+  // Whoever is told that a policy could not be entered that must be: the sandbox ends.
+  using OnFailure = std::function<void(Error)>;
 
-  // Both must outlive it.
-  Generations(Network& network, AuditLog& log)
+  // Why the policy became narrower, for the record (`cause`, `path` of policy.update).
+  struct Cause {
+    std::string_view name;
+    std::string path = {};
+  };
+  static constexpr std::string_view kControl = "control";
+  static constexpr std::string_view kSeal = "seal";
+  static constexpr std::string_view kDescriptor = "descriptor";
+  static constexpr std::string_view kSensitive = "sensitive";
+
+  // Which requests are understood: all of them, or that of `weir seal` alone.
+  enum class Door : std::uint8_t { control, seal };
+
+  // Both must outlive it. `after`: what enter_after() puts inside, if there is such a thing.
+  Generations(Network& network, AuditLog& log, std::optional<policy::Narrowing> after, OnFailure on_failure)
       : network_(network),
         log_(log),
+        after_(std::move(after)),
+        on_failure_(std::move(on_failure)),
         confirmed_{.generation = 1, .policy = std::string(network.policy().hash()), .cut = 0, .warnings = {}} {}
 
   // Recorded (policy.update), then in force, all before this returns; `on_done` when the gateway has followed. Where it
   // cannot be recorded a warning says so.
   void narrow(const policy::Narrowing& by, OnDone on_done);
 
-  // A line of the control socket.
-  void serve(const wire::ControlRequest& request, const ControlSocket::Answer& answer);
+  // The [after] of the policy, once; `on_done` when it holds, also in the gateway, and at once when it did before. What
+  // stands in its way ends the sandbox (`on_failure`), and `on_done` is not called then: nobody goes on without it.
+  void enter_after(const Cause& cause, OnDone on_done);
+
+  // A line of a socket.
+  void serve(Door door, const wire::ControlRequest& request, const ControlSocket::Answer& answer);
 
  private:
-  Result<Change> adopt(const policy::Narrowing& by, std::optional<Network::Policy>& out);
+  Result<Change> adopt(policy::Narrowed narrowed, const Cause& cause, std::optional<Network::Policy>& out);
+  Result<> check_room(const policy::Narrowed& narrowed) const;
+  void put_in_force(Change change, Network::Policy next, OnDone on_done);
+  void entered(const Change& change);
 
   Network& network_;
   AuditLog& log_;
   std::uint64_t generation_ = 1;
-  Change confirmed_;  // the last one that the gateway has followed
+  std::optional<policy::Narrowing> after_;
+  OnFailure on_failure_;
+  enum class After : std::uint8_t { ahead, entering, entered };
+  After state_ = After::ahead;
+  std::vector<OnDone> waiting_;  // for the end of After::entering; as many as sockets may ask at a time
+  Change confirmed_;             // the last one that the gateway has followed
 };
+
+// What a socket answers, newline included.
+std::string reply_line_of(const Result<Generations::Change>& change);
 
 // A compiled policy as a sealed memory file.
 Result<std::shared_ptr<const sys::OwnedFd>> sealed_image(Bytes image);

@@ -123,7 +123,9 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
 void Network::narrow(Policy next, std::uint64_t generation, OnTaken on_taken) {
   const std::size_t cut = admission_->narrow(next.image);
   std::swap(policy_, next);  // the old one goes when nobody looks into it any more
-  if (!gateway_ || stopping_) return on_taken(cut);
+  // A network that has failed confirms nothing: its gateway may still hold connections, and the sandbox ends.
+  if (stopping_) return;
+  if (!gateway_) return on_taken(cut);
   sys::OwnedFd copy(::fcntl(policy_.file->get(), F_DUPFD_CLOEXEC, 0));
   if (!copy.valid()) return fail("cannot hand over the narrower policy: " + sys::errno_text(errno));
   send(control::Policy{.generation = generation,

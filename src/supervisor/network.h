@@ -48,7 +48,7 @@ class Network {
   void settle() { admission_->settle(); }
   // From here on `next` decides, which must be narrower. Flows that it does not allow are cut at once; `on_taken` hears
   // how many when the gateway has let go of them and of all it knew under the old policy. A gateway that does not
-  // ends the network.
+  // ends the network, and `on_taken` hears nothing then.
   using OnTaken = std::function<void(std::size_t cut)>;
   void narrow(Policy next, std::uint64_t generation, OnTaken on_taken);
 

@@ -206,6 +206,9 @@ int run(RunOptions options) {
   if (options.verbosity != Verbosity::quiet) {
     for (const std::string& notice : options.start_notices) say(notice);
     say_chosen_ports(options, *ports);
+    if (options.after)
+      say("weir seal " + options.spec.id + " enters [after], mode " +
+          std::string(policy::name_of(options.after->layer.mode)));
   }
   if (!log->record(start_event(options, *ports)) || !log->commit()) {
     return own_failure(Error(log->failure()).with_remedy("name another file with --events FILE, or --events none"));

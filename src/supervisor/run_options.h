@@ -13,6 +13,7 @@
 #include "image/store.h"
 #include "net/ip_address.h"
 #include "policy/compiled/image.h"
+#include "policy/text/compile.h"
 #include "sandbox/limits.h"
 #include "sandbox/spec.h"
 #include "sys/owned_fd.h"
@@ -63,6 +64,12 @@ struct RunOptions {
   std::vector<policy::Publish> publishes;
   // dns.upstream of the policy, in order; empty: what the host's resolv.conf says.
   std::vector<net::Endpoint> dns_upstreams;
+
+  // [after] or --after; spec.seals says whether there is one.
+  std::optional<policy::Narrowing> after;
+
+  // --sensitive: files and folders of shares, absolute, links resolved; only with `after`.
+  std::vector<std::string> sensitive;
 
   // --control: where the owner may speak to the sandbox while it runs; absolute. Empty: nowhere, as always where
   // spec.network is not Network::captured.

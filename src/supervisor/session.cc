@@ -12,6 +12,7 @@
 #include "changes/run_outside.h"
 #include "dial/resolv_conf.h"
 #include "supervisor/limit_report.h"
+#include "supervisor/state_folder.h"
 #include "sys/program_pages.h"
 
 namespace weir::supervisor {
@@ -83,8 +84,10 @@ Result<> Session::start() {
   WEIR_CHECK_OK(keep_terminal());
   if (start_error_) return std::unexpected(*start_error_);
   WEIR_CHECK_OK(open_control());
+  WEIR_CHECK_OK(guard_files());
   WEIR_CHECK_OK(execute());
   if (ending_) return {};
+  WEIR_CHECK_OK(watch_seal());
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(start_terminal());
   WEIR_CHECK_OK(watch_sandbox());
@@ -120,10 +123,42 @@ Result<std::shared_ptr<const sys::OwnedFd>> Session::sealed_policy() const {
 // Before the command: whoever starts it can speak to the sandbox as soon as the command has said a word. It is served
 // by the event loop, when there is a network.
 Result<> Session::open_control() {
-  if (options_.control_path.empty()) return {};
-  WEIR_TRY(control_, ControlSocket::listen(reactor_, options_.control_path, [this](const auto& request, auto answer) {
-             generations_->serve(request, std::move(answer));
-           }));
+  using Door = Generations::Door;
+  const auto listen = [this](const std::string& path, Door door) {
+    return ControlSocket::listen(reactor_, path, [this, door](const auto& request, auto answer) {
+      generations_->serve(door, request, std::move(answer));
+    });
+  };
+  if (!options_.control_path.empty()) {
+    WEIR_TRY(control_, listen(options_.control_path, Door::control));
+  }
+  if (!options_.after) return {};
+  WEIR_TRY(const std::string path, prepare_seal_socket(options_.spec.id));
+  WEIR_TRY(seal_socket_, listen(path, Door::seal));
+  return {};
+}
+
+// Before the command: from its first instruction no open goes unseen.
+Result<> Session::guard_files() {
+  if (options_.sensitive.empty()) return {};
+  const auto touched = [this](const std::string& path) {
+    generations_->enter_after({.name = Generations::kSensitive, .path = path},
+                              [this](const Result<Generations::Change>&) { sensitive_->release(); });
+  };
+  const auto lost = [this](const std::string& why) { end_with(Error("the sandbox was ended: " + why)); };
+  WEIR_TRY(sensitive_, SensitiveFiles::guard(reactor_, options_.sensitive, sandbox_->init_pidfd(),
+                                             {.touched = touched, .lost = lost}));
+  return {};
+}
+
+// Everybody inside may seal: it takes away, and from nobody else.
+Result<> Session::watch_seal() {
+  if (!options_.after) return {};
+  const auto on_byte = [this] {
+    generations_->enter_after({.name = Generations::kDescriptor},
+                              [this](const Result<Generations::Change>& done) { seal_->answer(reply_line_of(done)); });
+  };
+  WEIR_TRY(seal_, SealDescriptor::watch(reactor_, sandbox_->take_seal(), on_byte));
   return {};
 }
 
@@ -138,7 +173,11 @@ Result<> Session::start_network() {
   WEIR_TRY(auto image, sealed_policy());
   WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, std::move(image),
                                      std::move(resolvers), log_, lost));
-  generations_.emplace(*network_, log_);
+  const auto stuck = [this](const Error& error) {
+    end_with(
+        Error("the sandbox was ended: its [after] cannot be entered: " + error.what()).with_remedy(error.remedy()));
+  };
+  generations_.emplace(*network_, log_, options_.after, stuck);
   if (ports_.empty()) return {};
   WEIR_TRY(sandbox::GuestSockets* const sockets, sandbox_->serve_sockets(reactor_));
   return network_->publish(std::move(ports_), *sockets);
@@ -268,10 +307,12 @@ void Session::end(Ending ending) {
 // network that never had one is let go of while the kernel ends init, which takes as long.
 void Session::tear_down() {
   control_.reset();
+  seal_socket_.reset();
   if (sandbox_handler_ && sandbox_) reactor_.forget(sandbox_->control_fd());
   if (sandbox_) sandbox_->begin_kill();
   if (network_ && !network_->has_gateway()) network_.reset();
   if (sandbox_) sandbox_->kill();
+  sensitive_.reset();
   if (pump_) pump_->drain();
   pump_.reset();
   flags_.put_back();

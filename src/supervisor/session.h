@@ -15,6 +15,8 @@
 #include "supervisor/generations.h"
 #include "supervisor/network.h"
 #include "supervisor/run_options.h"
+#include "supervisor/seal_descriptor.h"
+#include "supervisor/sensitive_files.h"
 #include "sys/reactor.h"
 #include "sys/signals.h"
 
@@ -48,6 +50,8 @@ class Session {
   Result<std::shared_ptr<const sys::OwnedFd>> sealed_policy() const;
   Result<> open_control();
   Result<> start_network();
+  Result<> watch_seal();
+  Result<> guard_files();
   Result<> keep_terminal();
   Result<> start_terminal();
   Result<> watch_sandbox();
@@ -80,6 +84,9 @@ class Session {
   std::unique_ptr<Network> network_;
   std::optional<Generations> generations_;
   std::unique_ptr<ControlSocket> control_;
+  std::unique_ptr<ControlSocket> seal_socket_;
+  std::unique_ptr<SealDescriptor> seal_;
+  std::unique_ptr<SensitiveFiles> sensitive_;
   std::optional<sys::CallbackHandler> sandbox_handler_;
   std::optional<Ending> ending_;
   // Set when weir itself began to end the command: what is said when it is over.

@@ -16,7 +16,7 @@ struct OpName {
   Op op;
   std::string_view name;
 };
-constexpr std::array kOps = {OpName{Op::show, "show"}, OpName{Op::narrow, "narrow"}};
+constexpr std::array kOps = {OpName{Op::show, "show"}, OpName{Op::narrow, "narrow"}, OpName{Op::seal, "seal"}};
 
 std::unexpected<Error> wrong(const std::string& what) {
   return std::unexpected(Error("the request is wrong: " + what)
@@ -51,7 +51,7 @@ Result<Op> op_of(const Json& object) {
   for (const OpName& each : kOps) {
     if (each.name == text) return each.op;
   }
-  return wrong("'op' is " + quoted(text) + "; there are show and narrow");
+  return wrong("'op' is " + quoted(text) + "; there are show, narrow and seal");
 }
 
 // False: no such key.

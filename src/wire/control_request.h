@@ -22,6 +22,7 @@ struct ControlRequest {
   enum class Op : std::uint8_t {
     show,    // which policy is in force
     narrow,  // a narrower one, from now on
+    seal,    // the [after] of the policy, from now on
   };
   // Bytes of a line, its newline included. Longer ones are refused before they are parsed.
   static constexpr std::size_t kMaxLine = 1u << 20;

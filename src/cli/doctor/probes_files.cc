@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 
 #include "cli/doctor/probe.h"
 #include "sandbox/id_mapped.h"
 #include "sys/errno.h"
+#include "sys/lease.h"
 #include "sys/mounts.h"
 #include "sys/throwaway_child.h"
 
@@ -52,9 +54,24 @@ Result<std::string> probe_links() {
   return "openat2 refuses links: what was checked is what is mounted";
 }
 
+Result<std::string> probe_leases() {
+  WEIR_TRY(const auto patience, sys::lease_patience());
+  // A file that has a name, as those of shares have.
+  std::string path = "/tmp/weir-doctor-XXXXXX";
+  WEIR_TRY(sys::OwnedFd made, sys::checked_fd(::mkostemp(path.data(), O_CLOEXEC), "cannot make a file in /tmp"));
+  const sys::OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  ::unlink(path.c_str());
+  if (!file.valid()) return sys::errno_error("cannot open a file in /tmp");
+  made.reset();
+  WEIR_CHECK_OK(in_context(sys::take_lease(file.get()), "--sensitive does not work"));
+  return "leases, for " + (patience ? std::to_string(patience->count()) + " s" : "any time") +
+         ": --sensitive; a file system may have none";
+}
+
 constexpr std::array kProbes = {
     Probe{"paths without links", Need::every_run, Footing::plain, probe_links},
     Probe{"overlay shares", Need::feature, Footing::user_namespace, probe_overlay},
+    Probe{"sensitive files", Need::feature, Footing::plain, probe_leases},
     Probe{"shares as root", Need::feature, Footing::plain, probe_idmapped_mount},
 };
 

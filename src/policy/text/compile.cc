@@ -8,6 +8,7 @@
 #include "policy/text/compiled_file.h"
 #include "policy/text/egress.h"
 #include "policy/text/layer_compiler.h"
+#include "policy/text/narrow.h"
 #include "policy/text/publishes.h"
 #include "policy/text/widen.h"
 
@@ -42,9 +43,13 @@ class PolicyCompiler {
   Result<PolicyText> read_layer(const PolicyFlags& flags, Insisted& insisted);
   Result<> run_as_compiled();
   Result<> finish();
+  Result<> keep_after(const PolicyFlags& flags, const PolicyText& text);
+  Result<> add_after();
 
   const CompileInput& input_;
   Compiled out_;
+  std::shared_ptr<const PolicyText> after_;  // what waits for the whole around it
+  Position after_at_;
 };
 
 Result<> PolicyCompiler::add_floor() {
@@ -79,6 +84,7 @@ void PolicyCompiler::note_insisted(const Insisted& insisted) {
 Result<> PolicyCompiler::add_layer(Layer layer, const PolicyFlags& flags) {
   WEIR_TRY(Insisted insisted, parse_insist(flags.insist));
   WEIR_TRY(PolicyText text, read_layer(flags, insisted));
+  WEIR_CHECK_OK(keep_after(flags, text));
   WEIR_CHECK_OK(add_publishes(flags.publish, text.publishes));
   if (layer == Layer::run && !all_published(text.publishes, out_.source.publishes))
     return cannot_widen("a run publishes only what its session publishes");
@@ -176,6 +182,32 @@ Result<> PolicyCompiler::finish() {
   return {};
 }
 
+Result<> PolicyCompiler::keep_after(const PolicyFlags& flags, const PolicyText& text) {
+  if (!text.after && flags.after.empty()) return {};
+  if (after_) return fail("only one policy of a sandbox can have an [after] section");
+  if (text.after && !flags.after.empty()) {
+    return std::unexpected(Error("--after " + flags.after + ": " + place_text(text.file, text.after_at) +
+                                 "the policy has an [after] section already")
+                               .with_remedy("leave one of them out"));
+  }
+  after_ = text.after ? text.after : std::make_shared<const PolicyText>();
+  after_at_ = text.after_at;
+  return {};
+}
+
+// Of what the other layers have become together.
+Result<> PolicyCompiler::add_after() {
+  if (!after_) return {};
+  const std::string place = after_at_.line == 0 ? "--after" : place_text(after_->file, after_at_) + "[after]";
+  if (out_.mode == Mode::host) {
+    return in_context(Result<>(cannot_widen("mode host has no gateway that could close it")), place);
+  }
+  WEIR_TRY(const Image outer, Image::open(out_.image));
+  const std::string& mode = input_.session.after;
+  WEIR_TRY(out_.after, in_context(compile_after(*after_, mode, outer, out_.warnings), place));
+  return {};
+}
+
 Result<Compiled> PolicyCompiler::run() {
   WEIR_CHECK_OK(add_floor());
   const bool as_compiled = input_.session.compiled && input_.session.adds_nothing() && !input_.run &&
@@ -187,6 +219,7 @@ Result<Compiled> PolicyCompiler::run() {
   WEIR_CHECK_OK(add_layer(Layer::session, input_.session));
   if (input_.run) WEIR_CHECK_OK(add_layer(Layer::run, *input_.run));
   WEIR_CHECK_OK(finish());
+  WEIR_CHECK_OK(add_after());
   return std::move(out_);
 }
 

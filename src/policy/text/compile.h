@@ -47,12 +47,13 @@ struct PolicyFlags {
   std::string upstream_socks = {};
   std::string upstream_proxy_auth = {};
   std::string upstream_socks_auth = {};
+  std::string after = {};  // --after: its mode; "" if not given
 
   // Nothing given besides a file.
   bool adds_nothing() const {
     return mode.empty() && allow.empty() && deny.empty() && deny_lists.empty() && insist.empty() && publish.empty() &&
            upstream_proxy.empty() && upstream_socks.empty() && upstream_proxy_auth.empty() &&
-           upstream_socks_auth.empty();
+           upstream_socks_auth.empty() && after.empty();
   }
 };
 
@@ -65,6 +66,13 @@ struct CompileInput {
   // What the result is for. A run needs no `source`, and a compiled policy of a million names then costs no copy.
   enum class Purpose : std::uint8_t { reading, running };
   Purpose purpose = Purpose::reading;
+};
+
+// A layer that waits to be put inside of a policy.
+struct Narrowing {
+  LayerSource layer;
+  Limits limits;
+  std::uint32_t written_limits = 0;
 };
 
 struct Compiled {
@@ -82,6 +90,8 @@ struct Compiled {
   // What holds only in part, or not at all, because an outer layer is narrower.
   std::vector<std::string> warnings;
   ImageSource source;  // what the image was built from, for `show` and `lint`
+  // [after] or --after, found to be narrower: for put_inside().
+  std::optional<Narrowing> after;
 };
 
 // Errors say what to write instead. The error of a run that wants more than its session has begins with "cannot_widen".

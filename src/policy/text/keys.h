@@ -32,6 +32,7 @@ enum class KeyId : std::uint8_t {
   publish,
   publish_tcp,
   publish_udp,
+  after,
   self_addresses,
   nat64_prefixes,
 };
@@ -63,7 +64,7 @@ enum class KeyPlace : std::uint8_t { policy, floor, both };
 
 struct KeySpec {
   KeyId id;
-  std::string_view table;  // "", "rules", "dns", "limits", "publish"
+  std::string_view table;  // "", "rules", "dns", "limits", "publish", "after"
   std::string_view name;
   KeyType type;
   KeyPlace place;

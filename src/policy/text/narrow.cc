@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "policy/compiled/layer_view.h"
 #include "policy/text/layer_compiler.h"
 #include "policy/text/policy_file.h"
 #include "policy/text/widen.h"
@@ -16,6 +17,7 @@ Result<> check_tables(const PolicyText& text, const PolicyFlags& flags) {
     return std::unexpected(Error(std::string(what) + " cannot change while a sandbox runs")
                                .with_remedy("leave it out of the narrower policy"));
   };
+  if (text.after || !flags.after.empty()) return fixed("[after]");
   if (!text.dns_upstreams.empty()) return fixed("dns.upstream");
   if (!text.publishes.empty()) return fixed("publish");
   // How everything goes out is part of what was agreed to at the start.
@@ -28,16 +30,7 @@ Result<> check_tables(const PolicyText& text, const PolicyFlags& flags) {
   return {};
 }
 
-}  // namespace
-
-Result<Narrowing> compile_narrowing(const PolicyFlags& flags) {
-  PolicyText text;
-  if (flags.file) {
-    WEIR_TRY(text, parse_policy(flags.file->text, flags.file->name));
-  }
-  WEIR_CHECK_OK(check_tables(text, flags));
-  WEIR_TRY(const Insisted insisted, parse_insist(flags.insist));
-  if (!insisted.floor.empty()) return cannot_widen("a live sandbox keeps its floor");
+Result<Narrowing> compile_layer(const PolicyText& text, const PolicyFlags& flags, const Insisted& insisted) {
   const CompileInput no_lists;
   Compiled notices;  // of what a narrower policy opens: nothing
   Narrowing narrowing;
@@ -50,7 +43,45 @@ Result<Narrowing> compile_narrowing(const PolicyFlags& flags) {
   return narrowing;
 }
 
+}  // namespace
+
+Result<Narrowing> compile_narrowing(const PolicyFlags& flags) {
+  PolicyText text;
+  if (flags.file) {
+    WEIR_TRY(text, parse_policy(flags.file->text, flags.file->name));
+  }
+  WEIR_CHECK_OK(check_tables(text, flags));
+  WEIR_TRY(const Insisted insisted, parse_insist(flags.insist));
+  if (!insisted.floor.empty()) return cannot_widen("a live sandbox keeps its floor");
+  return compile_layer(text, flags, insisted);
+}
+
+Result<Narrowing> compile_after(const PolicyText& section, const std::string& mode, const Image& outer,
+                                std::vector<std::string>& warnings) {
+  if (outer.mode() == Mode::none) return cannot_widen("mode none allows nothing that could be taken away");
+  PolicyFlags flags;
+  flags.mode = mode;
+  WEIR_TRY(Narrowing after, compile_layer(section, flags, {}));
+  WEIR_TRY(Narrowed narrowed, narrow_policy(outer, after));
+  for (const std::string& each : narrowed.warnings) warnings.push_back("[after]: " + each);
+  return after;
+}
+
+bool has_room_inside(const Image& policy) {
+  const auto layers = policy.layers();
+  return layers.empty() || layers.back().layer() != kInnermostLayer;
+}
+
 Result<Narrowed> narrow_policy(const Image& current, const Narrowing& by) {
+  WEIR_TRY(const ImageSource source, read_back(current, "the policy in force"));
+  std::vector<std::string> warnings;
+  WEIR_CHECK_OK(check_narrower(source, by.layer, warnings));
+  WEIR_TRY(Narrowed narrowed, put_inside(current, by));
+  narrowed.warnings = std::move(warnings);
+  return narrowed;
+}
+
+Result<Narrowed> put_inside(const Image& current, const Narrowing& by) {
   WEIR_TRY(ImageSource source, read_back(current, "the policy in force"));
   const Layer innermost = source.layers.back().layer;
   if (innermost == kInnermostLayer) {
@@ -58,7 +89,6 @@ Result<Narrowed> narrow_policy(const Image& current, const Narrowing& by) {
                                .with_remedy("end it, and start one with the policy that is wanted"));
   }
   Narrowed narrowed;
-  WEIR_CHECK_OK(check_narrower(source, by.layer, narrowed.warnings));
   source.layers.push_back(by.layer);
   source.layers.back().layer = std::max(Layer::run, static_cast<Layer>(static_cast<std::uint8_t>(innermost) + 1));
   source.limits.narrow(by.limits);

@@ -31,6 +31,7 @@ struct TomlSurprise {};
 // clang-format on
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/quantity.h"
@@ -86,6 +87,7 @@ class FileParser {
   Result<> take_rules(const KeySpec& key, const toml::node& node);
   Result<> take_action(const KeySpec& key, const toml::node& node);
   Result<> take_limit(const KeySpec& key, const toml::node& node);
+  Result<> take_after(const KeySpec& key, const toml::node& node);
   Result<std::uint64_t> limit_value(const KeySpec& key, const toml::node& node) const;
   Result<std::vector<WrittenTarget>> targets(const KeySpec& key, const toml::node& node) const;
   Result<> check_rule(const toml::table& rule) const;
@@ -114,7 +116,7 @@ std::unexpected<Error> FileParser::unknown_key(const toml::key& key, std::string
   for (const KeySpec& each : policy_keys()) {
     if (!each.is_in(kind_)) continue;
     if (each.table == table_name) names.push_back(each.name);
-    if (each.name == key.str() && !each.table.empty()) elsewhere = each.table;
+    if (each.name == key.str() && !each.table.empty() && each.table != "after") elsewhere = each.table;
   }
   const auto known_to_policies = std::ranges::find_if(
       policy_keys(), [&](const KeySpec& each) { return each.table == table_name && each.name == key.str(); });
@@ -251,6 +253,19 @@ Result<> FileParser::take_limit(const KeySpec& key, const toml::node& node) {
   return {};
 }
 
+// A policy within the policy: what the keys say goes into one of its own meanwhile.
+Result<> FileParser::take_after(const KeySpec& key, const toml::node& node) {
+  const toml::table* const table = node.as_table();
+  if (table == nullptr) return wrong_type(key, node);
+  PolicyText outer = std::exchange(policy_, {});
+  policy_.file = outer.file;
+  WEIR_CHECK_OK(walk(*table, key.name));
+  outer.after = std::make_shared<const PolicyText>(std::move(policy_));
+  outer.after_at = position_of(node.source());
+  policy_ = std::move(outer);
+  return {};
+}
+
 Result<> FileParser::take(const KeySpec& key, const toml::node& node) {
   const auto take_bool = [&](auto& field, auto when_true, auto when_false) -> Result<> {
     const auto* const truth = node.as_boolean();
@@ -309,6 +324,8 @@ Result<> FileParser::take(const KeySpec& key, const toml::node& node) {
       return take_list(policy_.dns_types, parse_dns_type);
     case KeyId::limit:
       return take_limit(key, node);
+    case KeyId::after:
+      return take_after(key, node);
     case KeyId::publish_tcp:
     case KeyId::publish_udp: {
       const auto protocol = key.id == KeyId::publish_tcp ? net::Protocol::tcp : net::Protocol::udp;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,6 +57,10 @@ struct PolicyText {
   std::vector<std::uint16_t> dns_types;
   std::array<std::optional<std::uint64_t>, kLimitCount> limits{};
   std::vector<Publish> publishes;
+
+  // [after], which has none itself, and where it is written.
+  std::shared_ptr<const PolicyText> after;
+  Position after_at;
 
   // Only in the operator's floor file.
   std::vector<net::IpAddress> self_addresses;

@@ -127,6 +127,7 @@ std::string indented(std::string_view compact) {
 std::string key_heading(const KeySpec& key) {
   const std::string name(key.name);
   if (key.table.empty()) return "`" + name + "`";
+  if (key.table == "after" && key.name == "rules") return "`[[after.rules]]`";
   return key.table == "rules" ? "`[[rules]] " + name + "`" : "`" + std::string(key.table) + "." + name + "`";
 }
 

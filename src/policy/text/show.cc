@@ -51,8 +51,8 @@ std::string unfolded(const Entry& entry) {
   return text == entry.text ? "" : "  = " + text;
 }
 
-std::string layer_text(const LayerSource& layer) {
-  std::string text = std::string(name_of(layer.layer)) + ": mode " + std::string(name_of(layer.mode)) + "\n";
+std::string layer_text(std::string_view title, const LayerSource& layer) {
+  std::string text = std::string(title) + ": mode " + std::string(name_of(layer.mode)) + "\n";
   if (layer.name_need == NameNeed::required) text += "  require_name\n";
   for (const Entry& entry : layer.entries) {
     text += "  " + std::string(word_of(entry.step));
@@ -112,11 +112,32 @@ std::string list_json(const List& list, ToText to_text) {
   return array.text();
 }
 
+std::string after_text(const Narrowing& after) {
+  std::string text = layer_text("after", after.layer);
+  for (std::size_t i = 0; i < kLimitCount; ++i) {
+    const auto limit = static_cast<Limit>(i);
+    if ((after.written_limits & (1u << i)) == 0) continue;
+    text += "  limit " + std::string(name_of(limit)) + " " + text_of(limit, after.limits[limit]) + "\n";
+  }
+  return text;
+}
+
+std::string after_json(const Narrowing& after) {
+  JsonText limits = JsonText::object();
+  for (std::size_t i = 0; i < kLimitCount; ++i) {
+    const auto limit = static_cast<Limit>(i);
+    if ((after.written_limits & (1u << i)) != 0) limits.add(name_of(limit), after.limits[limit]);
+  }
+  std::string text = layer_json(after.layer);
+  text.pop_back();
+  return text + ",\"limits\":" + limits.text() + "}";
+}
+
 }  // namespace
 
 std::string show_text(const Compiled& compiled) {
   std::string text = "policy " + compiled.hash + "\n" + floor_text(compiled);
-  for (const LayerSource& layer : compiled.source.layers) text += layer_text(layer);
+  for (const LayerSource& layer : compiled.source.layers) text += layer_text(name_of(layer.layer), layer);
   for (const DnsUpstream& each : compiled.source.dns_upstreams) text += "name server: " + upstream_text(each) + "\n";
   for (const EgressProxy& each : compiled.source.egress_proxies) text += "upstream proxy: " + egress_text(each) + "\n";
   for (const Publish& each : compiled.source.publishes) text += "published: " + publish_text(each) + "\n";
@@ -126,6 +147,7 @@ std::string show_text(const Compiled& compiled) {
     if (value == Limits::kUnlimited) continue;
     text += "limit: " + std::string(name_of(limit)) + " " + text_of(limit, value) + "\n";
   }
+  if (compiled.after) text += after_text(*compiled.after);
   for (const std::string& each : compiled.notices) text += "note: " + each + "\n";
   for (const std::string& each : compiled.warnings) text += "warning: " + each + "\n";
   return text;
@@ -155,6 +177,7 @@ std::string show_json(const Compiled& compiled) {
       .add_raw("limits", limits.text())
       .add_raw("notices", list_json(compiled.notices, same))
       .add_raw("warnings", list_json(compiled.warnings, same));
+  if (compiled.after) object.add_raw("after", after_json(*compiled.after));
   return object.text();
 }
 

@@ -47,6 +47,8 @@ Event whole_event(EventType type) {
   event.mode = "allowlist";
   event.command = "python3";
   event.floor = "ab";
+  event.cause = "sensitive";
+  event.path = "/t\xc3\xa9st";
   event.notices = {"one", "t\xc3\xa9wo"};
   event.exit_code = -1;
   event.limits = {{.limit = "memory", .value = "512M", .times = 2}, {.limit = "egress_rate", .value = "100Mbit/s"}};

@@ -46,8 +46,8 @@ TEST(InitMessages, SurviveTheRoundTrip) {
     ASSERT_TRUE(decoded);
     EXPECT_EQ(decoded->index(), message.index());
   }
-  for (const FromInit& message :
-       {FromInit(ListenerMade{}), FromInit(TunMade{}), FromInit(TerminalMade{}), FromInit(Started{})}) {
+  for (const FromInit& message : {FromInit(ListenerMade{}), FromInit(TunMade{}), FromInit(TerminalMade{}),
+                                  FromInit(Started{}), FromInit(SealMade{})}) {
     const auto decoded = decode<FromInit>(bytes_of(message));
     ASSERT_TRUE(decoded);
     EXPECT_EQ(decoded->index(), message.index());

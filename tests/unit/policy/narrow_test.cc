@@ -120,5 +120,76 @@ TEST(Narrow, AFloorStaysAround) {
   EXPECT_TRUE(allows(second.image, "93.184.216.8", 443));
 }
 
+CompileInput with_after(CompileInput input, std::string mode) {
+  input.session.after = std::move(mode);
+  return input;
+}
+
+// What a policy with an [after] becomes when it is entered.
+Next entered(const Policy& start) {
+  auto made = put_inside(*start.image, *start.compiled.after);
+  EXPECT_TRUE(made);
+  Image opened = *Image::open(made->image);
+  return {.bytes = std::move(made->image), .image = std::move(opened)};
+}
+
+TEST(After, IsPutInside) {
+  const Policy start =
+      policy(file("allow = [\"93.184.216.0/24\"]\n[limits]\nmax_flows = 9\n[after]\nallow = [\"93.184.216.10\"]\n"
+                  "deny = [\"93.184.216.10:80\"]\n[after.limits]\nmax_flows = 3\n"));
+  ASSERT_TRUE(start.compiled.after);
+  EXPECT_TRUE(allows(*start.image, "93.184.216.66", 443)) << "not before it is entered";
+  EXPECT_EQ(start.image->limits()[Limit::max_flows], 9u);
+  const Next after = entered(start);
+  EXPECT_TRUE(allows(after.image, "93.184.216.10", 443));
+  EXPECT_FALSE(allows(after.image, "93.184.216.10", 80));
+  EXPECT_FALSE(allows(after.image, "93.184.216.66", 443));
+  EXPECT_EQ(after.image.limits()[Limit::max_flows], 3u);
+  const Policy flag = policy(with_after(flags("open", {}), "none"));
+  EXPECT_FALSE(allows(entered(flag).image, "93.184.216.10", 443));
+}
+
+TEST(After, IsNeverWider) {
+  const std::pair<CompileInput, const char*> rows[] = {
+      {file("mode = \"public\"\n[after]\nmode = \"open\"\n"), "p.toml:3:1: [after]: cannot_widen"},
+      {file("allow = [\"1.1.1.1\"]\n\n[after]\nallow = [\"2.2.2.2\"]\n"), "p.toml:4:1: [after]: cannot_widen"},
+      {file("[after]\nmode = \"none\"\n"), "cannot_widen: mode none"},
+      {with_after(flags("none", {}), "none"), "--after: cannot_widen"},
+      {with_after(flags("host", {}), "none"), "--after: cannot_widen"},
+      {with_after(flags("public", {}), "host"), "--after: cannot_widen"},
+      {with_after(file("mode = \"public\"\n[after]\nmode = \"none\"\n"), "none"), "has an [after] section already"},
+      {file("mode = \"public\"\n[after]\nmode = \"none\"\ndeny_lists = [\"x\"]\n"),
+       "unknown key 'deny_lists' in [after]"},
+      {file("mode = \"public\"\n[after]\nmode = \"none\"\n[after.dns]\n"), "unknown key 'dns' in [after]"},
+      {file("mode = \"public\"\n[after]\nmode = \"none\"\n[after.after]\n"), "unknown key 'after' in [after]"},
+      {file("mode = \"public\"\nafter = 1\n"), "'after' must be a table"},
+  };
+  for (const auto& [input, why] : rows) {
+    const auto compiled = compile_policy(input);
+    ASSERT_FALSE(compiled) << why;
+    EXPECT_NE(compiled.error().what().find(why), std::string::npos) << compiled.error().what();
+  }
+  EXPECT_FALSE(compile_narrowing(file("mode = \"none\"\n[after]\nmode = \"none\"\n").session));
+  EXPECT_FALSE(compile_policy(with_floor(flags("open", {}), "[after]\nmode = \"none\"\n")));
+}
+
+// What was taken away since is no reason not to enter.
+TEST(After, IsEnteredWhateverWasNarrowedBefore) {
+  const Policy start = policy(file("allow = [\"1.1.1.1\", \"8.8.8.8\"]\n[after]\nallow = [\"8.8.8.8\"]\n"));
+  const Next between = next(*start.image, flags("", {"1.1.1.1"}));
+  EXPECT_FALSE(narrow_policy(between.image, *start.compiled.after));
+  const auto made = put_inside(between.image, *start.compiled.after);
+  ASSERT_TRUE(made);
+  const Image image = *Image::open(made->image);
+  EXPECT_FALSE(allows(image, "1.1.1.1", 443) || allows(image, "8.8.8.8", 443));
+}
+
+TEST(After, RoomForOneMore) {
+  const Policy start = policy(flags("public", {}));
+  Next last = next(*start.image, flags("public", {}));
+  while (has_room_inside(last.image)) last = next(last.image, flags("public", {}));
+  EXPECT_FALSE(narrowed(last.image, flags("none", {})));
+}
+
 }  // namespace
 }  // namespace weir::policy::testing

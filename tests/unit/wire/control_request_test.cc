@@ -20,6 +20,7 @@ TEST(ControlRequest, SaysWhatIsWanted) {
   EXPECT_EQ(narrow->policy, "version = 1\n");
   EXPECT_EQ(parse_control_request(R"({"network": "none", "op": "narrow"})")->network_mode, "none");
   EXPECT_EQ(parse_control_request(R"({"op":"show"})")->op, Op::show);
+  EXPECT_EQ(parse_control_request(R"({"op":"seal"})")->op, Op::seal);
 }
 
 TEST(ControlRequest, WhatIsNotExactlyThatIsRefused) {
@@ -34,6 +35,7 @@ TEST(ControlRequest, WhatIsNotExactlyThatIsRefused) {
       R"({"op": "show"} x)",
       R"({"op": "show", "op": "show"})",
       R"({"op": "show", "network_mode": "none"})",
+      R"({"op": "seal", "network_mode": "none"})",
       R"({"op": "narrow"})",
       R"({"op": "narrow", "network_mode": ""})",
       R"({"op": "narrow", "network_mode": null})",

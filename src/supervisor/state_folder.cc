@@ -1,0 +1,34 @@
+#include "supervisor/state_folder.h"
+
+#include <cstdlib>
+
+#include "sys/files.h"
+
+namespace weir::supervisor {
+
+namespace {
+constexpr const char* kLive = "/live";
+}  // namespace
+
+Result<std::string> state_folder() {
+  const char* state = std::getenv("XDG_STATE_HOME");
+  if (state != nullptr && state[0] == '/') return std::string(state) + "/weir";
+  const char* home = std::getenv("HOME");
+  if (home != nullptr && home[0] == '/') return std::string(home) + "/.local/state/weir";
+  return fail("neither XDG_STATE_HOME nor HOME is set");
+}
+
+Result<std::string> seal_socket_of(const std::string& id) {
+  WEIR_TRY(const std::string folder, state_folder());
+  return folder + kLive + "/" + id;
+}
+
+Result<std::string> prepare_seal_socket(const std::string& id) {
+  auto folder = state_folder();
+  if (!folder)
+    return std::unexpected(std::move(folder).error().context("there is no folder for the socket of weir seal"));
+  WEIR_CHECK_OK(sys::make_folders(*folder + kLive));
+  return *folder + kLive + "/" + id;
+}
+
+}  // namespace weir::supervisor

@@ -1,0 +1,18 @@
+// Where a user's weir keeps what outlives a command: records, and the sockets of sandboxes that can be sealed.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+
+namespace weir::supervisor {
+
+// $XDG_STATE_HOME/weir, else ~/.local/state/weir. Nothing is made.
+Result<std::string> state_folder();
+
+// The socket of a live sandbox that `weir seal` speaks to: below state_folder().
+Result<std::string> seal_socket_of(const std::string& id);
+// The same, its folder made.
+Result<std::string> prepare_seal_socket(const std::string& id);
+
+}  // namespace weir::supervisor
