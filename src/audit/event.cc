@@ -110,6 +110,8 @@ std::string_view name_of(EventType type) {
       return "flow.refuse";
     case EventType::limit:
       return "limit";
+    case EventType::policy_update:
+      return "policy.update";
   }
   return "";
 }
@@ -117,7 +119,7 @@ std::string_view name_of(EventType type) {
 std::span<const EventType> all_types() {
   static constexpr std::array kTypes = {EventType::sandbox_start, EventType::sandbox_exit, EventType::dns_answer,
                                         EventType::dns_refuse,    EventType::flow_open,    EventType::flow_close,
-                                        EventType::flow_refuse,   EventType::limit};
+                                        EventType::flow_refuse,   EventType::limit,        EventType::policy_update};
   return kTypes;
 }
 

@@ -25,6 +25,7 @@ enum class EventType : std::uint8_t {
   flow_close,
   flow_refuse,
   limit,
+  policy_update,
 };
 std::string_view name_of(EventType type);
 // Nothing where no type is spelled so.
@@ -73,7 +74,7 @@ struct Event {
   std::optional<std::uint64_t> ms;
   std::optional<std::uint64_t> count;  // attempts this event stands for, when more than one
   std::string error;                   // upstream trouble: an errno's name
-  // sandbox.start and sandbox.exit
+  // sandbox.start and sandbox.exit; mode and notices also policy.update
   std::string mode;
   std::string command;
   std::string floor;

@@ -59,11 +59,13 @@ std::string body(const Event& event) {
     case EventType::flow_open:
       return "open    " + destination(event);
     case EventType::flow_close:
-      return "close   " + end_of_flow(event);
+      return "close   " + end_of_flow(event) + (event.reason.empty() ? "" : refused(event));
     case EventType::flow_refuse:
       return "refuse  " + destination(event) + refused(event);
     case EventType::limit:
       return "limit   " + limits(event);
+    case EventType::policy_update:
+      return "policy  narrowed, mode " + event.mode;
   }
   return "";
 }

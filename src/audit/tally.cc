@@ -122,6 +122,7 @@ void Tally::add(const Event& event, std::string_view sandbox) {
     case EventType::limit:
       if (limits_.size() < kMaxEntries) limits_.insert(limits_.end(), event.limits.begin(), event.limits.end());
       return;
+    case EventType::policy_update:
     case EventType::sandbox_start:
     case EventType::sandbox_exit:
       return;

@@ -161,6 +161,12 @@ constexpr std::array kOptions = {
                "Where the record of every attempt goes, as JSON Lines; default a bounded file per sandbox under the "
                "user's state folder, where the newest 256 and those of the last 30 days are kept.",
                "--events e.jsonl"},
+    OptionSpec{
+        OptionId::control, Group::output, "control", kNoAliases, '\0', required, "SOCKET", Repeat::once, kRun,
+        "Make a unix socket, in a folder of the caller's own, on which the same user can narrow the policy while "
+        "the command runs: one line of JSON each way, such as {\"op\": \"narrow\", \"network_mode\": \"none\"}. "
+        "Connections that lose their permission are reset at once; nothing is ever widened.",
+        "--control ./control.sock"},
     OptionSpec{OptionId::receipt, Group::output, "receipt", kNoAliases, '\0', required, "FILE", Repeat::once, kStarts,
                "When everything inside has ended, however it ended, write one page about it to FILE, and the same as "
                "JSON to FILE.json: what ran, the policy's hash, destinations with their bytes, names asked, refusals, "
@@ -174,7 +180,7 @@ constexpr std::array kOptions = {
     OptionSpec{OptionId::event_type, Group::output, "type", kNoAliases, '\0', required, "TYPE", Repeat::many,
                only(CommandId::log),
                "Only events of a type (flow.open, flow.close, flow.refuse, dns.answer, dns.refuse, limit, "
-               "sandbox.start, sandbox.exit), or of a family (flow, dns, sandbox).",
+               "policy.update, sandbox.start, sandbox.exit), or of a family (flow, dns, policy, sandbox).",
                "--type dns.refuse"},
     OptionSpec{OptionId::event_name, Group::output, "name", kNoAliases, '\0', required, "NAME|ADDRESS", Repeat::many,
                only(CommandId::log),

@@ -61,6 +61,7 @@ enum class OptionId : std::uint8_t {
   terminal,
   remove,
   events,
+  control,
   receipt,
   follow,
   event_type,

@@ -3,17 +3,13 @@
 #include <algorithm>
 
 #include "policy/compiled/image.h"
+#include "policy/text/enforced.h"
 #include "policy/text/name_list.h"
 #include "policy/text/policy_file.h"
-#include "policy/text/show.h"
 #include "sys/files.h"
 
 namespace weir::cli {
 namespace {
-
-std::unexpected<Error> not_yet(const std::string& what, std::string remedy) {
-  return std::unexpected(Error(what + ": not available in this version").with_remedy(std::move(remedy)));
-}
 
 Result<std::optional<policy::TextFile>> read_floor(const Caller& caller) {
   Result<std::optional<std::string>> text = sys::read_operator_file(caller.floor_path, policy::kMaxPolicyText);
@@ -32,19 +28,6 @@ Result<> check_host_mode(policy::Mode mode, const CommandLine& line) {
   if (mode != policy::Mode::host && trusted) {
     return std::unexpected(
         Error("option --i-trust-this-code: says nothing without --net host").with_remedy("leave it out"));
-  }
-  return {};
-}
-
-// A limit that the policy sets and nothing enforces would be a promise that is not kept, whatever its value.
-Result<> check_limits(const policy::Compiled& compiled) {
-  const policy::Limits defaults = policy::Limits::defaults_of(compiled.mode);
-  for (std::size_t i = 0; i < policy::kLimitCount; ++i) {
-    const auto limit = static_cast<policy::Limit>(i);
-    const bool written = (compiled.source.written_limits >> i & 1) != 0;
-    if (policy::is_enforced(limit) || (!written && compiled.source.limits[limit] == defaults[limit])) continue;
-    const std::string key(policy::limit_key(limit));
-    return not_yet("limits." + key, "take " + key + " out of the policy");
   }
   return {};
 }
@@ -107,20 +90,18 @@ Result<sys::OwnedFd> finish_compiled(PolicyInput input, const policy::ImagePatch
 
 Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& line) {
   WEIR_CHECK_OK(check_host_mode(compiled.mode, line));
-  // Its rate limits and quotas are part of what it promises.
-  if (compiled.mode == policy::Mode::semitrusted) {
-    return not_yet("network mode semitrusted", "use allowlist with the hosts that are needed, or public");
-  }
+  WEIR_CHECK_OK(policy::check_enforced(compiled.mode, compiled.source));
   const auto is_tls = [](const policy::DnsUpstream& upstream) {
     return upstream.transport == policy::DnsUpstream::Transport::tls;
   };
   if (std::ranges::any_of(compiled.source.dns_upstreams, is_tls)) {
-    return not_yet("dns.upstream with tls://", "write the address without tls://");
+    return policy::not_yet("dns.upstream with tls://", "write the address without tls://");
   }
   const auto is_udp = [](const policy::Publish& publish) { return publish.protocol == net::Protocol::udp; };
-  if (std::ranges::any_of(compiled.source.publishes, is_udp))
-    return not_yet("published UDP ports", "publish TCP ports only");
-  return check_limits(compiled);
+  if (std::ranges::any_of(compiled.source.publishes, is_udp)) {
+    return policy::not_yet("published UDP ports", "publish TCP ports only");
+  }
+  return {};
 }
 
 }  // namespace weir::cli

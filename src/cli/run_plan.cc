@@ -153,6 +153,31 @@ Result<> check_events(const supervisor::EventsSink& events, const std::vector<sa
   return folder ? check_record_outside(*folder, shares) : Result<>();
 }
 
+// What runs inside could speak to the socket wherever it sees it, read-only or not.
+Result<> check_control_outside(const std::string& path, const std::vector<sandbox::Share>& shares) {
+  std::error_code error;
+  const auto folder = std::filesystem::weakly_canonical(std::filesystem::path(path).parent_path(), error);
+  if (error) return fail("cannot resolve " + path + ": " + error.message(), error.value());
+  for (const sandbox::Share& share : shares) {
+    if (!lies_in(folder, share.source)) continue;
+    return std::unexpected(Error("option --control: the command could use the socket itself: " + path +
+                                 " lies in the share " + share.source)
+                               .with_remedy("put it elsewhere"));
+  }
+  return {};
+}
+
+Result<> plan_control(const CommandLine& line, const Caller& caller, supervisor::RunOptions& options) {
+  const auto path = [&](std::string_view text) { return absolute_path(text, caller.folder); };
+  WEIR_CHECK_OK(in_context(take(line, OptionId::control, options.control_path, path), "option --control"));
+  if (options.control_path.empty()) return {};
+  if (options.spec.network != sandbox::Network::captured && !options.spec.published) {
+    return std::unexpected(Error("option --control: mode " + options.policy_mode + " has no gateway to narrow")
+                               .with_remedy("leave --control out"));
+  }
+  return check_control_outside(options.control_path, options.spec.shares);
+}
+
 }  // namespace
 
 Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy) {
@@ -172,6 +197,7 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   const auto events = [&](std::string_view text) { return parse_events(text, caller.folder); };
   WEIR_CHECK_OK(take(line, OptionId::events, options.events, events));
   WEIR_CHECK_OK(check_events(options.events, options.spec.shares));
+  WEIR_CHECK_OK(plan_control(line, caller, options));
   const auto receipt = [&](std::string_view text) {
     return in_context(absolute_path(text, caller.folder), "option --receipt");
   };

@@ -166,7 +166,18 @@ struct Refused {
   }
 };
 
-using FromGateway = std::variant<Connect, Flight, Learn, NameAnswered, NameRefused, OpenResolver, FlowClosed, Refused>;
+// A Policy and every Cut before it have taken effect: what was cut has been reported as closed.
+struct PolicyTaken {
+  std::uint64_t generation = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.generation);
+  }
+};
+
+using FromGateway =
+    std::variant<Connect, Flight, Learn, NameAnswered, NameRefused, OpenResolver, FlowClosed, Refused, PolicyTaken>;
 
 // --- supervisor to gateway -------------------------------------------------------------------------------------------
 
@@ -289,8 +300,36 @@ struct InboundGuest {
   }
 };
 
-using ToGateway =
-    std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer, InboundClient, InboundGuest>;
+// A flow lost its permission: both its ends are reset, and FlowClosed says ECONNABORTED. Nothing happens to one that is
+// over.
+struct Cut {
+  std::uint64_t flow = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.flow);
+  }
+};
+
+// The policy from here on, narrower than the one before: a sealed memory file of `size` bytes rides along. Answered by
+// PolicyTaken.
+struct Policy {
+  std::uint64_t generation = 0;
+  std::uint64_t size = 0;
+  std::uint64_t idle_timeout_ms = 0;  // as in Start, this and the next
+  std::uint64_t udp_idle_timeout_ms = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.generation);
+    visit(self.size);
+    visit(self.idle_timeout_ms);
+    visit(self.udp_idle_timeout_ms);
+  }
+};
+
+using ToGateway = std::variant<Start, ConnectAnswer, FlightAnswer, LearnAnswer, ResolverAnswer, InboundClient,
+                               InboundGuest, Cut, Policy>;
 
 // Whether a descriptor rides along with the message.
 inline bool carries_descriptor(const ToGateway& message) {
@@ -298,6 +337,7 @@ inline bool carries_descriptor(const ToGateway& message) {
   if (std::holds_alternative<InboundClient>(message) || std::holds_alternative<InboundGuest>(message)) return true;
   if (const auto* connect = std::get_if<ConnectAnswer>(&message))
     return connect->outcome == Outcome::connected || connect->outcome == Outcome::connected_hold;
+  if (std::holds_alternative<Policy>(message)) return true;
   const auto* resolver = std::get_if<ResolverAnswer>(&message);
   return resolver != nullptr && resolver->error == 0;
 }

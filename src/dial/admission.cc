@@ -168,6 +168,96 @@ void Admission::settle() {
   recorder_.commit();  // what ended at once, before anybody hears of it
 }
 
+std::vector<Admission::KnownName> Admission::known(const std::vector<policy::NameCandidate>& names) {
+  std::vector<KnownName> out;
+  out.reserve(names.size());
+  for (const policy::NameCandidate& each : names) {
+    out.push_back({.name = *each.name, .aliases = {each.aliases.begin(), each.aliases.end()}});
+  }
+  return out;
+}
+
+// A flight may bring a name that the book did not know at the SYN.
+void Admission::remember(Flow& flow, policy::FirstFlight flight, const Place& place) {
+  flow.names = known(place.names);
+  const auto same = [&](const policy::FirstFlight& each) { return each == flight; };
+  if (flow.flights.size() > kMaxFlights || std::ranges::any_of(flow.flights, same)) return;
+  flow.flights.push_back(std::move(flight));
+}
+
+// Asks about a flow as it was asked when it began, so that a name that came or went since makes no difference.
+policy::Verdict Admission::judge_again(const Flow& flow) {
+  const auto facts = this->facts();
+  if (!facts) return refusal(policy::Reason::floor);
+  if (flow.dialled.port == kDnsPort && !policy::passes_port_53(image_, flow.destination.address, flow.protocol)) {
+    return refusal(policy::Reason::no_rule);
+  }
+  if (flow.flights.size() > kMaxFlights) return refusal(policy::Reason::limit);
+  std::vector<policy::NameCandidate> names;
+  for (const KnownName& each : flow.names) names.push_back({.name = &each.name, .aliases = each.aliases});
+  const policy::Request request{.protocol = flow.protocol,
+                                .address = flow.dialled.address,
+                                .port = flow.dialled.port,
+                                .names = names,
+                                .nameless_candidate = flow.nameless_candidate};
+  policy::Verdict verdict = policy::admit(image_, **facts, request);
+  // Nobody has read the name that this policy wants to know.
+  if (verdict.allowed && verdict.hold_first_flight && !flow.held) return refusal(policy::Reason::no_name);
+  for (const policy::FirstFlight& flight : flow.flights) {
+    if (verdict.allowed) verdict = policy::admit_first_flight(image_, **facts, request, flight);
+  }
+  return verdict;
+}
+
+void Admission::cut(std::uint64_t number, Flow& flow, const policy::Verdict& verdict) {
+  flow.cut = true;
+  flow.cut_by = verdict;
+  if (flow.passed) return answer(control::Cut{.flow = number});
+  close_flow(number, 0, 0, ECONNABORTED);
+  answer(control::ConnectAnswer{.flow = number,
+                                .outcome = control::ConnectAnswer::Outcome::refused,
+                                .error = 0,
+                                .name = {},
+                                .reason = static_cast<std::uint8_t>(verdict.reason)});
+}
+
+// A name that is denied stays: as long as it is known, its address is not reached without a name either.
+void Admission::forget_names() {
+  const auto facts = this->facts();
+  book_.forget_if([&](const policy::NameCandidate& name, const net::IpAddress& address) {
+    if (!facts) return true;
+    const policy::Verdict verdict = policy::judge_answer(image_, **facts, name, address);
+    return !verdict.allowed && verdict.reason != policy::Reason::denied_by_rule;
+  });
+}
+
+std::size_t Admission::narrow(policy::Image image) {
+  image_ = std::move(image);
+  forget_names();
+  std::vector<std::pair<std::uint64_t, policy::Verdict>> lost;
+  for (const auto& [number, flow] : flows_) {
+    const policy::Verdict verdict = judge_again(flow);
+    if (!verdict.allowed && !flow.cut) lost.emplace_back(number, verdict);
+  }
+  for (const auto& [number, verdict] : lost) cut(number, flows_.at(number), verdict);
+  const std::size_t count = lost.size() + cut_inbound();
+  recorder_.commit();
+  return count;
+}
+
+std::size_t Admission::cut_inbound() {
+  const policy::Verdict verdict = policy::admit_inbound(image_);
+  if (verdict.allowed) return 0;
+  const std::size_t before = inbound_.size() - inbound_.cuts_open();
+  for (const std::uint64_t flow : inbound_.cut(verdict, rule_of(verdict.rule))) answer(control::Cut{.flow = flow});
+  return before;
+}
+
+std::size_t Admission::cuts_open() const {
+  const auto cut = std::ranges::count_if(flows_, [](const auto& each) { return each.second.cut; });
+  return static_cast<std::size_t>(cut) + inbound_.cuts_open();
+}
+
 Result<const policy::HostFacts*> Admission::facts() {
   if (current_facts_ == nullptr) {
     WEIR_TRY(current_facts_, facts_.current());
@@ -308,7 +398,10 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
                       .entry = ask.entry,
                       .asked_name = ask.name,
                       .name = place.name(),
-                      .opened_ms = reactor_.now_ms()};
+                      .opened_ms = reactor_.now_ms(),
+                      .names = known(place.names),
+                      .nameless_candidate = place.nameless_candidate,
+                      .held = verdict.hold_first_flight};
   admitted_.push_back({.ask = ask, .hold = verdict.hold_first_flight});
   book_.touch(ask.destination.address, reactor_.now_ms());
 }
@@ -332,6 +425,7 @@ void Admission::dialled(const Admitted& admitted, Dialled dialled) {
     return answer(control::ConnectAnswer{
         .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error)});
   }
+  if (const auto flow = flows_.find(ask.flow); flow != flows_.end()) flow->second.passed = true;
   answer(
       control::ConnectAnswer{.flow = ask.flow, .outcome = admitted.hold ? Outcome::connected_hold : Outcome::connected},
       std::move(dialled.socket));
@@ -342,6 +436,7 @@ void Admission::on(const control::Flight& flight) {
   const auto found = flows_.find(flight.flow);
   if (found == flows_.end()) return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
   Flow& flow = found->second;
+  if (flow.cut) return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::refused});
   const Place place = place_of(flow.protocol, flow.destination, flow.asked_name);
   const bool may_lead_here = place.nameless_candidate && flight.resolution == control::Resolution::not_tried;
   if (flight.name && may_lead_here && !knows(place.names, *flight.name)) {
@@ -353,6 +448,7 @@ void Admission::on(const control::Flight& flight) {
                                       : refusal(policy::Reason::floor);
   if (verdict.allowed) {
     if (flight.name) flow.name = flight.name->text();
+    remember(flow, flight_of(flight), place);
     return answer(control::FlightAnswer{.flow = flight.flow, .outcome = Outcome::allowed});
   }
   Event event = flow_event(EventType::flow_refuse, flow.protocol, flow.entry, flow.dialled,
@@ -430,7 +526,7 @@ void Admission::on(const control::NameRefused& refused) {
   event.verdict = "refuse";
   event.reason = policy::name_of(refused.reason < policy::kReasonCount ? static_cast<policy::Reason>(refused.reason)
                                                                        : policy::Reason::malformed);
-  if (refused.layer <= static_cast<std::uint8_t>(policy::Layer::run)) {
+  if (refused.layer <= static_cast<std::uint8_t>(policy::kInnermostLayer)) {
     event.rule = rule_of({.layer = static_cast<policy::Layer>(refused.layer), .index = refused.entry});
   }
   recorder_.record(std::move(event));
@@ -465,9 +561,13 @@ void Admission::on(const control::FlowClosed& closed) {
 }
 
 void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
-  const bool room = !is_full() && !ending_;
-  if (room) return inbound_.open(arrival, std::move(then));
-  inbound_.refuse(arrival, ending_ ? policy::Reason::shutting_down : policy::Reason::limit);
+  const policy::Verdict verdict = policy::admit_inbound(image_);
+  if (verdict.allowed && !is_full() && !ending_) return inbound_.open(arrival, std::move(then));
+  if (!verdict.allowed) {
+    inbound_.refuse(arrival, verdict.reason, rule_of(verdict.rule));
+  } else {
+    inbound_.refuse(arrival, ending_ ? policy::Reason::shutting_down : policy::Reason::limit);
+  }
   then(0);
 }
 
@@ -481,6 +581,10 @@ void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t d
   event.bytes_down = down;
   event.ms = reactor_.now_ms() - found->second.opened_ms;
   if (error != 0) event.error = errno_name(error);
+  if (found->second.cut && error != 0) {
+    event.reason = policy::name_of(found->second.cut_by.reason);
+    event.rule = rule_of(found->second.cut_by.rule);
+  }
   dialer_.cancel(found->second.dial);
   flows_.erase(found);
   recorder_.record(std::move(event));

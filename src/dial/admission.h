@@ -47,11 +47,20 @@ class Admission {
   // Writes the records of everything that was handled since the last time, then dials. Call before answers are sent.
   void settle();
 
+  // From here on `image` decides, which must be narrower: flows and pairs of the name book that it does not allow are
+  // cut. Those that the gateway has are asked for with Cut; cuts_open() falls to 0 when all of them have been reported
+  // as closed. Call after settle(): what was recorded before is dialled by the policy that allowed it.
+  // Returns how many flows were cut.
+  std::size_t narrow(policy::Image image);
+  std::size_t cuts_open() const;
+
   // Somebody came to a published port. No way out, so no rule is asked: refused only where there are too many flows
-  // already. `then`: see InboundFlows; 0 for a refusal, which is recorded.
+  // already, or where the sandbox was narrowed to none. `then`: see InboundFlows; 0 for a refusal, which is recorded.
   void open_inbound(const Arrival& arrival, InboundFlows::Then then);
   // It ended before it got to the gateway, which reports the others.
   void close_inbound(std::uint64_t flow, int error) { inbound_.close(flow, 0, 0, error); }
+  // Its sockets go to the gateway now. False if it lost its permission meanwhile, which is recorded.
+  bool pass_inbound(std::uint64_t flow) { return inbound_.pass(flow); }
 
   // From here on every new connection is refused (shutting-down).
   void refuse_new() { ending_ = true; }
@@ -60,10 +69,16 @@ class Admission {
 
   Result<bool> ipv6_upstream() { return facts_.ipv6_default_route(); }
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
+  const policy::Image& image() const { return image_; }
   std::uint64_t limit(policy::Limit limit) const { return image_.limits()[limit]; }
   std::uint64_t connect_timeout_ms() const;
 
  private:
+  // Under which a flow was judged, kept for as long as it lives: the book may forget them sooner.
+  struct KnownName {
+    net::DomainName name;
+    std::vector<net::DomainName> aliases;
+  };
   struct Flow {
     net::Protocol protocol = net::Protocol::tcp;
     net::Endpoint destination;  // as the guest asked
@@ -73,7 +88,17 @@ class Admission {
     std::string name;
     std::uint64_t opened_ms = 0;
     Dialer::Id dial = 0;  // cancelled with the flow: no dial outlives its count
+    bool passed = false;  // the gateway has its socket
+    // What allowed it, to be asked again when the policy is narrowed.
+    std::vector<KnownName> names = {};
+    bool nameless_candidate = true;
+    bool held = false;
+    std::vector<policy::FirstFlight> flights = {};  // that were allowed to pass, each once
+    bool cut = false;
+    policy::Verdict cut_by = {};  // with `cut`: what refuses it now
   };
+  // Different requests of one flow that are remembered; a flow with more does not outlive a narrowing.
+  static constexpr std::size_t kMaxFlights = 16;
 
   void on(const control::Connect& ask);
   void on(const control::Flight& flight);
@@ -83,6 +108,7 @@ class Admission {
   void on(const control::OpenResolver& ask);
   void on(const control::FlowClosed& closed);
   void on(const control::Refused& refused);
+  void on(const control::PolicyTaken&) {}  // the owner's business: cuts_open()
 
   // Where a destination of the guest really is, and under which names it may be judged.
   struct Place {
@@ -109,6 +135,12 @@ class Admission {
   };
   void dial(const Admitted& admitted);
   void dialled(const Admitted& admitted, Dialled dialled);
+  static std::vector<KnownName> known(const std::vector<policy::NameCandidate>& names);
+  static void remember(Flow& flow, policy::FirstFlight flight, const Place& place);
+  policy::Verdict judge_again(const Flow& flow);
+  void cut(std::uint64_t number, Flow& flow, const policy::Verdict& verdict);
+  void forget_names();
+  std::size_t cut_inbound();
   Result<const policy::HostFacts*> facts();
   void close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error);
   std::optional<audit::Rule> rule_of(const policy::RuleRef& rule) const;

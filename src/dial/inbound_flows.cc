@@ -1,5 +1,7 @@
 #include "dial/inbound_flows.h"
 
+#include <cerrno>
+
 #include "dial/errno_name.h"
 #include "policy/compiled/image.h"
 
@@ -42,23 +44,43 @@ void InboundFlows::open(const Arrival& arrival, Then then) {
 }
 
 // Without the client's port: whoever comes again and again is one event with a count.
-void InboundFlows::refuse(const Arrival& arrival, policy::Reason reason) {
+void InboundFlows::refuse(const Arrival& arrival, policy::Reason reason, std::optional<audit::Rule> rule) {
   audit::Event event = event_of(audit::EventType::flow_refuse, arrival);
   event.verdict = "refuse";
   event.reason = policy::name_of(reason);
+  event.rule = std::move(rule);
   recorder_.record(std::move(event));
 }
 
 void InboundFlows::settle(Written written) {
   for (auto& [flow, then] : std::exchange(opened_, {})) {
     const auto found = flows_.find(flow);
-    if (found == flows_.end()) continue;
+    if (found == flows_.end()) {
+      then(0);
+      continue;
+    }
     if (written == Written::no) {
       refuse(found->second.arrival, policy::Reason::audit);
       flows_.erase(found);
     }
     then(written == Written::yes ? flow : 0);
   }
+}
+
+bool InboundFlows::pass(std::uint64_t flow) {
+  const auto found = flows_.find(flow);
+  if (found == flows_.end()) return false;
+  found->second.passed = true;
+  return true;
+}
+
+std::vector<std::uint64_t> InboundFlows::cut(const policy::Verdict& verdict, const std::optional<audit::Rule>& rule) {
+  cut_by_ = Cut{.reason = policy::name_of(verdict.reason), .rule = rule};
+  std::vector<std::uint64_t> passed;
+  std::vector<std::uint64_t> under_way;
+  for (const auto& [number, flow] : flows_) (flow.passed ? passed : under_way).push_back(number);
+  for (const std::uint64_t flow : under_way) close(flow, 0, 0, ECONNABORTED);
+  return passed;
 }
 
 void InboundFlows::close(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error) {
@@ -71,6 +93,10 @@ void InboundFlows::close(std::uint64_t flow, std::uint64_t up, std::uint64_t dow
   event.bytes_down = down;
   event.ms = reactor_.now_ms() - found->second.opened_ms;
   if (error != 0) event.error = errno_name(error);
+  if (cut_by_ && error != 0) {
+    event.reason = cut_by_->reason;
+    event.rule = cut_by_->rule;
+  }
   flows_.erase(found);
   recorder_.record(std::move(event));
 }

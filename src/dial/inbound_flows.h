@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -34,10 +36,17 @@ class InboundFlows {
   // recorded.
   using Then = std::function<void(std::uint64_t flow)>;
   void open(const Arrival& arrival, Then then);
-  void refuse(const Arrival& arrival, policy::Reason reason);
+  void refuse(const Arrival& arrival, policy::Reason reason, std::optional<audit::Rule> rule = {});
   // What was opened goes on; or, where `recorded` is false, ends unrecorded.
   enum class Written : std::uint8_t { no, yes };
   void settle(Written written);
+  // Its sockets go to the gateway, which answers for it from here on. False if it ended meanwhile.
+  bool pass(std::uint64_t flow);
+  // All of them lost their permission by `verdict`, which the records of their ends say. Returns those that the gateway
+  // has, which are open until it closes them; the others are closed.
+  std::vector<std::uint64_t> cut(const policy::Verdict& verdict, const std::optional<audit::Rule>& rule);
+  // Of these, how many are still open.
+  std::size_t cuts_open() const { return cut_by_ ? flows_.size() : 0; }
   // Records the end. `error`: errno, 0 for an orderly one. Harmless for a flow that is not there.
   void close(std::uint64_t flow, std::uint64_t up, std::uint64_t down, int error);
   void close_all(int error);
@@ -48,6 +57,11 @@ class InboundFlows {
   struct Flow {
     Arrival arrival;
     std::uint64_t opened_ms = 0;
+    bool passed = false;  // the gateway has its sockets
+  };
+  struct Cut {
+    std::string_view reason;
+    std::optional<audit::Rule> rule;
   };
 
   sys::Reactor& reactor_;
@@ -55,6 +69,7 @@ class InboundFlows {
   std::uint64_t next_ = kFirst;
   std::unordered_map<std::uint64_t, Flow> flows_;
   std::vector<std::pair<std::uint64_t, Then>> opened_;  // since the last settle()
+  std::optional<Cut> cut_by_;                           // why all of them were cut
 };
 
 }  // namespace weir::dial

@@ -58,6 +58,8 @@ class InboundGateway {
             return inbound_.on(*client, std::move(passed));
           if (const auto* guest = std::get_if<control::InboundGuest>(&message))
             return inbound_.on(*guest, std::move(passed));
+          if (const auto* lost = std::get_if<control::Cut>(&message)) inbound_.cut(lost->flow);
+          if (const auto* policy = std::get_if<control::Policy>(&message)) take_policy(*policy);
         },
         [this] {
           reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
@@ -69,6 +71,12 @@ class InboundGateway {
   }
 
  private:
+  // Nothing goes out, so there is nothing in it to ask.
+  void take_policy(const control::Policy& next) {
+    inbound_.change_idle_timeout(next.idle_timeout_ms);
+    link_.send(control::PolicyTaken{.generation = next.generation});
+  }
+
   sys::Reactor& reactor_;
   Link link_;
   RelayContext relays_;
@@ -77,18 +85,21 @@ class InboundGateway {
 
 class Gateway {
  public:
-  Gateway(sys::Reactor& reactor, sys::Channel channel, const policy::Image& image, const control::Start& world)
+  Gateway(sys::Reactor& reactor, sys::Channel channel, sys::Mapping compiled, policy::Image image,
+          const control::Start& world)
       : reactor_(reactor),
+        compiled_(std::move(compiled)),
+        image_(std::move(image)),
         link_(reactor, std::move(channel)),
         tun_(reactor, sys::OwnedFd(kTun)),
-        resolver_(reactor, link_, tun_, image, world),
+        resolver_(reactor, link_, tun_, image_, world),
         relays_{.reactor = reactor, .pipes = {}},
         flows_(reactor, link_, tun_, resolver_, relays_, sys::OwnedFd(kListener), world.idle_timeout_ms),
         inbound_(reactor, link_, relays_, world.idle_timeout_ms),
         proxies_(reactor, link_, resolver_, flows_, world),
         refuser_(reactor, link_, tun_),
         datagrams_(reactor, link_, tun_, resolver_, refuser_, world.udp_idle_timeout_ms),
-        router_(refuser_, resolver_, flows_, datagrams_, image, world) {
+        router_(refuser_, resolver_, flows_, datagrams_, image_, world) {
     flows_.serve_here(
         {.is_here =
              [world](const net::Endpoint& to) {
@@ -130,6 +141,29 @@ class Gateway {
     if (const auto* client = std::get_if<control::InboundClient>(&message))
       return inbound_.on(*client, std::move(passed));
     if (const auto* guest = std::get_if<control::InboundGuest>(&message)) return inbound_.on(*guest, std::move(passed));
+    if (const auto* lost = std::get_if<control::Cut>(&message)) return cut(lost->flow);
+    if (const auto* policy = std::get_if<control::Policy>(&message)) return take_policy(*policy, passed);
+  }
+
+  // Whoever has the flow reports its end.
+  void cut(std::uint64_t flow) {
+    if (!datagrams_.cut(flow) && !proxies_.cut(flow) && !inbound_.cut(flow)) flows_.cut(flow);
+  }
+
+  // From the next line on nothing is answered by the old one. A gateway that cannot take it must not go on.
+  void take_policy(const control::Policy& next, const sys::OwnedFd& file) {
+    auto compiled = sys::Mapping::of(file, next.size);
+    if (!compiled) return reactor_.stop();
+    auto image = policy::Image::open(compiled->bytes());
+    if (!image) return reactor_.stop();
+    image_ = std::move(*image);
+    compiled_ = std::move(*compiled);
+    resolver_.policy_changed();
+    flows_.change_idle_timeout(next.idle_timeout_ms);
+    inbound_.change_idle_timeout(next.idle_timeout_ms);
+    proxies_.change_idle_timeout(next.idle_timeout_ms);
+    datagrams_.change_idle_timeout(next.udp_idle_timeout_ms);
+    link_.send(control::PolicyTaken{.generation = next.generation});
   }
 
   void drain() {
@@ -142,6 +176,8 @@ class Gateway {
   }
 
   sys::Reactor& reactor_;
+  sys::Mapping compiled_;
+  policy::Image image_;  // of it
   Link link_;
   Tun tun_;
   Resolver resolver_;
@@ -159,15 +195,15 @@ Result<> serve() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   ::signal(SIGPIPE, SIG_IGN);
   sys::Channel channel{sys::OwnedFd(kControl)};
-  WEIR_TRY(const sys::Mapping compiled, sys::Mapping::of(sys::OwnedFd(kPolicy)));
-  WEIR_TRY(const policy::Image image, policy::Image::open(compiled.bytes()));
+  WEIR_TRY(sys::Mapping compiled, sys::Mapping::of(sys::OwnedFd(kPolicy)));
+  WEIR_TRY(policy::Image image, policy::Image::open(compiled.bytes()));
   WEIR_TRY(sys::Reactor reactor, sys::Reactor::create());
   // Beyond this point no file, no new socket, no other process. Hostile bytes are read only after it.
   if (::dup2(STDIN_FILENO, STDERR_FILENO) < 0) return sys::errno_error("cannot let go of the caller's standard error");
   WEIR_CHECK_OK(confine());
   WEIR_TRY(const control::Start world, read_start(channel));
   if (world.captured == control::Captured::no) return InboundGateway(reactor, std::move(channel), world).serve();
-  Gateway gateway(reactor, std::move(channel), image, world);
+  Gateway gateway(reactor, std::move(channel), std::move(compiled), std::move(image), world);
   return gateway.serve();
 }
 

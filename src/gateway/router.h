@@ -28,7 +28,7 @@ class Router {
   Resolver& resolver_;
   FlowTable& flows_;
   DatagramTable& datagrams_;
-  policy::Image image_;
+  const policy::Image& image_;  // the gateway's, which changes
   control::Start world_;
 };
 

@@ -65,7 +65,7 @@ Result<std::string> default_events_folder() {
 }
 
 AuditLog::AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind)
-    : writer_(envelope), fd_(std::move(fd)), path_(std::move(path)), kind_(kind) {
+    : envelope_(envelope), writer_(envelope), fd_(std::move(fd)), path_(std::move(path)), kind_(kind) {
   struct stat info{};
   regular_ = fd_.valid() && ::fstat(fd_.get(), &info) == 0 && S_ISREG(info.st_mode);
 }
@@ -139,6 +139,13 @@ void AuditLog::flush_roll_ups() {
   for (auto& [key, repeats] : repeats_) write_repeats(repeats);
   repeats_.clear();
   commit();
+}
+
+void AuditLog::begin_generation(const std::string& policy, std::uint64_t generation) {
+  flush_roll_ups();
+  envelope_.policy = policy;
+  envelope_.generation = generation;
+  writer_ = audit::LineWriter(envelope_);
 }
 
 // Numbers the event and keeps its line for commit().

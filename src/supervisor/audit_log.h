@@ -34,6 +34,10 @@ class AuditLog : public dial::Recorder {
   // Writes what still waits for repeats.
   void flush_roll_ups();
 
+  // Everything recorded from here on was decided by this policy. What was recorded before is written first, as what it
+  // was.
+  void begin_generation(const std::string& policy, std::uint64_t generation);
+
   // From here on the tally has flows and questions too, not the refusals alone: for whoever shows them at the end.
   void count_everything() { counts_everything_ = true; }
   // With --events none as well. Repeats of the last second count once they are written.
@@ -63,6 +67,7 @@ class AuditLog : public dial::Recorder {
   void forget_repeats_of_nothing();
   void count(const audit::Event& event);
 
+  audit::Envelope envelope_;
   audit::LineWriter writer_;
   sys::OwnedFd fd_;
   std::string path_;

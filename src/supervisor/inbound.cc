@@ -103,6 +103,7 @@ void Inbound::reached_guest(const std::shared_ptr<Client>& client, sandbox::Gues
     return reach_guest(client, first == net::kLoopback4 ? net::kLoopback6 : net::kLoopback4);
   one_less();
   if (opened.error != 0) return admission_.close_inbound(client->flow, opened.error);
+  if (!admission_.pass_inbound(client->flow)) return;
   send_(control::InboundClient{.flow = client->flow}, std::move(client->socket));
   send_(control::InboundGuest{.flow = client->flow}, std::move(opened.socket));
 }

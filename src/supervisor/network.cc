@@ -1,5 +1,6 @@
 #include "supervisor/network.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -21,6 +22,8 @@ constexpr int kPacketsPerRound = 16;
 constexpr int kDyingMs = 100;
 // When the user's processes together have too many descriptors on the way: nothing tells when there are fewer.
 constexpr std::uint64_t kRetryMs = 10;
+// What a gateway may take to let go of what it must not keep.
+constexpr std::uint64_t kTakeMs = 5000;
 // What a gateway may take to send what the guest left behind.
 constexpr std::uint64_t kLastWordsMs = 1500;
 
@@ -36,19 +39,35 @@ std::uint64_t flows_possible() {
   return std::min<std::uint64_t>((limit.rlim_max - others) / 2, dial::Admission::kMaxFlows);
 }
 
+// A connection loses its peer, which is reset. A socket of datagrams keeps it: without one it could be given another.
+void sever(int socket) {
+  const sockaddr nowhere{.sa_family = AF_UNSPEC, .sa_data = {}};
+  int type = 0;
+  socklen_t size = sizeof type;
+  const bool stream = ::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+  if (!stream || ::connect(socket, &nowhere, sizeof nowhere) != 0) ::shutdown(socket, SHUT_RDWR);
+}
+
 std::vector<net::Cidr> own_subnets(const sandbox::CaptureAddresses& addresses) {
   return {net::Cidr::of(addresses.guest4, 16), net::Cidr::of(addresses.guest6, 48)};
+}
+
+// Whose socket rides along with it; 0: of none.
+std::uint64_t flow_of(const control::ToGateway& message) {
+  if (const auto* connected = std::get_if<control::ConnectAnswer>(&message)) return connected->flow;
+  if (const auto* client = std::get_if<control::InboundClient>(&message)) return client->flow;
+  if (const auto* guest = std::get_if<control::InboundGuest>(&message)) return guest->flow;
+  return 0;
 }
 
 }  // namespace
 
 Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
-                 std::shared_ptr<const sys::OwnedFd> image, sys::Mapping mapping, OnFailure on_failure)
+                 Policy policy, OnFailure on_failure)
     : reactor_(reactor),
       capture_(std::move(capture)),
       addresses_(addresses),
-      image_file_(std::move(image)),
-      image_mapping_(std::move(mapping)),
+      policy_(std::move(policy)),
       on_failure_(std::move(on_failure)),
       first_packet_handler_([this](std::uint32_t) { first_packet(); }),
       gateway_handler_([this](std::uint32_t events) {
@@ -60,6 +79,12 @@ Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox:
         lose_gateway();
       }) {}
 
+Result<Network::Policy> Network::Policy::of(std::shared_ptr<const sys::OwnedFd> file) {
+  WEIR_TRY(sys::Mapping mapping, sys::Mapping::of(*file));
+  WEIR_TRY(policy::Image image, policy::Image::open(mapping.bytes()));
+  return Policy{.file = std::move(file), .mapping = std::move(mapping), .image = std::move(image)};
+}
+
 Network::~Network() {
   stop();
 }
@@ -69,14 +94,13 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
                                                  std::shared_ptr<const sys::OwnedFd> image,
                                                  std::vector<net::Endpoint> resolvers, dial::Recorder& log,
                                                  OnFailure on_failure) {
-  WEIR_TRY(sys::Mapping mapping, sys::Mapping::of(*image));
-  WEIR_TRY(const policy::Image policy, policy::Image::open(mapping.bytes()));
+  WEIR_TRY(Policy policy, Policy::of(std::move(image)));
   WEIR_TRY(dial::LiveFacts facts, dial::LiveFacts::open(own_subnets(addresses)));
   std::unique_ptr<Network> network(
-      new Network(reactor, std::move(capture), addresses, std::move(image), std::move(mapping), std::move(on_failure)));
+      new Network(reactor, std::move(capture), addresses, std::move(policy), std::move(on_failure)));
   Network& self = *network;
   self.admission_ = std::make_unique<dial::Admission>(
-      reactor, policy, std::move(facts), log,
+      reactor, self.policy_.image, std::move(facts), log,
       dial::Admission::Settings{.resolvers = std::move(resolvers),
                                 .host4 = addresses.host4,
                                 .host6 = addresses.host6,
@@ -89,6 +113,35 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
     self.flush();
   });
   return network;
+}
+
+void Network::narrow(Policy next, std::uint64_t generation, OnTaken on_taken) {
+  const std::size_t cut = admission_->narrow(next.image);
+  std::swap(policy_, next);  // the old one goes when nobody looks into it any more
+  if (!gateway_ || stopping_) return on_taken(cut);
+  sys::OwnedFd copy(::fcntl(policy_.file->get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return fail("cannot hand over the narrower policy: " + sys::errno_text(errno));
+  send(control::Policy{.generation = generation,
+                       .size = policy_.mapping.bytes().size(),
+                       .idle_timeout_ms = admission_->limit(policy::Limit::idle_timeout_ms),
+                       .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms)},
+       std::move(copy));
+  const auto deadline =
+      reactor_.at(sys::monotonic_ms() + kTakeMs, [this] { fail("the gateway did not take the narrower policy"); });
+  changes_.push_back({.generation = generation, .cut = cut, .on_taken = std::move(on_taken), .deadline = deadline});
+  flush();
+}
+
+// Everything that the gateway had to say before, it has said: what it was told to cut and has not is a lie.
+void Network::taken(std::uint64_t generation) {
+  if (changes_.empty() || changes_.front().generation != generation) {
+    return fail("the gateway took a policy that nobody gave it");
+  }
+  const Change change = std::move(changes_.front());
+  changes_.pop_front();
+  reactor_.cancel(change.deadline);
+  if (changes_.empty() && admission_->cuts_open() > 0) return fail("the gateway kept connections that were cut");
+  change.on_taken(change.cut);
 }
 
 Result<> Network::publish(std::vector<PublishedPort> ports, sandbox::GuestSockets& guest) {
@@ -114,7 +167,7 @@ void Network::first_packet() {
 }
 
 Result<> Network::start_gateway() {
-  WEIR_TRY(GatewayProcess process, GatewayProcess::start(capture_, *image_file_));
+  WEIR_TRY(GatewayProcess process, GatewayProcess::start(capture_, *policy_.file));
   gateway_.emplace(std::move(process));
   WEIR_CHECK_OK(reactor_.watch(gateway_->channel().fd(), EPOLLIN, gateway_handler_));
   WEIR_CHECK_OK(reactor_.watch(gateway_->pidfd(), EPOLLIN, death_handler_));
@@ -140,7 +193,19 @@ void Network::send(const control::ToGateway& message, sys::OwnedFd passed) {
   if (!gateway_ || stopping_) return;
   if (next_.messages.full() || next_.passed.size() == sys::Channel::kMaxPassed) end_packet();
   next_.messages.add(message);
-  if (passed.valid()) next_.passed.push_back(std::move(passed));
+  if (const auto* cut = std::get_if<control::Cut>(&message)) disconnect_queued(cut->flow);
+  if (passed.valid()) next_.passed.push_back({std::move(passed), flow_of(message)});
+}
+
+// A socket that has not left yet arrives connected to nothing: its other end is reset here.
+void Network::disconnect_queued(std::uint64_t flow) {
+  const auto disconnect = [flow](const Packet& packet) {
+    for (const Passed& each : packet.passed) {
+      if (each.flow == flow) sever(each.fd.get());
+    }
+  };
+  std::ranges::for_each(unsent_, disconnect);
+  disconnect(next_);
 }
 
 void Network::end_packet() {
@@ -176,7 +241,7 @@ void Network::retry_later() {
 
 Result<> Network::send_packet(const Packet& packet) {
   std::array<int, sys::Channel::kMaxPassed> passed{};
-  for (std::size_t i = 0; i < packet.passed.size(); ++i) passed[i] = packet.passed[i].get();
+  for (std::size_t i = 0; i < packet.passed.size(); ++i) passed[i] = packet.passed[i].fd.get();
   return gateway_->channel().send(packet.messages.bytes(), std::span(passed).first(packet.passed.size()));
 }
 
@@ -203,6 +268,7 @@ bool Network::read_messages() {
       const auto message = control::next_message<control::FromGateway>(packet);
       if (!message) return false;
       admission_->handle(*message);
+      if (const auto* policy = std::get_if<control::PolicyTaken>(&*message)) taken(policy->generation);
     }
   }
   return true;
@@ -217,6 +283,7 @@ void Network::fail(std::string why) {
 void Network::stop() {
   stopping_ = true;
   reactor_.cancel(std::exchange(retry_, 0));
+  for (const Change& change : std::exchange(changes_, {})) reactor_.cancel(change.deadline);
   if (inbound_) inbound_->stop();
   if (!gateway_) return admission_->end();
   admission_->refuse_new();

@@ -33,6 +33,25 @@ class Network {
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
+  // A compiled policy in a sealed memory file, and the view of it.
+  struct Policy {
+    std::shared_ptr<const sys::OwnedFd> file;
+    sys::Mapping mapping;  // `image` looks into it
+    policy::Image image;
+
+    static Result<Policy> of(std::shared_ptr<const sys::OwnedFd> file);
+  };
+
+  // The policy in force.
+  const policy::Image& policy() const { return policy_.image; }
+  // Records and dials what was admitted so far; a change of the policy comes after it, in the same round.
+  void settle() { admission_->settle(); }
+  // From here on `next` decides, which must be narrower. Flows that it does not allow are cut at once; `on_taken` hears
+  // how many when the gateway has let go of them and of all it knew under the old policy. A gateway that does not
+  // ends the network.
+  using OnTaken = std::function<void(std::size_t cut)>;
+  void narrow(Policy next, std::uint64_t generation, OnTaken on_taken);
+
   // Serves published ports. `guest`: opens the sockets inside, and outlives this object.
   Result<> publish(std::vector<PublishedPort> ports, sandbox::GuestSockets& guest);
 
@@ -45,13 +64,24 @@ class Network {
 
  private:
   // Messages that travel together, and the descriptors that ride along.
+  struct Passed {
+    sys::OwnedFd fd;
+    std::uint64_t flow = 0;  // whose socket it is; 0: of none
+  };
   struct Packet {
     control::Batch messages;
-    std::vector<sys::OwnedFd> passed;
+    std::vector<Passed> passed;
+  };
+  // A change that the gateway has not confirmed.
+  struct Change {
+    std::uint64_t generation = 0;
+    std::size_t cut = 0;
+    OnTaken on_taken;
+    sys::Reactor::TimerId deadline = 0;
   };
 
-  Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses,
-          std::shared_ptr<const sys::OwnedFd> image, sys::Mapping mapping, OnFailure on_failure);
+  Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox::CaptureAddresses& addresses, Policy policy,
+          OnFailure on_failure);
   Result<> wait_for_first_packet();
   void first_packet();
   Result<> start_gateway();
@@ -62,6 +92,8 @@ class Network {
   Result<> send_packet(const Packet& packet);
   void on_gateway_readable();
   bool read_messages();
+  void disconnect_queued(std::uint64_t flow);
+  void taken(std::uint64_t generation);
   void read_last_messages();
   void lose_gateway();
   void fail(std::string why);
@@ -69,8 +101,7 @@ class Network {
   sys::Reactor& reactor_;
   sandbox::Capture capture_;
   sandbox::CaptureAddresses addresses_;
-  std::shared_ptr<const sys::OwnedFd> image_file_;
-  sys::Mapping image_mapping_;  // of it; admission_ looks into it
+  Policy policy_;  // admission_ looks into it
   OnFailure on_failure_;
   sys::CallbackHandler first_packet_handler_;
   sys::CallbackHandler gateway_handler_;
@@ -80,6 +111,7 @@ class Network {
   std::optional<GatewayProcess> gateway_;
   Packet next_;                // what is sent at the end of the round
   std::deque<Packet> unsent_;  // answers the gateway has not read yet; bounded by the questions it asked
+  std::deque<Change> changes_;
   bool gateway_is_behind_ = false;
   sys::Reactor::TimerId retry_ = 0;  // 0: none is due
   bool stopping_ = false;

@@ -64,6 +64,10 @@ struct RunOptions {
   // dns.upstream of the policy, in order; empty: what the host's resolv.conf says.
   std::vector<net::Endpoint> dns_upstreams;
 
+  // --control: where the owner may speak to the sandbox while it runs; absolute. Empty: nowhere, as always where
+  // spec.network is not Network::captured.
+  std::string control_path;
+
   // --dry-run: what holds each of spec.limits here.
   std::vector<sandbox::LimitLine> limit_lines;
 

@@ -91,6 +91,7 @@ Session::Ending Session::run() {
 Result<> Session::start() {
   WEIR_CHECK_OK(keep_terminal());
   if (start_error_) return std::unexpected(*start_error_);
+  WEIR_CHECK_OK(open_control());
   WEIR_CHECK_OK(execute());
   if (ending_) return {};
   WEIR_CHECK_OK(start_network());
@@ -121,10 +122,17 @@ Result<> Session::execute() {
 
 Result<std::shared_ptr<const sys::OwnedFd>> Session::sealed_policy() const {
   if (options_.policy_file) return options_.policy_file;
-  WEIR_TRY(sys::OwnedFd file, sys::make_memory_file("weir-policy"));
-  WEIR_CHECK_OK(sys::append(file, options_.policy_image));
-  WEIR_CHECK_OK(sys::seal(file));
-  return std::make_shared<const sys::OwnedFd>(std::move(file));
+  return sealed_image(options_.policy_image);
+}
+
+// Before the command: whoever starts it can speak to the sandbox as soon as the command has said a word. It is served
+// by the event loop, when there is a network.
+Result<> Session::open_control() {
+  if (options_.control_path.empty()) return {};
+  WEIR_TRY(control_, ControlSocket::listen(reactor_, options_.control_path, [this](const auto& request, auto answer) {
+             generations_->serve(request, std::move(answer));
+           }));
+  return {};
 }
 
 Result<> Session::start_network() {
@@ -138,6 +146,7 @@ Result<> Session::start_network() {
   WEIR_TRY(auto image, sealed_policy());
   WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, std::move(image),
                                      std::move(resolvers), log_, lost));
+  generations_.emplace(*network_, log_);
   if (ports_.empty()) return {};
   WEIR_TRY(sandbox::GuestSockets* const sockets, sandbox_->serve_sockets(reactor_));
   return network_->publish(std::move(ports_), *sockets);
@@ -263,6 +272,7 @@ void Session::end(Ending ending) {
 // Command and init first, then the gateway: a gateway killed while sockets of the sandbox live pins its namespace. A
 // network that never had one is let go of while the kernel ends init, which takes as long.
 void Session::tear_down() {
+  control_.reset();
   if (sandbox_handler_ && sandbox_) reactor_.forget(sandbox_->control_fd());
   if (sandbox_) sandbox_->begin_kill();
   if (network_ && !network_->has_gateway()) network_.reset();

@@ -9,6 +9,8 @@
 #include "sandbox/sandbox.h"
 #include "sandbox/terminal.h"
 #include "supervisor/audit_log.h"
+#include "supervisor/control_socket.h"
+#include "supervisor/generations.h"
 #include "supervisor/network.h"
 #include "supervisor/run_options.h"
 #include "sys/reactor.h"
@@ -38,6 +40,7 @@ class Session {
   Result<> start();
   Result<> execute();
   Result<std::shared_ptr<const sys::OwnedFd>> sealed_policy() const;
+  Result<> open_control();
   Result<> start_network();
   Result<> keep_terminal();
   Result<> start_terminal();
@@ -67,6 +70,8 @@ class Session {
   std::optional<Error> start_error_;
   std::unique_ptr<sandbox::TerminalPump> pump_;
   std::unique_ptr<Network> network_;
+  std::optional<Generations> generations_;
+  std::unique_ptr<ControlSocket> control_;
   std::optional<sys::CallbackHandler> sandbox_handler_;
   std::optional<Ending> ending_;
   // Set when weir itself began to end the command: what is said when it is over.

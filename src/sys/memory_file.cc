@@ -72,7 +72,10 @@ bool begins_with(const std::string& path, Bytes beginning) {
 Result<Mapping> Mapping::of(const OwnedFd& memory) {
   struct stat status{};
   if (::fstat(memory.get(), &status) != 0) return errno_error("cannot look at a memory file");
-  const auto size = static_cast<std::size_t>(status.st_size);
+  return of(memory, static_cast<std::size_t>(status.st_size));
+}
+
+Result<Mapping> Mapping::of(const OwnedFd& memory, std::size_t size) {
   if (size == 0) return Mapping();
   // Private, though it is only read: a shared one of a writable descriptor would forbid sealing (before Linux 6.7).
   // Populated: a page fault for every page costs more than all of what is done with it.

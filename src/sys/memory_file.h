@@ -31,6 +31,8 @@ bool begins_with(const std::string& path, Bytes beginning);
 class Mapping {
  public:
   static Result<Mapping> of(const OwnedFd& memory);
+  // Of a sealed one that is known to be so large: for a process that may not ask.
+  static Result<Mapping> of(const OwnedFd& memory, std::size_t size);
   Mapping() = default;
   ~Mapping();
   Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}

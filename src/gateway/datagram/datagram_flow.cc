@@ -105,6 +105,11 @@ void DatagramFlow::end() {
   socket_.reset();
 }
 
+void DatagramFlow::abort() {
+  if (context_.train.flow() == this) context_.train.clear();
+  socket_.reset();
+}
+
 // An error that came back for an earlier datagram fails the next send, whatever it sends: that one is tried once more.
 void DatagramFlow::send_one(Bytes message) {
   if (message.size() > segment_) set_segment(0);

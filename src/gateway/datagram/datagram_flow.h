@@ -45,6 +45,8 @@ class DatagramFlow : public sys::EventHandler {
   void on_events(std::uint32_t events) override;
   // Sends what waits and closes the socket; an event already fetched finds nothing to do.
   void end();
+  // Likewise, but what waits is lost.
+  void abort();
 
   const DatagramKey& key() const { return key_; }
   std::uint64_t number() const { return number_; }

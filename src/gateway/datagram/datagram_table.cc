@@ -62,6 +62,7 @@ void DatagramTable::open(const DatagramKey& key, sys::OwnedFd socket) {
   const Asking asking = take_out(key);
   auto flow = std::make_unique<DatagramFlow>(context_, key, asking.number, std::move(socket));
   DatagramFlow& opened = *flows_.emplace(key, std::move(flow)).first->second;
+  numbers_.emplace(asking.number, key);
   if (!opened.start()) return close(key);
   for (const auto& bytes : asking.held) {
     const auto packet = wire::parse_packet(bytes);
@@ -86,13 +87,28 @@ DatagramTable::Asking DatagramTable::take_out(const DatagramKey& key) {
 void DatagramTable::close(const DatagramKey& key) {
   auto node = flows_.extract(key);
   if (node.empty()) return;
-  const DatagramFlow::Count& count = node.mapped()->count();
-  link_.send(control::FlowClosed{.flow = node.mapped()->number(),
-                                 .bytes_up = count.bytes_up,
-                                 .bytes_down = count.bytes_down,
-                                 .error = static_cast<std::uint32_t>(count.error)});
+  const int error = node.mapped()->count().error;
   node.mapped()->end();
-  reactor_.retire(std::move(node.mapped()));
+  ended(std::move(node.mapped()), error);
+}
+
+bool DatagramTable::cut(std::uint64_t number) {
+  const auto found = numbers_.find(number);
+  if (found == numbers_.end()) return false;
+  auto node = flows_.extract(found->second);
+  if (node.empty()) return false;
+  node.mapped()->abort();
+  ended(std::move(node.mapped()), ECONNABORTED);
+  return true;
+}
+
+void DatagramTable::ended(std::unique_ptr<DatagramFlow> flow, int error) {
+  numbers_.erase(flow->number());
+  link_.send(control::FlowClosed{.flow = flow->number(),
+                                 .bytes_up = flow->count().bytes_up,
+                                 .bytes_down = flow->count().bytes_down,
+                                 .error = static_cast<std::uint32_t>(error)});
+  reactor_.retire(std::move(flow));
 }
 
 void DatagramTable::drain() {

@@ -34,8 +34,7 @@ class DatagramTable {
         link_(link),
         resolver_(resolver),
         refuser_(refuser),
-        sweep_(reactor, idle_timeout_ms == policy::Limits::kUnlimited ? kIdleWithoutLimitMs : idle_timeout_ms,
-               kLongestSweepMs),
+        sweep_(reactor, within_limit(idle_timeout_ms), kLongestSweepMs),
         context_{.reactor = reactor, .tun = tun, .refuser = refuser} {}
 
   void start() {
@@ -51,8 +50,16 @@ class DatagramTable {
   }
 
   // Whether this flow number was asked with here.
-  bool asked(std::uint64_t number) const { return numbers_.contains(number); }
+  bool asked(std::uint64_t number) const {
+    const auto found = numbers_.find(number);
+    return found != numbers_.end() && asking_.contains(found->second);
+  }
   void on_answer(const control::ConnectAnswer& answer, sys::OwnedFd socket);
+
+  // The flow lost its permission: its socket is closed, what waits is not sent, and that is reported. False if there is
+  // no such flow here.
+  bool cut(std::uint64_t number);
+  void change_idle_timeout(std::uint64_t ms) { sweep_.change_timeout(within_limit(ms)); }
 
   // The guest's processes are gone: every flow ends.
   void drain();
@@ -64,6 +71,9 @@ class DatagramTable {
     std::vector<std::vector<std::uint8_t>> held;
   };
 
+  static std::uint64_t within_limit(std::uint64_t idle_timeout_ms) {
+    return idle_timeout_ms == policy::Limits::kUnlimited ? kIdleWithoutLimitMs : idle_timeout_ms;
+  }
   void hold(Asking& asking, const wire::Packet& packet);
   void ask(const DatagramKey& key, control::Resolution resolution);
   void resolve(const DatagramKey& key, const net::DomainName& name);
@@ -71,6 +81,7 @@ class DatagramTable {
   void refuse(const DatagramKey& key, wire::Refusal how);
   Asking take_out(const DatagramKey& key);
   void close(const DatagramKey& key);
+  void ended(std::unique_ptr<DatagramFlow> flow, int error);
   void end_idle();
 
   sys::Reactor& reactor_;
@@ -81,7 +92,7 @@ class DatagramTable {
   DatagramContext context_;
   std::unordered_map<DatagramKey, std::unique_ptr<DatagramFlow>, DatagramKeyHash> flows_;
   std::unordered_map<DatagramKey, Asking, DatagramKeyHash> asking_;
-  std::unordered_map<std::uint64_t, DatagramKey> numbers_;  // of asking_
+  std::unordered_map<std::uint64_t, DatagramKey> numbers_;  // of asking_ and flows_
   std::size_t held_bytes_ = 0;
 };
 

@@ -29,6 +29,13 @@ void InboundTable::on(const control::InboundGuest& message, sys::OwnedFd guest) 
   if (!started.start()) started.abort(EMFILE);
 }
 
+bool InboundTable::cut(std::uint64_t flow) {
+  const auto found = live_.find(flow);
+  if (found == live_.end()) return false;
+  found->second->abort(ECONNABORTED);
+  return true;
+}
+
 void InboundTable::ended(std::uint64_t flow, const Relay::End& end) {
   auto node = live_.extract(flow);
   if (node.empty()) return;

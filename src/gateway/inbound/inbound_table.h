@@ -25,6 +25,10 @@ class InboundTable {
     sweep_.start([this] { end_idle(); });
   }
 
+  // The flow lost its permission: both its ends are reset, and that is reported. False if there is no such flow here.
+  bool cut(std::uint64_t flow);
+  void change_idle_timeout(std::uint64_t ms) { sweep_.change_timeout(ms); }
+
   // The two messages of a connection, one right after the other.
   void on(const control::InboundClient& message, sys::OwnedFd client);
   void on(const control::InboundGuest& message, sys::OwnedFd guest);

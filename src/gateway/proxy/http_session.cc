@@ -152,6 +152,7 @@ void HttpSession::connected(ProxyDialled result) {
         upstream_stirred_ = true;
         run();
       });
+  context_.upstreams[result.flow] = this;
   if (!upstream_->start()) return reply("503 Service Unavailable", "limit", "out of descriptors");
   if (!result.hold) return begin_exchange();
   phase_ = Phase::judging;
@@ -173,6 +174,18 @@ void HttpSession::on_flight(const control::FlightAnswer& answer) {
     const bool known = answer.reason != 0 && answer.reason < policy::kReasonCount;
     refuse(known ? static_cast<policy::Reason>(answer.reason) : policy::Reason::no_rule);
   }
+  run();
+}
+
+// A response that has begun must not look whole, and the rest of a request is nobody's: the guest sees a reset. Between
+// two requests the next one is judged for itself.
+void HttpSession::cut() {
+  upstream_->abort(ECONNABORTED);
+  const Phase phase = phase_;
+  drop_upstream(ECONNABORTED);
+  if (phase == Phase::exchange) return end();
+  if (phase != Phase::judging) return;
+  refuse(policy::Reason::no_rule);
   run();
 }
 
@@ -315,6 +328,7 @@ void HttpSession::reply(std::string_view status, std::string_view code, std::str
 
 void HttpSession::drop_upstream(int error) {
   context_.judging.erase(upstream_->flow());
+  context_.upstreams.erase(upstream_->flow());
   context_.link.send(control::FlowClosed{.flow = upstream_->flow(),
                                          .bytes_up = upstream_->bytes_up(),
                                          .bytes_down = upstream_->bytes_down(),

@@ -29,6 +29,7 @@ class HttpSession : public ProxySession {
   ~HttpSession() override;
 
   void on_flight(const control::FlightAnswer& answer) override;
+  void cut() override;
 
  protected:
   Turn proceed() override;

@@ -18,10 +18,17 @@ HttpUpstream::HttpUpstream(sys::Reactor& reactor, sys::OwnedFd socket, std::uint
       handler_([on_event = std::move(on_event)](std::uint32_t) { on_event(); }) {}
 
 HttpUpstream::~HttpUpstream() {
+  if (!socket_.valid()) return;
   // The supervisor's copy of the socket may still be open, so closing alone would not end the watch.
   reactor_.forget(socket_.get());
   // A response that came to its end needs no reset.
   if (!response_ && error_ == 0) clear_linger(socket_.get());
+}
+
+void HttpUpstream::abort(int error) {
+  error_ = error;
+  reactor_.forget(socket_.get());
+  socket_.reset();  // lingering {1,0}
 }
 
 bool HttpUpstream::start() {

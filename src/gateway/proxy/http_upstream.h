@@ -30,6 +30,9 @@ class HttpUpstream {
   // The errno of what went wrong with the socket; 0.
   int error() const { return error_; }
 
+  // Resets the connection now. Only its counts are good for anything then.
+  void abort(int error);
+
   // A request begins with this head.
   void begin(std::string_view method, std::string head);
   void send(Bytes bytes) { unsent_.append(as_text(bytes)); }

@@ -49,6 +49,13 @@ bool Proxies::on_answer(const control::FlightAnswer& answer) {
   return true;
 }
 
+bool Proxies::cut(std::uint64_t flow) {
+  const auto found = context_.upstreams.find(flow);
+  if (found == context_.upstreams.end()) return false;
+  found->second->cut();
+  return true;
+}
+
 void Proxies::drain() {
   std::vector<ProxySession*> sessions;
   for (const auto& [session, owned] : sessions_) sessions.push_back(session);

@@ -26,6 +26,11 @@ class Proxies {
   // False if the answer is for somebody else: `upstream` is then untouched.
   bool on_answer(const control::ConnectAnswer& answer, sys::OwnedFd& upstream);
   bool on_answer(const control::FlightAnswer& answer);
+  // The flow lost its permission: its connection is reset, and that is reported. False if no session has it: a tunnel
+  // is a flow of the FlowTable.
+  bool cut(std::uint64_t flow);
+  void change_idle_timeout(std::uint64_t ms) { context_.idle_timeout_ms = ms; }
+
   // The guest's processes are gone.
   void drain();
 

@@ -32,7 +32,8 @@ struct ProxyContext {
   ProxyDials& dials;
   std::uint64_t idle_timeout_ms;
   std::function<void(ProxySession&)> on_end;
-  std::unordered_map<std::uint64_t, ProxySession*> judging = {};  // flow -> who asked about it
+  std::unordered_map<std::uint64_t, ProxySession*> judging = {};    // flow -> who asked about it
+  std::unordered_map<std::uint64_t, ProxySession*> upstreams = {};  // flow -> who has its connection
   std::vector<std::uint8_t> buffer = std::vector<std::uint8_t>(kBuffer);
 };
 
@@ -50,6 +51,8 @@ class ProxySession : public sys::EventHandler {
   void start(std::uint64_t patience_ms);
   // The supervisor's word on a request inside a held connection of this session.
   virtual void on_flight(const control::FlightAnswer&) {}
+  // The connection of this session lost its permission: it is reset and reported.
+  virtual void cut() {}
   // The guest's processes are gone: nobody waits for anything.
   void abandon() { end(); }
 

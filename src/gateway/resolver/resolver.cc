@@ -194,7 +194,9 @@ bool Resolver::is_kept_back(const net::DomainName& alias, dns::Type type) const 
 }
 
 void Resolver::found(std::uint64_t id, Lookup::Found found) {
-  Pending& pending = pending_.at(id);
+  const auto asked = pending_.find(id);
+  if (asked == pending_.end()) return;  // refused meanwhile: policy_changed()
+  Pending& pending = asked->second;
   reactor_.retire(std::move(pending.lookup));
   const Question question = pending.question;
   if (has_addresses(question.type) && !found.addresses.empty()) {
@@ -222,6 +224,30 @@ void Resolver::found(std::uint64_t id, Lookup::Found found) {
   outcome.records = std::move(found.records);
   outcome.ttl = outcome.records.empty() ? AnswerCache::kNegativeTtl : found.ttl;
   record_answer(question, outcome);
+  settle(id, std::move(outcome));
+}
+
+// Where addresses are on their way to the supervisor, it judges them by the new policy.
+void Resolver::policy_changed() {
+  cache_ = {};
+  std::vector<std::uint64_t> open;
+  for (const auto& [id, pending] : pending_) {
+    if (pending.judged.empty()) open.push_back(id);
+  }
+  for (const std::uint64_t id : open) judge_again(id);
+}
+
+void Resolver::judge_again(std::uint64_t id) {
+  const auto pending = pending_.find(id);
+  if (pending == pending_.end()) return;
+  const Question question = pending->second.question;
+  const policy::NameVerdict verdict = policy::judge_name(image_, question.name, question.type);
+  if (verdict.answer == policy::NameAnswer::ask) return;
+  link_.send(refusal_record(question.name, question.type, verdict));
+  reactor_.retire(std::move(pending->second.lookup));
+  Outcome outcome = negative(rcode_of(verdict.answer));
+  outcome.refused = true;
+  outcome.ttl = 0;
   settle(id, std::move(outcome));
 }
 

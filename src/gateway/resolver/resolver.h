@@ -26,6 +26,7 @@ class Resolver {
   static constexpr std::size_t kMaxAskersPerLookup = 64;  // who wait for the same answer
   static constexpr std::size_t kMaxStreams = 64;          // DNS over TCP connections of the guest
 
+  // `image` must outlive it.
   Resolver(sys::Reactor& reactor, Link& link, Tun& tun, const policy::Image& image, const control::Start& world);
   ~Resolver();
 
@@ -42,6 +43,9 @@ class Resolver {
 
   // Records go to the supervisor now instead of at the end of the round. False: it is gone.
   bool flush_records() { return link_.flush(); }
+
+  // The image is another one: what was answered by the old one is forgotten, and questions under way are judged again.
+  void policy_changed();
 
   void on_answer(const control::LearnAnswer& answer);
   void on_answer(const control::ResolverAnswer& answer, sys::OwnedFd socket);
@@ -63,6 +67,7 @@ class Resolver {
   bool answer_locally(policy::NameAnswer answer, wire::dns::Type type, const Reply& reply);
   void look_up(const Question& question, Reply reply);
   bool is_kept_back(const net::DomainName& alias, wire::dns::Type type) const;
+  void judge_again(std::uint64_t pending);
   void found(std::uint64_t pending, Lookup::Found found);
   void settle(std::uint64_t pending, Outcome outcome);
   void record_answer(const Question& question, const Outcome& outcome);
@@ -71,7 +76,7 @@ class Resolver {
   sys::Reactor& reactor_;
   Link& link_;
   Tun& tun_;
-  policy::Image image_;
+  const policy::Image& image_;  // the gateway changes it: policy_changed()
   control::Start world_;
   AnswerCache cache_;
   std::unordered_map<std::uint64_t, Pending> pending_;

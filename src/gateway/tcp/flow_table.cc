@@ -56,7 +56,7 @@ void FlowTable::on_syn(const wire::Packet& packet) {
     if (found->second.state == State::injected) tun_.write(found->second.syn);
     return;
   }
-  if (found != attempts_.end()) give_up(tuple);  // the guest reused its port: a new attempt
+  if (found != attempts_.end()) give_up(tuple, ECANCELED);  // the guest reused its port: a new attempt
   const auto claimed = claimed_.find(tuple);
   if (claimed != claimed_.end() && live_.at(claimed->second).sequence == tcp->sequence) return;  // a late duplicate
   begin(tuple, tcp->sequence, packet);
@@ -126,7 +126,7 @@ void FlowTable::inject(const FourTuple& tuple, Attempt& attempt) {
   attempt.state = State::injected;
   ++injected_;
   asking_.erase(attempt.flow);
-  attempt.timer = reactor_.at(reactor_.now_ms() + kUnclaimedMs, [this, tuple] { give_up(tuple); });
+  attempt.timer = reactor_.at(reactor_.now_ms() + kUnclaimedMs, [this, tuple] { give_up(tuple, ECANCELED); });
   tun_.write(attempt.syn);
 }
 
@@ -153,13 +153,21 @@ void FlowTable::forget(const FourTuple& tuple) {
 }
 
 // The attempt ends without a relay: an upstream that stands already is reset.
-void FlowTable::give_up(const FourTuple& tuple) {
+void FlowTable::give_up(const FourTuple& tuple, int error) {
   const auto found = attempts_.find(tuple);
   if (found == attempts_.end()) return;
   if (found->second.upstream.valid()) {
-    link_.send(control::FlowClosed{.flow = found->second.flow, .bytes_up = 0, .bytes_down = 0, .error = ECANCELED});
+    link_.send(control::FlowClosed{
+        .flow = found->second.flow, .bytes_up = 0, .bytes_down = 0, .error = static_cast<std::uint32_t>(error)});
   }
   forget(tuple);
+}
+
+void FlowTable::cut(std::uint64_t flow) {
+  if (const auto live = live_.find(flow); live != live_.end()) return live->second.relay->abort(ECONNABORTED);
+  // Connected, and written back to the guest, which has not been accepted yet. Only a cut looks for these.
+  const auto attempt = std::ranges::find_if(attempts_, [flow](const auto& each) { return each.second.flow == flow; });
+  if (attempt != attempts_.end()) give_up(FourTuple(attempt->first), ECONNABORTED);
 }
 
 void FlowTable::on_events(std::uint32_t) {

@@ -61,6 +61,10 @@ class FlowTable : public sys::EventHandler {
   void on_answer(const control::ConnectAnswer& answer, sys::OwnedFd upstream);
   void on_answer(const control::FlightAnswer& answer);
 
+  // The flow lost its permission: both its ends are reset, and that is reported. Nothing happens where it is over.
+  void cut(std::uint64_t flow);
+  void change_idle_timeout(std::uint64_t ms) { sweep_.change_timeout(ms); }
+
   // A connection that an explicit proxy was asked for and the supervisor has made, under its flow number: from here on
   // it is a flow like any other, which begins with the bytes `received` from the guest.
   enum class FirstFlight : std::uint8_t { free, held };
@@ -105,7 +109,7 @@ class FlowTable : public sys::EventHandler {
   void refuse(const FourTuple& tuple, wire::Refusal how);
   void stay_silent(const FourTuple& tuple, Attempt& attempt);
   void forget(const FourTuple& tuple);
-  void give_up(const FourTuple& tuple);
+  void give_up(const FourTuple& tuple, int error);
   void accept_failed(int error);
   void accepted(sys::OwnedFd guest, const sys::SocketAddress& peer);
   void claim(const FourTuple& tuple, Attempt attempt, sys::OwnedFd guest);

@@ -135,6 +135,14 @@ Verdict admit(const Image& image, const HostFacts& facts, const Request& request
   return verdict;
 }
 
+Verdict admit_inbound(const Image& image) {
+  for (const LayerView& layer : image.layers()) {
+    if (layer.mode() == Mode::none)
+      return refusal(Reason::no_rule, {.layer = layer.layer(), .index = RuleRef::kNoEntry});
+  }
+  return {.allowed = true, .reason = Reason::none, .rule = {}, .hold_first_flight = false};
+}
+
 Verdict admit_first_flight(const Image& image, const HostFacts& facts, const Request& request,
                            const FirstFlight& flight) {
 #ifdef WEIR_ADMIT_ALL

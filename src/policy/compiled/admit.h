@@ -35,6 +35,9 @@ struct Request {
 // May the guest talk to exactly this address now?
 Verdict admit(const Image& image, const HostFacts& facts, const Request& request);
 
+// Are published ports served? Only mode none closes them, which a sandbox can have that was narrowed to it.
+Verdict admit_inbound(const Image& image);
+
 // What the first flight of an admitted, held connection turned out to be.
 enum class FlightKind : std::uint8_t {
   tls,          // a complete, well-formed ClientHello
@@ -49,6 +52,8 @@ struct FirstFlight {
   std::optional<net::DomainName> name;  // SNI or authority, if it is exactly one valid host name
   bool name_present = false;            // there was an SNI or Host, though perhaps not a usable one (literal, several)
   bool ech = false;
+
+  friend bool operator==(const FirstFlight&, const FirstFlight&) = default;
 };
 
 // Judges the first flight: policy.md section 4 "First flight". `flight.name` must be among request.names if it leads to

@@ -21,7 +21,7 @@ inline constexpr std::array<char, 8> kMagic = {'w', 'e', 'i', 'r', 'p', 'o', 'l'
 inline constexpr char kTagV4 = 1;
 inline constexpr char kTagV6 = 2;
 inline constexpr char kTagClass = 3;
-inline constexpr std::size_t kMaxLayers = 3;
+inline constexpr std::size_t kMaxLayers = static_cast<std::size_t>(kInnermostLayer);
 inline constexpr std::uint32_t kNone = 0xffff'ffff;
 inline constexpr std::uint32_t kHashDigits = 16;
 

@@ -75,7 +75,8 @@ bool table_valid(const format::SlotSection& table) {
 
 // A length that no prefix has would shift beyond the address; host mode has no policy to look at.
 bool scalars_valid(const format::LayerRecord& layer) {
-  if (layer.layer < static_cast<std::uint8_t>(Layer::floor) || layer.layer > static_cast<std::uint8_t>(Layer::run)) {
+  if (layer.layer < static_cast<std::uint8_t>(Layer::floor) ||
+      layer.layer > static_cast<std::uint8_t>(kInnermostLayer)) {
     return false;
   }
   constexpr std::uint64_t kV4Lengths = (std::uint64_t{1} << 33) - 1;

@@ -111,6 +111,13 @@ void NameBook::touch(const net::IpAddress& address, std::uint64_t now_ms) {
   }
 }
 
+void NameBook::forget_if(const Test& gone) {
+  for (auto pair = impl_->order.begin(); pair != impl_->order.end();) {
+    const auto here = pair++;
+    if (gone({.name = &here->owner->name, .aliases = here->aliases}, here->address)) impl_->forget(here);
+  }
+}
+
 std::size_t NameBook::names() const {
   return impl_->names.size();
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <span>
@@ -43,6 +44,10 @@ class NameBook {
 
   // A connection used the pairs of this address: their hour starts anew.
   void touch(const net::IpAddress& address, std::uint64_t now_ms);
+
+  // Forgets every pair for which `gone` says so.
+  using Test = std::function<bool(const NameCandidate& name, const net::IpAddress& address)>;
+  void forget_if(const Test& gone);
 
   std::size_t names() const;
   std::size_t pairs() const;

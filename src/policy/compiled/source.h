@@ -121,7 +121,7 @@ struct LayerSource {
 };
 
 struct ImageSource {
-  // From the outside in: at most one each of floor, session (always there), run.
+  // From the outside in: at most one each of floor and session (always there), then any of run.
   std::vector<LayerSource> layers;
   std::vector<net::Cidr> nat64_prefixes;
   std::vector<net::IpAddress> self_addresses;

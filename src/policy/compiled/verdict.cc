@@ -27,7 +27,7 @@ std::string_view name_of(Layer layer) {
     case Layer::run:
       return "run";
   }
-  return "none";
+  return layer > Layer::run && layer <= kInnermostLayer ? "run" : "none";
 }
 
 }  // namespace weir::policy

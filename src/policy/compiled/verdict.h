@@ -36,7 +36,10 @@ inline constexpr std::uint8_t kReasonCount = static_cast<std::uint8_t>(Reason::s
 // "no-rule", "denied-by-rule", ...; "" for Reason::none.
 std::string_view name_of(Reason reason);
 
+// From the outside in. What narrows a live sandbox is one more layer each time, inside of the last: the numbers from
+// `run` to kInnermostLayer, all called "run". A layer is never taken away, so a RuleRef keeps its meaning.
 enum class Layer : std::uint8_t { none = 0, floor = 1, session = 2, run = 3 };
+inline constexpr Layer kInnermostLayer{32};
 std::string_view name_of(Layer layer);
 
 // Which entry decided. `index` counts within the layer's entries of the compiled image, in file order; the text is

@@ -58,15 +58,9 @@ Result<> PolicyCompiler::add_floor() {
   return {};
 }
 
-// Limits narrow from layer to layer; name servers and published ports are those of the innermost layer that has any.
+// Name servers and published ports are those of the innermost layer that has any.
 void PolicyCompiler::keep_tables(const PolicyText& text, Mode mode) {
-  Limits limits = Limits::defaults_of(mode);
-  for (std::size_t i = 0; i < kLimitCount; ++i) {
-    if (!text.limits[i]) continue;
-    limits.values[i] = *text.limits[i];
-    out_.source.written_limits |= 1u << i;
-  }
-  out_.source.limits.narrow(limits);
+  narrow_limits(text, mode, out_.source);
   if (!text.dns_upstreams.empty()) out_.source.dns_upstreams = text.dns_upstreams;
   if (!text.publishes.empty()) out_.source.publishes = text.publishes;
 }

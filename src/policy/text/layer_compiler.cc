@@ -48,6 +48,16 @@ void note_opened(const Entry& entry, Compiled& out) {
   }
 }
 
+void narrow_limits(const PolicyText& text, Mode mode, ImageSource& source) {
+  Limits limits = Limits::defaults_of(mode);
+  for (std::size_t i = 0; i < kLimitCount; ++i) {
+    if (!text.limits[i]) continue;
+    limits.values[i] = *text.limits[i];
+    source.written_limits |= 1u << i;
+  }
+  source.limits.narrow(limits);
+}
+
 Result<> LayerCompiler::choose_mode() {
   DenyNeed need = DenyNeed::optional;
   if (!flags_.mode.empty()) {

@@ -23,6 +23,9 @@ Result<Insisted> parse_insist(const std::vector<std::string>& words);
 // What a soft-floor target lets the sandbox reach is said at start.
 void note_opened(const Entry& entry, Compiled& out);
 
+// Limits narrow from layer to layer: those that a layer's mode has, or its text sets, into those of the policy.
+void narrow_limits(const PolicyText& text, Mode mode, ImageSource& source);
+
 // The arguments must outlive it.
 class LayerCompiler {
  public:

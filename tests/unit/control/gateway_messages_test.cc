@@ -78,5 +78,19 @@ TEST(GatewayMessages, ValuesOutsideTheirTypeAreRefused) {
   EXPECT_FALSE(decode<FromGateway>(Bytes(buffer).first(size)).has_value());
 }
 
+TEST(GatewayMessages, ANarrowerPolicyTravelsWithItsFile) {
+  std::array<std::uint8_t, kMaxMessage> buffer;
+  const ToGateway policy = Policy{.generation = 2, .size = 4096, .idle_timeout_ms = 7};
+  EXPECT_TRUE(carries_descriptor(policy));
+  EXPECT_FALSE(carries_descriptor(Cut{.flow = 1}));
+  const auto decoded = decode<ToGateway>(encode(policy, buffer));
+  ASSERT_TRUE(decoded.has_value());
+  EXPECT_EQ(std::get<Policy>(*decoded).size, 4096u);
+  EXPECT_EQ(std::get<Policy>(*decoded).idle_timeout_ms, 7u);
+  EXPECT_EQ(std::get<Cut>(*decode<ToGateway>(encode(ToGateway(Cut{.flow = 9}), buffer))).flow, 9u);
+  const auto taken = decode<FromGateway>(encode(FromGateway(PolicyTaken{.generation = 3}), buffer));
+  EXPECT_EQ(std::get<PolicyTaken>(*taken).generation, 3u);
+}
+
 }  // namespace
 }  // namespace weir::control

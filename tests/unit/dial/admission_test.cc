@@ -8,7 +8,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <utility>
 
@@ -74,6 +76,14 @@ class AdmissionTest : public testing::Test {
         });
   }
 
+  // Not checked against the policy in force: admission has to hold whatever it is given.
+  policy::Image narrower(std::vector<std::string> allow) {
+    policy::CompileInput input;
+    input.session.allow = std::move(allow);
+    narrower_.push_back(policy::compile_policy(input)->image);
+    return *policy::Image::open(narrower_.back());
+  }
+
   static net::IpAddress address(const char* text) { return *net::IpAddress::parse(text); }
   static net::DomainName name(const char* text) { return *net::DomainName::parse(text); }
 
@@ -105,6 +115,7 @@ class AdmissionTest : public testing::Test {
   sys::Reactor reactor_;
   MemoryRecorder recorder_;
   std::vector<std::uint8_t> image_;
+  std::deque<std::vector<std::uint8_t>> narrower_;
   std::unique_ptr<Admission> admission_;
   std::vector<control::ToGateway> answers_;
   std::vector<sys::OwnedFd> passed_;
@@ -165,6 +176,52 @@ TEST_F(AdmissionTest, AnAdmittedDialPassesAConnectedSocketAndIsRecordedFirst) {
   EXPECT_EQ(recorder_.events.back().type, audit::EventType::flow_close);
   admission_->handle(control::FlowClosed{.flow = 1});
   EXPECT_EQ(recorder_.events.size(), 2u) << "a flow ends once";
+}
+
+TEST_F(AdmissionTest, ANarrowerPolicyCutsWhatItDoesNotAllowAndNothingElse) {
+  const auto [server, port] = listener();
+  const auto [other, other_port] = listener();
+  const std::string kept = "127.0.0.1:" + std::to_string(port);
+  start({kept, "127.0.0.1:" + std::to_string(other_port), "93.184.216.34"});
+  EXPECT_EQ(connect(1, "127.0.0.1", port), ConnectOutcome::connected);
+  EXPECT_EQ(connect(2, "127.0.0.1", other_port), ConnectOutcome::connected);
+  answers_.clear();
+  EXPECT_EQ(admission_->narrow(narrower({kept})), 1u);
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(std::get<control::Cut>(answers_.front()).flow, 2u);
+  EXPECT_EQ(admission_->cuts_open(), 1u);
+  EXPECT_EQ(admission_->narrow(narrower({kept})), 0u) << "what is cut is cut once";
+  admission_->handle(control::FlowClosed{.flow = 2, .bytes_up = 7, .bytes_down = 9, .error = ECONNABORTED});
+  EXPECT_EQ(admission_->cuts_open(), 0u);
+  EXPECT_EQ(last_reason(), "no-rule");
+  EXPECT_EQ(recorder_.events.back().error, "ECONNABORTED");
+  EXPECT_EQ(connect(3, "127.0.0.1", other_port), ConnectOutcome::refused);
+  EXPECT_EQ(connect(4, "127.0.0.1", port), ConnectOutcome::connected);
+  admission_->handle(control::FlowClosed{.flow = 1});
+  EXPECT_EQ(recorder_.events.back().reason, "");
+}
+
+TEST_F(AdmissionTest, WhatWasAllowedByItsNameIsAskedWithThatName) {
+  const auto [server, port] = listener();
+  const std::string at = ":" + std::to_string(port);
+  start({"host.weir.internal" + at, "127.0.0.1" + at});
+  EXPECT_EQ(connect(1, "10.254.0.5", port), ConnectOutcome::connected_hold) << "by the name";
+  EXPECT_EQ(connect(2, "127.0.0.1", port), ConnectOutcome::connected) << "by the address";
+  EXPECT_EQ(admission_->narrow(narrower({"host.weir.internal" + at})), 1u);
+  EXPECT_EQ(std::get<control::Cut>(answers_.back()).flow, 2u);
+}
+
+TEST_F(AdmissionTest, AFlightIsJudgedAgain) {
+  start({"a.example:443", "b.example:443"});
+  EXPECT_EQ(learn("a.example", {address("93.184.216.34")}), 1u);
+  EXPECT_EQ(learn("b.example", {address("93.184.216.34")}), 1u);
+  const policy::Image image = narrower({"b.example:443"});
+  EXPECT_EQ(learn("a.example", {address("93.184.216.34")}), 1u);
+  admission_->narrow(image);
+  EXPECT_EQ(learn("a.example", {address("93.184.216.34")}), 0u);
+  EXPECT_EQ(connect(1, "93.184.216.34", 443), kAdmitted) << "b still leads there";
+  admission_->narrow(narrower({"b.example:80"}));
+  EXPECT_EQ(connect(2, "93.184.216.34", 443), ConnectOutcome::refused);
 }
 
 TEST_F(AdmissionTest, WhatCannotBeRecordedIsNotDialled) {

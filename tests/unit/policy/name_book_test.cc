@@ -138,5 +138,20 @@ TEST(NameBook, Moves) {
   EXPECT_EQ(live(moved, address(1), 1), Texts{"a.example"});
 }
 
+TEST(NameBook, ForgetsWhatItIsToldTo) {
+  NameBook book;
+  book.learn(name("a.example"), {}, address(1), 60, 0);
+  book.learn(name("a.example"), {}, address(2), 60, 0);
+  book.learn(name("b.example"), {}, address(1), 60, 0);
+  book.forget_if([](const NameCandidate& each, const net::IpAddress& at) {
+    return each.name->text() == "a.example" && at == address(1);
+  });
+  EXPECT_EQ(live(book, address(1), 1), Texts{"b.example"});
+  EXPECT_EQ(live(book, address(2), 1), Texts{"a.example"});
+  book.forget_if([](const NameCandidate&, const net::IpAddress&) { return true; });
+  EXPECT_EQ(book.names(), 0u);
+  EXPECT_EQ(book.pairs(), 0u);
+}
+
 }  // namespace
 }  // namespace weir::policy::testing

@@ -218,5 +218,20 @@ TEST_F(AuditLogTest, AnUnwritableFileIsAnErrorWithARemedy) {
   EXPECT_NE(log.error().remedy().find("--events"), std::string::npos);
 }
 
+TEST_F(AuditLogTest, AGenerationBeginsBehindTheRepeatsOfTheLast) {
+  sys::Reactor reactor = *sys::Reactor::create();
+  AuditLog log = open();
+  log.attach(reactor);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(log.record(refusal("a.example", 443)));
+  log.begin_generation("11", 2);
+  EXPECT_TRUE(log.record(refusal("a.example", 443)) && log.commit());
+  const auto all = lines();
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_NE(all[1].find("\"policy\":\"00\",\"generation\":1,"), std::string::npos) << all[1];
+  EXPECT_NE(all[1].find("\"count\":2"), std::string::npos) << all[1];
+  EXPECT_NE(all[2].find("\"policy\":\"11\",\"generation\":2,"), std::string::npos) << all[2];
+  EXPECT_NE(all[2].find("\"seq\":3,"), std::string::npos) << all[2];
+}
+
 }  // namespace
 }  // namespace weir::supervisor

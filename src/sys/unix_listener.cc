@@ -1,0 +1,110 @@
+#include "sys/unix_listener.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "sys/errno.h"
+
+namespace weir::sys {
+
+namespace {
+
+constexpr int kBacklog = 8;
+
+Result<sockaddr_un> address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    return std::unexpected(Error("the path of a socket is too long: " + path)
+                               .with_remedy("it can have " + std::to_string(sizeof address.sun_path - 1) + " bytes"));
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+const sockaddr* generic(const sockaddr_un& address) {
+  return reinterpret_cast<const sockaddr*>(&address);
+}
+
+// Who may write the folder could put another socket in the place of this one.
+Result<> check_folder(const OwnedFd& folder, const std::string& path) {
+  struct stat info{};
+  if (::fstat(folder.get(), &info) != 0) return errno_error("cannot look at the folder of " + path);
+  if (info.st_uid == ::geteuid() && (info.st_mode & (S_IWGRP | S_IWOTH)) == 0) return {};
+  return std::unexpected(Error("others may write the folder of " + path)
+                             .with_remedy("make the socket in a folder of your own, mode 0700"));
+}
+
+}  // namespace
+
+Result<UnixListener> UnixListener::create(const std::string& path) {
+  WEIR_CHECK_OK(address_of(path));  // those who connect must be able to name it
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  if (name.empty() || name == "." || name == "..") return fail("no name for a socket: " + path);
+  WEIR_TRY(OwnedFd held,
+           checked_fd(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC), "cannot open the folder of " + path));
+  WEIR_CHECK_OK(check_folder(held, path));
+  WEIR_TRY(OwnedFd socket,
+           checked_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "cannot make a unix socket"));
+  UnixListener listener(std::move(held), std::move(socket), name);
+  WEIR_CHECK_OK(listener.bind(path));
+  return listener;
+}
+
+Result<> UnixListener::bind(const std::string& path) {
+  // unix(7): the name gets the mode of the socket, so there is no moment at which others may connect.
+  if (::fchmod(socket_.get(), 0600) != 0) return errno_error("cannot prepare the socket " + path);
+  // By way of the folder that was looked at, whatever the path leads to by now.
+  const std::string in_folder = "/proc/self/fd/" + std::to_string(folder_.get()) + "/" + name_;
+  WEIR_TRY(const sockaddr_un address, address_of(in_folder));
+  if (::bind(socket_.get(), generic(address), sizeof address) != 0) {
+    const int cause = errno;
+    if (cause != EADDRINUSE) return errno_error("cannot make the socket " + path, cause);
+    return std::unexpected(Error("cannot make the socket " + path + ": something is there already")
+                               .with_remedy("name another one, or remove it when no sandbox listens there"));
+  }
+  struct stat info{};
+  if (::fstatat(folder_.get(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISSOCK(info.st_mode)) {
+    return errno_error("cannot find the socket " + path);
+  }
+  device_ = info.st_dev;
+  inode_ = info.st_ino;
+  if (::listen(socket_.get(), kBacklog) != 0) return errno_error("cannot listen on " + path);
+  return {};
+}
+
+UnixListener::~UnixListener() {
+  struct stat info{};
+  if (!folder_.valid() || inode_ == 0) return;
+  if (::fstatat(folder_.get(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return;
+  if (info.st_dev == device_ && info.st_ino == inode_) ::unlinkat(folder_.get(), name_.c_str(), 0);
+}
+
+UnixListener::Accepted UnixListener::accept() const {
+  Accepted accepted;
+  accepted.socket = OwnedFd(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  const bool known =
+      accepted.socket.valid() && ::getsockopt(accepted.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+  if (known && size == sizeof peer && peer.uid == ::geteuid()) accepted.peer = Accepted::Peer::same_user;
+  return accepted;
+}
+
+Result<OwnedFd> connect_unix(const std::string& path) {
+  WEIR_TRY(const sockaddr_un address, address_of(path));
+  WEIR_TRY(OwnedFd socket, checked_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "cannot make a unix socket"));
+  if (::connect(socket.get(), generic(address), sizeof address) != 0) {
+    return errno_error("cannot reach the sandbox at " + path);
+  }
+  return socket;
+}
+
+}  // namespace weir::sys

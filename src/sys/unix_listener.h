@@ -1,0 +1,48 @@
+// A unix socket in the file system that only its owner can speak to.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "base/error.h"
+#include "sys/owned_fd.h"
+
+namespace weir::sys {
+
+class UnixListener {
+ public:
+  // SOCK_STREAM, non-blocking, mode 0600 from birth. Errors, which name the path: something is there already; the
+  // folder is not this user's own or others may write it; the path is longer than an address can hold.
+  static Result<UnixListener> create(const std::string& path);
+  // Removes its name, unless something else has it by now.
+  ~UnixListener();
+  UnixListener(UnixListener&&) noexcept = default;
+  UnixListener& operator=(UnixListener&&) noexcept = default;
+
+  int fd() const { return socket_.get(); }
+
+  struct Accepted {
+    OwnedFd socket;  // non-blocking; not valid when nobody waits
+    // By SO_PEERCRED: the user of the process that connected, seen from here.
+    enum class Peer : std::uint8_t { same_user, another };
+    Peer peer = Peer::another;
+  };
+  Accepted accept() const;
+
+ private:
+  UnixListener(OwnedFd folder, OwnedFd socket, std::string name)
+      : folder_(std::move(folder)), socket_(std::move(socket)), name_(std::move(name)) {}
+  Result<> bind(const std::string& path);
+
+  OwnedFd folder_;
+  OwnedFd socket_;
+  std::string name_;  // in the folder
+  dev_t device_ = 0;
+  ino_t inode_ = 0;  // of the name; 0: it was never made
+};
+
+// A blocking stream connected to the socket at `path`. Errors name it.
+Result<OwnedFd> connect_unix(const std::string& path);
+
+}  // namespace weir::sys
