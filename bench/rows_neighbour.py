@@ -100,7 +100,7 @@ class NeighbourRows:
         path.write_text("\n".join(names) + "\n")
         path.chmod(0o644)
         shown = f"{c._OUTSIDE_TOOLS if inside else self.field.bin}/{path.name}"
-        return (["dnsperf", "-s", f.SERVER_DNS, "-l", "3600", "-c", "4", "-q", "100", "-d", shown], None, "Sending queries")
+        return (["stdbuf", "-oL", "dnsperf", "-s", f.SERVER_DNS, "-l", "3600", "-c", "4", "-q", "100", "-d", shown], None, "Sending queries")
 
 
 def _cpu_of_tree(pid):
