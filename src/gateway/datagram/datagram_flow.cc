@@ -30,15 +30,6 @@ bool is_about_cutting(int error) {
   return error == EINVAL || error == EMSGSIZE || error == EIO || error == ENOPROTOOPT;
 }
 
-// The size of each of several datagrams that were read at once; 0 for one.
-std::size_t segment_of(const msghdr& header) {
-  const cmsghdr* item = CMSG_FIRSTHDR(&header);
-  int size = 0;
-  if (item == nullptr || item->cmsg_level != IPPROTO_UDP || item->cmsg_type != UDP_GRO) return 0;
-  std::memcpy(&size, CMSG_DATA(item), sizeof size);
-  return size < 0 ? 0 : static_cast<std::size_t>(size);
-}
-
 }  // namespace
 
 DatagramFlow::DatagramFlow(DatagramContext& context, const DatagramKey& key, std::uint64_t number, sys::OwnedFd socket)
@@ -148,26 +139,20 @@ void DatagramFlow::receive() {
   }
 }
 
-// One read: several datagrams where the kernel has put them together (UDP_GRO). How many; 0 when none is left.
+// How many datagrams one call gave; 0 when none is left.
 std::size_t DatagramFlow::receive_some() {
-  iovec part{.iov_base = context_.received.data(), .iov_len = context_.received.size()};
-  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> control;
-  sys::SocketAddress from;
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = control.data();
-  header.msg_controllen = control.size();
-  const bool echo = key_.protocol == net::Protocol::icmp;
-  if (echo) {
-    header.msg_name = from.get();
-    header.msg_namelen = from.size;
+  std::size_t count = 0;
+  for (const ReceiveBatch::Message& message : context_.received.read(socket_.get())) {
+    count += key_.protocol == net::Protocol::icmp ? take_echo(message) : take_all(message.bytes, message.segment);
   }
-  const ssize_t size = ::recvmsg(socket_.get(), &header, MSG_DONTWAIT);
-  if (size < 0) return 0;
-  // Whoever guesses its identifier can write to a ping socket.
-  if (echo && (!from.endpoint() || from.endpoint()->address != peer_)) return 1;
-  return take_all(Bytes(context_.received).first(static_cast<std::size_t>(size)), segment_of(header));
+  return count;
+}
+
+// Whoever guesses its identifier can write to a ping socket.
+std::size_t DatagramFlow::take_echo(const ReceiveBatch::Message& message) {
+  const auto from = message.from->endpoint();
+  if (from && from->address == peer_) take(message.bytes);
+  return 1;
 }
 
 std::size_t DatagramFlow::take_all(Bytes messages, std::size_t segment) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gateway/datagram/dialect.h"
+#include "gateway/datagram/receive_batch.h"
 #include "gateway/datagram/train.h"
 #include "gateway/refuser.h"
 #include "gateway/tun.h"
@@ -20,7 +21,7 @@ struct DatagramContext {
   Tun& tun;
   Refuser& refuser;
   Train train = {};  // what the guest sent in this round and has not gone out
-  std::vector<std::uint8_t> received = std::vector<std::uint8_t>(wire::kMaxPacket);
+  ReceiveBatch received = {};
   std::vector<std::uint8_t> packet = std::vector<std::uint8_t>(wire::kMaxPacket);
 };
 
@@ -61,6 +62,7 @@ class DatagramFlow : public sys::EventHandler {
   bool try_send(Bytes message);
   void receive();
   std::size_t receive_some();
+  std::size_t take_echo(const ReceiveBatch::Message& message);
   std::size_t take_all(Bytes messages, std::size_t segment);
   void take(Bytes message);
   void read_errors();
