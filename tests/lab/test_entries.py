@@ -1,6 +1,6 @@
 """One decision, four doors: transparent capture, HTTP CONNECT, requests in absolute form, SOCKS5 with names.
 
-attacks.md C07, E04, F01-F07, G02, G05, G06. Each row goes through every door and must come out the same; a refusal has
+attacks.md A07, B03-B05, B09, C07, E04, F01-F07, G02, G05-G09. Each row goes through every door and must come out the same; a refusal has
 three witnesses (what the program saw, no packet at the target, one record) and rows that are allowed beside it.
 """
 
@@ -265,9 +265,36 @@ result = [read_exactly(sock, 10)[1], sock.recv(1).decode(), fetch('socks5h', 'al
     assert lab_module.attempts(refused) == 1 and (refused[0]["reason"], refused[0]["via"]) == (reason, "socks"), out
 
 
+# The same destinations, spelled as names and as addresses of the other family (G09).
+SPELLED = {
+    "name": (bytes([3, 13]) + b"93.184.216.66", bytes([3, 13]) + b"93.184.216.10"),
+    "mapped": (b"\x04" + bytes(10) + b"\xff\xff" + bytes([93, 184, 216, 66]),
+               b"\x04" + bytes(10) + b"\xff\xff" + bytes([93, 184, 216, 10])),
+    "name of IPv6": (bytes([3, len(w.EVIL6)]) + w.EVIL6.encode(), bytes([3, len(w.ALLOWED6)]) + w.ALLOWED6.encode()),
+}
+
+
+@TWINS
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_an_address_however_it_is_spelled(lab, spelled, verdict):
+    evil, allowed = SPELLED[spelled]
+    dst = {"name of IPv6": (w.EVIL6, w.ALLOWED6)}.get(spelled, (w.EVIL4, w.ALLOWED4))[verdict == "allow"]
+    out = lab.guest(f"""
+sock = socket.create_connection((GATEWAY, SOCKS_PROXY)); sock.settimeout(5)
+sock.sendall(b'\\x05\\x01\\x00'); assert read_exactly(sock, 2) == b'\\x05\\x00'
+sock.sendall(b'\\x05\\x01\\x00' + {(allowed if verdict == "allow" else evil)!r} + struct.pack('!H', 7))
+result = read_exactly(sock, 10)[1]
+""", allow=[w.ALLOWED4, w.ALLOWED6])
+    assert out.result == (0 if verdict == "allow" else 2), out
+    assert (lab.world.packets_to(dst) > 0) == (verdict == "allow"), out
+    assert not lab.world.dns_log.since(), "an address was asked as a name"
+    assert lab_module.attempts(out.refusals(dst=dst, via="socks")) == (0 if verdict == "allow" else 1), out
+
+
 @pytest.mark.elsewhere
 @pytest.mark.parametrize("greeting", [b"\x04\x01\x00\x50\x5d\xb8\xd8\x0a\x00", b"\x05\x00", b"GET / HTTP/1.1\r\n\r\n"])
 def test_no_socks5_at_all(lab, greeting):
+    """G07"""
     out = lab.guest(f"""
 sock = socket.create_connection((GATEWAY, SOCKS_PROXY)); sock.settimeout(5)
 sock.sendall({greeting!r})
@@ -298,6 +325,11 @@ BAD_HTTP = {
     "port of Host disagrees": ("GET http://allowed.test/ HTTP/1.1\r\nHost: allowed.test:81\r\n\r\n", "host-mismatch"),
     "no Host": ("GET http://allowed.test/ HTTP/1.1\r\n\r\n", "host-missing"),
     "two Hosts": ("GET http://allowed.test/ HTTP/1.1\r\nHost: allowed.test\r\nHost: evil.test\r\n\r\n", "malformed"),
+    "percent": ("GET http://%61llowed.test/ HTTP/1.1\r\nHost: %61llowed.test\r\n\r\n", "malformed"),
+    "percent in CONNECT": ("CONNECT allowed%2etest:80 HTTP/1.1\r\nHost: allowed%2etest:80\r\n\r\n", "malformed"),
+    "fragment in the authority": ("CONNECT allowed.test#@evil.test:80 HTTP/1.1\r\nHost: evil.test:80\r\n\r\n", "malformed"),
+    "path in CONNECT": ("CONNECT allowed.test:80/evil.test:80 HTTP/1.1\r\nHost: allowed.test:80\r\n\r\n", "malformed"),
+    "backslash": ("GET http://allowed.test\\evil.test/ HTTP/1.1\r\nHost: allowed.test\r\n\r\n", "malformed"),
     "port 0": ("CONNECT allowed.test:0 HTTP/1.1\r\nHost: allowed.test:0\r\n\r\n", "malformed"),
     "port 65616": ("CONNECT allowed.test:65616 HTTP/1.1\r\nHost: allowed.test:65616\r\n\r\n", "malformed"),
     "no port": ("CONNECT allowed.test HTTP/1.1\r\nHost: allowed.test\r\n\r\n", "malformed"),
