@@ -48,7 +48,7 @@ class DatagramTableTest : public testing::Test {
         device_(socket_pair(SOCK_SEQPACKET)),
         link_(reactor_, std::move(channels_.first)),
         tun_(reactor_, std::move(device_[0])),
-        resolver_(reactor_, link_, tun_, *policy::Image::open(policy_), {}),
+        resolver_(reactor_, link_, tun_, image_, {}),
         refuser_(reactor_, link_, tun_),
         table_(reactor_, link_, tun_, resolver_, refuser_, kIdleMs),
         peer_(udp_socket(peer_address_)) {
@@ -132,6 +132,7 @@ class DatagramTableTest : public testing::Test {
   const net::IpAddress kGuest = ip("10.254.0.2");
   const net::IpAddress kTarget = ip("192.0.2.7");
   std::vector<std::uint8_t> policy_ = policy_image();
+  policy::Image image_ = *policy::Image::open(policy_);
   sys::Reactor reactor_;
   std::pair<sys::Channel, sys::Channel> channels_;
   std::array<sys::OwnedFd, 2> device_;

@@ -34,7 +34,7 @@ class DnsStreamTest : public testing::Test {
         channels_(*sys::Channel::pair()),
         link_(reactor_, std::move(channels_.first)),
         tun_(reactor_, {}),
-        resolver_(reactor_, link_, tun_, *policy::Image::open(policy_), world()) {
+        resolver_(reactor_, link_, tun_, image_, world()) {
     std::array<int, 2> ends{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), 0);
     guest_ = sys::OwnedFd(ends[0]);
@@ -53,6 +53,7 @@ class DnsStreamTest : public testing::Test {
   }
 
   std::vector<std::uint8_t> policy_ = policy_image();
+  policy::Image image_ = *policy::Image::open(policy_);
   sys::Reactor reactor_;
   std::pair<sys::Channel, sys::Channel> channels_;
   Link link_;
