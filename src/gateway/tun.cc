@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 namespace weir::gateway {
@@ -27,33 +26,19 @@ Result<> Tun::start(std::function<void(Bytes)> on_packet, std::function<bool()> 
 void Tun::write(Bytes packet) {
   if (packet.empty()) return;
   if (waiting_.size() + packet.size() > kMaxWaiting) flush();
-  waiting_.add(packet);
-}
-
-void Tun::write_datagram(net::Endpoint source, net::Endpoint destination, Bytes payload) {
-  if (waiting_.size() + payload.size() > kMaxWaiting) flush();
-  waiting_.add_datagram(source, destination, payload);
+  waiting_.insert(waiting_.end(), packet.begin(), packet.end());
+  sizes_.push_back(packet.size());
 }
 
 void Tun::flush() {
-  // Also without a packet: this is the end of a round.
-  if (!before_writing_()) return waiting_.clear();
-  for (std::size_t i = 0; i < waiting_.count(); ++i) {
-    const std::size_t parts = waiting_.parts(i);
-    if (write_frame(waiting_.frame(i)) || parts == 1 || errno != EINVAL) continue;
-    // A kernel before 6.2: it does not cut datagrams, and is not asked again.
-    waiting_.stop_joining();
-    for (std::size_t part = 0; part < parts; ++part) write_frame(waiting_.part(i, part));
+  Bytes rest = before_writing_() ? Bytes(waiting_) : Bytes();
+  for (std::size_t i = 0; i < sizes_.size() && !rest.empty(); ++i) {
+    while (::write(fd_.get(), rest.data(), sizes_[i]) < 0 && errno == EINTR) {
+    }
+    rest = rest.subspan(sizes_[i]);
   }
   waiting_.clear();
-}
-
-bool Tun::write_frame(Bytes frame) {
-  ssize_t count = -1;
-  do {
-    count = ::write(fd_.get(), frame.data(), frame.size());
-  } while (count < 0 && errno == EINTR);
-  return count >= 0;
+  sizes_.clear();
 }
 
 void Tun::on_events(std::uint32_t) {
@@ -71,9 +56,7 @@ bool Tun::read_packet() {
   do {
     count = ::read(fd_.get(), buffer_.data(), buffer_.size());
   } while (count < 0 && errno == EINTR);
-  // Nothing that a device without offloads gives needs what the header says; what claims otherwise is not looked at.
-  const Bytes frame = Bytes(buffer_).first(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
-  if (PacketQueue::is_finished(frame)) on_packet_(frame.subspan(PacketQueue::kVirtioHeader));
+  if (count > 0) on_packet_(Bytes(buffer_).first(static_cast<std::size_t>(count)));
   // EBADFD: the device is gone, and with it the sandbox's namespace.
   if (count == 0 || (count < 0 && errno != EAGAIN)) reactor_.stop();
   return count > 0;

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "gateway/packet_queue.h"
 #include "sys/owned_fd.h"
 #include "sys/reactor.h"
 
@@ -17,9 +16,7 @@ class Tun : public sys::EventHandler {
   // The MTU is 65,535 and a SYN may carry data (dataplane.md 3).
   static constexpr std::size_t kMaxPacket = 65535;
 
-  // `fd`: of a device with virtio headers (IFF_VNET_HDR) and without offloads.
-  Tun(sys::Reactor& reactor, sys::OwnedFd fd)
-      : reactor_(reactor), fd_(std::move(fd)), buffer_(PacketQueue::kVirtioHeader + kMaxPacket + 1) {}
+  Tun(sys::Reactor& reactor, sys::OwnedFd fd) : reactor_(reactor), fd_(std::move(fd)), buffer_(kMaxPacket + 1) {}
 
   // `on_packet` gets each packet; the bytes are valid during the call. `before_writing` runs before packets go out and
   // says whether they may: what an answer stands on was recorded first.
@@ -27,8 +24,6 @@ class Tun : public sys::EventHandler {
 
   // The packet goes out with the next flush().
   void write(Bytes packet);
-  // As write() with wire::udp_packet(), but several for one socket may go out as one.
-  void write_datagram(net::Endpoint source, net::Endpoint destination, Bytes payload);
 
   // A packet that the kernel does not take is lost, as on any wire.
   void flush();
@@ -41,13 +36,12 @@ class Tun : public sys::EventHandler {
  private:
   // False: nothing is waiting.
   bool read_packet();
-  // False: the kernel did not take it.
-  bool write_frame(Bytes frame);
 
   sys::Reactor& reactor_;
   sys::OwnedFd fd_;
   std::vector<std::uint8_t> buffer_;
-  PacketQueue waiting_;
+  std::vector<std::uint8_t> waiting_;  // packets to be written, one behind the other
+  std::vector<std::size_t> sizes_;
   std::function<void(Bytes)> on_packet_;
   std::function<bool()> before_writing_;
 };

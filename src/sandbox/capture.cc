@@ -97,9 +97,7 @@ Result<Tun> make_tun() {
         forbidden ? "sudo chmod 0666 /dev/net/tun (Debian's default)" : "sudo modprobe tun"));
   }
   ifreq request{};
-  // The virtio header lets the gateway leave checksums and the cutting of datagrams to the kernel (gateway/packet_queue.h).
-  // The device has no offloads of its own: what the guest sends comes out whole and finished.
-  request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
+  request.ifr_flags = IFF_TUN | IFF_NO_PI;
   std::memcpy(request.ifr_name, kDevice.data(), kDevice.size());
   if (::ioctl(fd->get(), TUNSETIFF, &request) != 0) return sys::errno_error("cannot make the TUN device weir0");
   // Persistent, so that closing the last descriptor only detaches it: unregistering a device waits for an RCU grace

@@ -42,9 +42,8 @@ std::uint16_t checksum_of(Bytes bytes) {
   return checksum.value();
 }
 
-namespace {
-
-Checksum pseudo_header(net::IpAddress source, net::IpAddress destination, std::uint8_t protocol, std::size_t size) {
+std::uint16_t transport_checksum(net::IpAddress source, net::IpAddress destination, std::uint8_t protocol,
+                                 Bytes segment) {
   Checksum checksum;
   if (source.is_v4()) {
     checksum.add_u32(source.v4_bits());
@@ -54,23 +53,10 @@ Checksum pseudo_header(net::IpAddress source, net::IpAddress destination, std::u
     checksum.add(destination.bytes());
   }
   // The two families spell length and protocol with different widths, which a sum cannot tell apart.
-  checksum.add_u32(static_cast<std::uint32_t>(size));
+  checksum.add_u32(static_cast<std::uint32_t>(segment.size()));
   checksum.add_u16(protocol);
-  return checksum;
-}
-
-}  // namespace
-
-std::uint16_t transport_checksum(net::IpAddress source, net::IpAddress destination, std::uint8_t protocol,
-                                 Bytes segment) {
-  Checksum checksum = pseudo_header(source, destination, protocol, segment.size());
   checksum.add(segment);
   return checksum.value();
-}
-
-std::uint16_t pseudo_header_sum(net::IpAddress source, net::IpAddress destination, std::uint8_t protocol,
-                                std::size_t size) {
-  return static_cast<std::uint16_t>(~pseudo_header(source, destination, protocol, size).value());
 }
 
 }  // namespace weir::wire

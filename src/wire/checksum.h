@@ -29,9 +29,4 @@ std::uint16_t checksum_of(Bytes bytes);
 std::uint16_t transport_checksum(net::IpAddress source, net::IpAddress destination, std::uint8_t protocol,
                                  Bytes segment);
 
-// The sum, not complemented, of the pseudo header alone for a segment of `size` bytes: what the kernel wants where the
-// checksum belongs of a packet that it shall finish (CHECKSUM_PARTIAL).
-std::uint16_t pseudo_header_sum(net::IpAddress source, net::IpAddress destination, std::uint8_t protocol,
-                                std::size_t size);
-
 }  // namespace weir::wire

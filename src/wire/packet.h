@@ -1,12 +1,12 @@
-// IP packets as the TUN device delivers and takes them, behind its virtio header.
+// IP packets as the TUN device delivers and takes them (no link header, no virtio header).
 //
 // Reading: parse_packet() looks at the IP header only and hands out spans into the caller's buffer, which must outlive
 // the Packet; parse_tcp/udp/icmp_echo() look one layer further. classify() says which treatment of dataplane.md
 // sections 3 and 5 a packet gets.
 //
-// Writing: every builder but udp_headers() writes one whole packet with complete checksums to the front of a caller's
-// buffer and returns what it wrote. The buffer must not overlap the packet. An empty span means that nothing is to be
-// sent: the packet must not be answered, or does not fit.
+// Writing: every builder writes one whole packet with complete checksums to the front of a caller's buffer and returns
+// what it wrote. The buffer must not overlap the packet. An empty span means that nothing is to be sent: the packet
+// must not be answered, or does not fit.
 //
 // Nothing here decides; nothing allocates.
 #pragma once
@@ -21,8 +21,6 @@ namespace weir::wire {
 
 // What an IP length field can say, and the MTU of weir0. A read buffer of this size never truncates.
 inline constexpr std::size_t kMaxPacket = 65535;
-inline constexpr std::size_t kUdpHeaderSize = 8;
-inline constexpr std::size_t kUdpChecksumOffset = 6;  // RFC 768
 // The longest packet that answer() writes: an ICMPv6 error fills the minimum MTU (RFC 4443 2.4 c, RFC 8200 5).
 inline constexpr std::size_t kMaxAnswer = 1280;
 
@@ -135,13 +133,6 @@ Bytes syn_without_payload(const Packet& packet, MutableBytes buffer);
 
 // Empty if the families differ or the datagram would be longer than kMaxPacket.
 Bytes udp_packet(net::Endpoint source, net::Endpoint destination, Bytes payload, MutableBytes buffer);
-// Only what stands before `payload_size` bytes of payload, for a kernel that finishes the checksum, and cuts the
-// payload into several datagrams if it is told to. Empty as for udp_packet().
-Bytes udp_headers(net::Endpoint source, net::Endpoint destination, std::size_t payload_size, MutableBytes buffer);
-// How many bytes those are.
-constexpr std::size_t udp_headers_size(net::IpAddress address) {
-  return (address.is_v4() ? 20u : 40u) + kUdpHeaderSize;
-}
 Bytes icmp_echo_request(net::IpAddress source, net::IpAddress destination, const IcmpEcho& echo, MutableBytes buffer);
 Bytes icmp_echo_reply(net::IpAddress source, net::IpAddress destination, const IcmpEcho& echo, MutableBytes buffer);
 

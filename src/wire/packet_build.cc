@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint8_t kHopLimit = 64;
 constexpr std::size_t kIcmpHeader = 8;
+constexpr std::size_t kUdpHeader = 8;
 // RFC 792: the Internet header and the first 64 bits of the datagram. The kernel needs no more to find the socket.
 constexpr std::size_t kQuotedUpperV4 = 8;
 constexpr std::size_t kQuotedV6 = kMaxAnswer - 40 - kIcmpHeader;
@@ -200,41 +201,21 @@ Bytes syn_without_payload(const Packet& packet, MutableBytes buffer) {
       transport_checksum(packet.source, packet.destination, ip_number::kTcp, writer.written().subspan(upper)));
 }
 
-namespace {
-
-// The checksum is left 0.
-void write_udp_headers(ByteWriter& writer, net::Endpoint source, net::Endpoint destination, std::size_t upper_size) {
+Bytes udp_packet(net::Endpoint source, net::Endpoint destination, Bytes payload, MutableBytes buffer) {
+  const std::size_t upper_size = kUdpHeader + payload.size();
+  if (!fits(source.address, destination.address, upper_size, buffer)) return {};
+  ByteWriter writer(buffer);
   write_ip_header(writer, source.address, destination.address, ip_number::kUdp, upper_size);
+  const std::size_t upper = writer.size();
   writer.u16(source.port);
   writer.u16(destination.port);
   writer.u16(static_cast<std::uint16_t>(upper_size));
   writer.u16(0);
-}
-
-}  // namespace
-
-Bytes udp_packet(net::Endpoint source, net::Endpoint destination, Bytes payload, MutableBytes buffer) {
-  const std::size_t upper_size = kUdpHeaderSize + payload.size();
-  if (!fits(source.address, destination.address, upper_size, buffer)) return {};
-  ByteWriter writer(buffer);
-  write_udp_headers(writer, source, destination, upper_size);
-  const std::size_t upper = writer.size() - kUdpHeaderSize;
   writer.bytes(payload);
   const std::uint16_t checksum =
       transport_checksum(source.address, destination.address, ip_number::kUdp, writer.written().subspan(upper));
   // Zero means "no checksum" in UDP; its other spelling is sent instead (RFC 768).
-  return finish(writer, upper, kUdpChecksumOffset, checksum == 0 ? 0xffff : checksum);
-}
-
-Bytes udp_headers(net::Endpoint source, net::Endpoint destination, std::size_t payload_size, MutableBytes buffer) {
-  const std::size_t upper_size = kUdpHeaderSize + payload_size;
-  if (source.address.is_v4() != destination.address.is_v4()) return {};
-  if (payload_size > kMaxPacket - udp_headers_size(source.address)) return {};
-  ByteWriter writer(buffer);
-  write_udp_headers(writer, source, destination, upper_size);
-  if (!writer.ok()) return {};
-  return finish(writer, writer.size() - kUdpHeaderSize, kUdpChecksumOffset,
-                pseudo_header_sum(source.address, destination.address, ip_number::kUdp, upper_size));
+  return finish(writer, upper, 6, checksum == 0 ? 0xffff : checksum);
 }
 
 namespace {

@@ -179,7 +179,7 @@ Result<std::string> probe_tun() {
         std::move(fd).error().with_remedy(forbidden ? "sudo chmod 0666 /dev/net/tun" : "sudo modprobe tun"));
   }
   ifreq request{};
-  request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
+  request.ifr_flags = IFF_TUN | IFF_NO_PI;
   WEIR_CHECK_OK(with_remedy(sys::checked(::ioctl(fd->get(), TUNSETIFF, &request), "cannot make a TUN device"),
                             "sudo modprobe tun"));
   return "/dev/net/tun opens, and makes a device";

@@ -167,16 +167,12 @@ std::size_t DatagramFlow::take_all(Bytes messages, std::size_t segment) {
 }
 
 void DatagramFlow::take(Bytes message) {
-  if (key_.protocol == net::Protocol::udp) {
-    context_.tun.write_datagram(key_.tuple.destination, key_.tuple.guest, message);
-  } else {
-    const Bytes packet = echo_for_guest(key_, message, context_.packet);
-    if (packet.empty()) return;
-    context_.tun.write(packet);
-  }
+  const Bytes packet = packet_for_guest(key_, message, context_.packet);
+  if (packet.empty()) return;
   last_activity_ms_ = context_.reactor.now_ms();
   count_.bytes_down += payload_size(key_.protocol, message);
   count_.error = 0;
+  context_.tun.write(packet);
 }
 
 void DatagramFlow::read_errors() {

@@ -37,8 +37,9 @@ std::size_t payload_size(net::Protocol protocol, Bytes message) {
   return protocol == net::Protocol::icmp ? message.size() - kIcmpHeader : message.size();
 }
 
-Bytes echo_for_guest(const DatagramKey& key, Bytes message, MutableBytes buffer) {
+Bytes packet_for_guest(const DatagramKey& key, Bytes message, MutableBytes buffer) {
   const auto& [guest, destination] = key.tuple;
+  if (key.protocol == net::Protocol::udp) return wire::udp_packet(destination, guest, message, buffer);
   auto echo = wire::parse_echo_reply(message, guest.address.is_v4() ? 4 : 6);
   if (!echo) return {};
   echo->identifier = guest.port;

@@ -42,8 +42,8 @@ std::optional<Datagram> datagram_of(const wire::Packet& packet);
 // Bytes of a message that count as the program's own.
 std::size_t payload_size(net::Protocol protocol, Bytes message);
 
-// The packet that brings the guest the echo reply that its peer sent. Empty: it is none of the flow's.
-Bytes echo_for_guest(const DatagramKey& key, Bytes message, MutableBytes buffer);
+// The packet that brings the guest what its peer sent. Empty: it is none of the flow's.
+Bytes packet_for_guest(const DatagramKey& key, Bytes message, MutableBytes buffer);
 
 // What the guest is told of an error that queued in the socket. nullopt: nothing (path MTU is the host's business; what
 // is not known is not invented).

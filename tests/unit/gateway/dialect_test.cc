@@ -37,7 +37,7 @@ TEST(Dialect, AnEchoKeepsItsPayloadAndItsSequenceAndGetsTheGuestsIdentifier) {
     // As the ping socket gives it: another identifier.
     const std::vector<std::uint8_t> answer = {family.reply, 0, 0, 0, 0xab, 0xcd, 0, 9, 'b', 'a', 'c', 'k'};
     std::vector<std::uint8_t> out(2048);
-    const auto back = wire::parse_packet(echo_for_guest(datagram->key, answer, out));
+    const auto back = wire::parse_packet(packet_for_guest(datagram->key, answer, out));
     ASSERT_TRUE(back.has_value());
     const std::vector<std::uint8_t> wanted = {0x12, 0x34, 0, 9, 'b', 'a', 'c', 'k'};
     EXPECT_EQ(as_text(back->upper.subspan(4)), as_text(wanted));
@@ -50,7 +50,7 @@ TEST(Dialect, WhatIsNoEchoReplyIsNoPacket) {
   std::vector<std::uint8_t> buffer(2048);
   for (const std::vector<std::uint8_t>& message :
        {std::vector<std::uint8_t>{}, {0, 0, 0, 0, 0, 1, 0}, {8, 0, 0, 0, 0, 1, 0, 1}, {0, 1, 0, 0, 0, 1, 0, 1}}) {
-    EXPECT_TRUE(echo_for_guest(key, message, buffer).empty());
+    EXPECT_TRUE(packet_for_guest(key, message, buffer).empty());
   }
 }
 
