@@ -148,7 +148,8 @@ class DnsRows:
 
         def policy():
             names = ", ".join(f'"host{n}.denied.test"' for n in range(count))
-            return self.ways.policy(f'version = 1\nmode = "allowlist"\nallow = [".bench.test"]\ndeny = [{names}]\n',
+            return self.ways.policy(f'version = 1\nmode = "allowlist"\nallow = [".bench.test"]\ndeny = [{names}]\n'
+                                    f"{self.ways.LIFTED}",
                                     "denied-names.toml")
         ways = {
             "refused names": lambda: self._through_weir(denied, "NXDOMAIN", policy=policy()),

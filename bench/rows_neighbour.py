@@ -88,7 +88,7 @@ class NeighbourRows:
         """-> (command line, policy or None, what it prints when it begins)"""
         inside = way == c.WEIR
         if kind == "syn":
-            policy = self.ways.policy('version = 1\nmode = "allowlist"\nallow = ["192.0.2.1"]\n', "refuse.toml")
+            policy = self.ways.policy('version = 1\nmode = "allowlist"\nallow = ["192.0.2.1"]\n' + self.ways.LIFTED, "refuse-flood.toml")
             port = f.ONCE if inside else f.CLOSED_PORT
             return (["connect_rate", f"{f.SERVER}:{port}", "parallel=256", f"total={FOREVER}", "expect=refused"], policy, "started")
         if kind == "flows":

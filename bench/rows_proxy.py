@@ -3,11 +3,11 @@
 import contenders as c
 import field as f
 from measure import Failed, NotProven, Quantity, Row
+from rows_tcp import FLOWS
 
 GATEWAY = "10.254.0.1"
 HTTP_PROXY, SOCKS_PROXY = 3128, 1080
 ON_THE_HOST = "peers: on the host's loopback, asked from outside any namespace; one worker, cache and logs off"
-FLOWS = ["weir: max_flows 8192 (default 1024)"]
 
 
 class ProxyRows:

@@ -205,6 +205,7 @@ std::string roll_up_key(const Event& event) {
     key += "#" + event.rule->layer;
     if (event.rule->index) key += std::to_string(*event.rule->index);
   }
+  for (const LimitHit& hit : event.limits) key += "!" + hit.limit;
   if (event.dst) key += as_text(event.dst->bytes());
   if (event.port) key += ":" + std::to_string(*event.port);
   if (event.src) key += as_text(event.src->bytes());

@@ -42,8 +42,8 @@ struct Rule {
 
 // A limit that was reached.
 struct LimitHit {
-  std::string limit;  // "memory", "pids", "disk", "timeout"
-  std::string value;  // as --memory and the others take it
+  std::string limit;  // "memory", "pids", "disk", "timeout", or a key of the policy's [limits]
+  std::string value;  // as --memory and the others take it, or the policy
   std::uint64_t times = 1;
 };
 
@@ -81,7 +81,7 @@ struct Event {
   std::vector<std::string> notices;
   std::vector<std::string> published = {};  // "127.0.0.1:8080:80/tcp"
   std::optional<std::int64_t> exit_code;
-  std::vector<LimitHit> limits = {};  // limit: exactly one; sandbox.exit: all of the run
+  std::vector<LimitHit> limits = {};  // limit, and what is refused by one: exactly one; sandbox.exit: of the machine
 };
 
 // What every event of a sandbox carries.

@@ -134,7 +134,9 @@ Result<LimitHit> limit(const Json& value) {
   // Underscores: those of [limits] in a policy.
   const auto spelled = [](char c) { return is_lower(c) || is_digit(c) || c == '-' || c == '_'; };
   WEIR_TRY(hit.limit, word(*name, "limit", 1, kMaxToken, spelled));
-  WEIR_TRY(hit.value, word(*bound, "value", 1, kMaxSandbox, [](char c) { return is_alphanumeric(c) || c == '.'; }));
+  // "512M", "1.5", "100Mbit/s"
+  const auto written = [](char c) { return is_alphanumeric(c) || c == '.' || c == '/'; };
+  WEIR_TRY(hit.value, word(*bound, "value", 1, kMaxSandbox, written));
   WEIR_TRY(hit.times, number(*times, "times"));
   return hit;
 }

@@ -26,16 +26,23 @@ std::string answer(const Event& event) {
   return text;
 }
 
-std::string refused(const Event& event) {
-  std::string text = " (" + event.reason;
-  if (event.rule && !event.rule->text.empty()) text += ": " + event.rule->text;
-  return text + ")";
-}
-
 std::string limits(const Event& event) {
   std::string text;
   for (const LimitHit& hit : event.limits) text += (text.empty() ? "" : ", ") + hit.limit + " " + hit.value;
   return text;
+}
+
+std::string refused(const Event& event) {
+  std::string text = " (" + event.reason;
+  if (event.rule && !event.rule->text.empty()) text += ": " + event.rule->text;
+  if (!event.limits.empty()) text += ": " + limits(event);
+  return text + ")";
+}
+
+// Of the machine, of one flow or name, or of all of them.
+std::string reached(const Event& event) {
+  if (!event.proto.empty()) return limits(event) + ", " + destination(event);
+  return limits(event) + (event.name.empty() ? "" : ", " + event.name);
 }
 
 std::string end_of_flow(const Event& event) {
@@ -63,7 +70,7 @@ std::string body(const Event& event) {
     case EventType::flow_refuse:
       return "refuse  " + destination(event) + refused(event);
     case EventType::limit:
-      return "limit   " + limits(event);
+      return "limit   " + reached(event);
     case EventType::policy_update:
       return "policy  narrowed, mode " + event.mode;
   }

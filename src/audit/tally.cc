@@ -120,8 +120,7 @@ void Tally::add(const Event& event, std::string_view sandbox) {
     case EventType::flow_refuse:
       return add_refusal(event);
     case EventType::limit:
-      if (limits_.size() < kMaxEntries) limits_.insert(limits_.end(), event.limits.begin(), event.limits.end());
-      return;
+      return add_limits(event);
     case EventType::policy_update:
     case EventType::sandbox_start:
     case EventType::sandbox_exit:
@@ -153,6 +152,20 @@ void Tally::close_flow(const Event& event, const std::string& flow) {
   if (moved) ++entry->flows;
   entry->bytes_up += event.bytes_up.value_or(0);
   entry->bytes_down += event.bytes_down.value_or(0);
+}
+
+// The same one at many destinations is one.
+void Tally::add_limits(const Event& event) {
+  for (const LimitHit& hit : event.limits) {
+    const auto same = std::ranges::find_if(
+        limits_, [&](const auto& each) { return each.limit == hit.limit && each.value == hit.value; });
+    const std::uint64_t times = hit.times * event.count.value_or(1);
+    if (same != limits_.end()) {
+      same->times += times;
+    } else if (limits_.size() < kMaxEntries) {
+      limits_.push_back({.limit = hit.limit, .value = hit.value, .times = times});
+    }
+  }
 }
 
 void Tally::add_question(const Event& event) {

@@ -72,6 +72,7 @@ class Tally {
  private:
   void open_flow(const Event& event, const std::string& flow);
   void close_flow(const Event& event, const std::string& flow);
+  void add_limits(const Event& event);
   void add_question(const Event& event);
   void add_refusal(const Event& event);
   // The entry, or nullptr where there is no room for one more.

@@ -32,8 +32,9 @@ constexpr std::array kOptions = {
                "What the sandbox may reach. none (also blocked, zerotrust, off): nothing but its own loopback; the "
                "default. inbound (mounts, mounts_only): the same, and published ports. allowlist: only what --allow "
                "and the policy name; --allow alone means this. public (public_only; denylist, which asks for a "
-               "--deny): every globally reachable address, nothing private. semitrusted: the web only; not available "
-               "in this version. open (allow_all, full): everything but what is denied and the hard floor. host: the "
+               "--deny): every globally reachable address, nothing private. semitrusted: the web only, with "
+               "bounds on volume and speed. open (allow_all, full): everything but what is denied and the hard floor. "
+               "host: the "
                "network of the host itself, with no gateway and no record; needs --i-trust-this-code. A mode given "
                "here replaces the one in the policy file.",
                "-n allowlist"},

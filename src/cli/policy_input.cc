@@ -3,13 +3,16 @@
 #include <algorithm>
 
 #include "policy/compiled/image.h"
-#include "policy/text/enforced.h"
 #include "policy/text/name_list.h"
 #include "policy/text/policy_file.h"
 #include "sys/files.h"
 
 namespace weir::cli {
 namespace {
+
+std::unexpected<Error> not_yet(const std::string& what, std::string remedy) {
+  return std::unexpected(Error(what + ": not available in this version").with_remedy(std::move(remedy)));
+}
 
 Result<std::optional<policy::TextFile>> read_floor(const Caller& caller) {
   Result<std::optional<std::string>> text = sys::read_operator_file(caller.floor_path, policy::kMaxPolicyText);
@@ -90,16 +93,15 @@ Result<sys::OwnedFd> finish_compiled(PolicyInput input, const policy::ImagePatch
 
 Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& line) {
   WEIR_CHECK_OK(check_host_mode(compiled.mode, line));
-  WEIR_CHECK_OK(policy::check_enforced(compiled.mode, compiled.source));
   const auto is_tls = [](const policy::DnsUpstream& upstream) {
     return upstream.transport == policy::DnsUpstream::Transport::tls;
   };
   if (std::ranges::any_of(compiled.source.dns_upstreams, is_tls)) {
-    return policy::not_yet("dns.upstream with tls://", "write the address without tls://");
+    return not_yet("dns.upstream with tls://", "write the address without tls://");
   }
   const auto is_udp = [](const policy::Publish& publish) { return publish.protocol == net::Protocol::udp; };
   if (std::ranges::any_of(compiled.source.publishes, is_udp)) {
-    return policy::not_yet("published UDP ports", "publish TCP ports only");
+    return not_yet("published UDP ports", "publish TCP ports only");
   }
   return {};
 }

@@ -102,12 +102,14 @@ struct NameAnswered {
 
 // For the record: a name was refused. `name` is absent if the question had no host name in it.
 struct NameRefused {
+  static constexpr std::uint8_t kNoLimit = 255;
   std::optional<net::DomainName> name = {};
   std::uint16_t type = 0;
   std::uint16_t rcode = 0;
   std::uint8_t reason = 0;
   std::uint8_t layer = 0;
   std::uint32_t entry = 0;
+  std::uint8_t limit = kNoLimit;  // the number of the policy::Limit that was reached
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -117,6 +119,7 @@ struct NameRefused {
     visit(self.reason);
     visit(self.layer);
     visit(self.entry);
+    visit(self.limit);
   }
 };
 
@@ -166,6 +169,26 @@ struct Refused {
   }
 };
 
+// For the record: a limit that the gateway keeps was reached. A quota (egress_bytes, egress_bytes_total, ingress_bytes)
+// is used up: connections that it concerns are refused from here on.
+struct LimitReached {
+  // Whose: of what the sandbox asks for, or of what comes in at its published ports.
+  enum class Of : std::uint8_t { sandbox, published, count_ };
+
+  std::uint8_t limit = 0;  // the number of the policy::Limit
+  Of of = Of::sandbox;
+  std::uint64_t flow = 0;  // 0: none
+  std::optional<net::DomainName> name = {};
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit(self.limit);
+    visit(self.of);
+    visit(self.flow);
+    visit(self.name);
+  }
+};
+
 // A Policy and every Cut before it have taken effect: what was cut has been reported as closed.
 struct PolicyTaken {
   std::uint64_t generation = 0;
@@ -176,8 +199,8 @@ struct PolicyTaken {
   }
 };
 
-using FromGateway =
-    std::variant<Connect, Flight, Learn, NameAnswered, NameRefused, OpenResolver, FlowClosed, Refused, PolicyTaken>;
+using FromGateway = std::variant<Connect, Flight, Learn, NameAnswered, NameRefused, OpenResolver, FlowClosed, Refused,
+                                 LimitReached, PolicyTaken>;
 
 // --- supervisor to gateway -------------------------------------------------------------------------------------------
 

@@ -138,13 +138,19 @@ Admission::Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts
       send_(std::move(send)),
       dialer_(reactor),
       inbound_(reactor, recorder),
-      host_service_(*net::DomainName::parse(policy::kHostService)) {}
+      host_service_(*net::DomainName::parse(policy::kHostService)),
+      limits_(image_.limits(), settings_.flows_possible) {}
+
+Admission::~Admission() {
+  stop_waiting();
+}
 
 void Admission::handle(const control::FromGateway& message) {
   std::visit([this](const auto& alternative) { on(alternative); }, message);
 }
 
 void Admission::end() {
+  stop_waiting();
   admitted_.clear();
   while (!flows_.empty()) close_flow(flows_.begin()->first, 0, 0, ECANCELED);
   inbound_.close_all(ECANCELED);
@@ -160,7 +166,7 @@ void Admission::settle() {
     if (recorded) {
       dial(admitted);
     } else {
-      flows_.erase(admitted.ask.flow);
+      if (const auto flow = flows_.find(admitted.ask.flow); flow != flows_.end()) forget(flow);
       refuse(admitted.ask, refusal(policy::Reason::audit), {});
     }
   }
@@ -233,6 +239,7 @@ void Admission::forget_names() {
 
 std::size_t Admission::narrow(policy::Image image) {
   image_ = std::move(image);
+  limits_.narrow(image_.limits(), reactor_.now_ms());
   forget_names();
   std::vector<std::pair<std::uint64_t, policy::Verdict>> lost;
   for (const auto& [number, flow] : flows_) {
@@ -314,11 +321,6 @@ std::uint64_t Admission::connect_timeout_ms() const {
   return std::min(image_.limits()[policy::Limit::connect_timeout_ms], kLongestConnectMs);
 }
 
-std::size_t Admission::max_flows() const {
-  return static_cast<std::size_t>(
-      std::min<std::uint64_t>(image_.limits()[policy::Limit::max_flows], settings_.flows_possible));
-}
-
 void Admission::on(const control::Connect& ask) {
   using Outcome = control::ConnectAnswer::Outcome;
   // Numbers only rise: one used again would be two flows in the record, and a socket could be taken for the other's.
@@ -332,11 +334,17 @@ void Admission::on(const control::Connect& ask) {
   if (ask.destination.port == kDnsPort && !policy::passes_port_53(image_, ask.destination.address, ask.protocol)) {
     return answer(control::ConnectAnswer{.flow = ask.flow, .outcome = Outcome::resolver});
   }
+  consider(ask, Turn::to_take);
+}
+
+void Admission::consider(const control::Connect& ask, Turn turn) {
+  using Outcome = control::ConnectAnswer::Outcome;
+  // Those that this round admitted may stand as soon as they are dialled.
+  if (in_the_making_ >= limits_.half_open()) settle();
   const Place place = place_of(ask.protocol, ask.destination, ask.name);
   if (ending_) return refuse(ask, refusal(policy::Reason::shutting_down), place.name());
   const policy::Verdict verdict = judge(place);
-  if (verdict.allowed && is_full()) return refuse(ask, refusal(policy::Reason::limit), place.name());
-  if (verdict.allowed) return admit(ask, verdict, place);
+  if (verdict.allowed) return consider_allowed(ask, verdict, place, turn);
   if (ask.resolution == control::Resolution::not_tried) {
     auto expired = book_.expired(ask.destination.address, reactor_.now_ms());
     if (!expired.empty()) {
@@ -345,6 +353,45 @@ void Admission::on(const control::Connect& ask) {
     }
   }
   refuse(ask, verdict, place.name());
+}
+
+void Admission::consider_allowed(const control::Connect& ask, const policy::Verdict& verdict, const Place& place,
+                                 Turn turn) {
+  using policy::Limit;
+  if (const auto quota = limits_.used_up(place.dialled.address))
+    return refuse_over(*quota, policy::Reason::quota, ask, place);
+  if (is_full()) return refuse_over(Limit::max_flows, policy::Reason::limit, ask, place);
+  if (ask.protocol == net::Protocol::tcp && in_the_making_ >= limits_.half_open())
+    return refuse_over(Limit::half_open, policy::Reason::limit, ask, place);
+  if (turn == Turn::taken) return admit(ask, verdict, place);
+  const auto wait_ms = waiting_.size() < FlowLimits::kMaxWaiting ? limits_.turn(reactor_.now_ms()) : std::nullopt;
+  if (!wait_ms) return refuse_over(Limit::connects_per_second, policy::Reason::limit, ask, place);
+  if (*wait_ms == 0) return admit(ask, verdict, place);
+  wait(ask, place, *wait_ms);
+}
+
+void Admission::wait(const control::Connect& ask, const Place& place, std::uint64_t wait_ms) {
+  Event event = flow_event(EventType::limit, ask.protocol, ask.entry, place.dialled, place.name());
+  event.limits = {hit_of(policy::Limit::connects_per_second)};
+  recorder_.record(std::move(event));
+  waiting_[ask.flow] = reactor_.at(reactor_.now_ms() + wait_ms, [this, ask] {
+    waiting_.erase(ask.flow);
+    consider(ask, Turn::taken);
+  });
+}
+
+void Admission::stop_waiting() {
+  for (const auto& [flow, timer] : waiting_) reactor_.cancel(timer);
+  waiting_.clear();
+}
+
+audit::LimitHit Admission::hit_of(policy::Limit limit) const {
+  return {.limit = std::string(policy::name_of(limit)), .value = policy::text_of(limit, image_.limits()[limit])};
+}
+
+void Admission::refuse_over(policy::Limit limit, policy::Reason reason, const control::Connect& ask,
+                            const Place& place) {
+  refuse(ask, refusal(reason), place.name(), limit);
 }
 
 // An explicit proxy was given a name: judged before it is asked of anybody, and before it has an address.
@@ -370,7 +417,8 @@ void Admission::judge_name_of(const control::Connect& ask) {
   refuse(ask, verdict, ask.name->text());
 }
 
-void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name) {
+void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name,
+                       std::optional<policy::Limit> limit) {
   const net::Endpoint dialled = place_of(ask.protocol, ask.destination, {}).dialled;
   Event event =
       flow_event(EventType::flow_refuse, ask.protocol, ask.entry, dialled, ask.name ? ask.name->text() : name);
@@ -378,6 +426,7 @@ void Admission::refuse(const control::Connect& ask, const policy::Verdict& verdi
   event.verdict = "refuse";
   event.reason = policy::name_of(verdict.reason);
   event.rule = rule_of(verdict.rule);
+  if (limit) event.limits = {hit_of(*limit)};
   recorder_.record(std::move(event));
   answer(control::ConnectAnswer{.flow = ask.flow,
                                 .outcome = control::ConnectAnswer::Outcome::refused,
@@ -402,6 +451,7 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
                       .names = known(place.names),
                       .nameless_candidate = place.nameless_candidate,
                       .held = verdict.hold_first_flight};
+  if (ask.protocol == net::Protocol::tcp) ++in_the_making_;
   admitted_.push_back({.ask = ask, .hold = verdict.hold_first_flight});
   book_.touch(ask.destination.address, reactor_.now_ms());
 }
@@ -425,7 +475,7 @@ void Admission::dialled(const Admitted& admitted, Dialled dialled) {
     return answer(control::ConnectAnswer{
         .flow = ask.flow, .outcome = Outcome::failed, .error = static_cast<std::uint32_t>(dialled.error)});
   }
-  if (const auto flow = flows_.find(ask.flow); flow != flows_.end()) flow->second.passed = true;
+  if (const auto flow = flows_.find(ask.flow); flow != flows_.end()) made(flow->second);
   answer(
       control::ConnectAnswer{.flow = ask.flow, .outcome = admitted.hold ? Outcome::connected_hold : Outcome::connected},
       std::move(dialled.socket));
@@ -529,6 +579,7 @@ void Admission::on(const control::NameRefused& refused) {
   if (refused.layer <= static_cast<std::uint8_t>(policy::kInnermostLayer)) {
     event.rule = rule_of({.layer = static_cast<policy::Layer>(refused.layer), .index = refused.entry});
   }
+  if (refused.limit < policy::kLimitCount) event.limits = {hit_of(static_cast<policy::Limit>(refused.limit))};
   recorder_.record(std::move(event));
 }
 
@@ -557,16 +608,25 @@ void Admission::on(const control::FlowClosed& closed) {
   const auto error = static_cast<int>(closed.error & 0xfff);
   if (closed.flow >= InboundFlows::kFirst)
     return inbound_.close(closed.flow, closed.bytes_up, closed.bytes_down, error);
+  if (const auto waiting = waiting_.find(closed.flow); waiting != waiting_.end()) {
+    reactor_.cancel(waiting->second);
+    waiting_.erase(waiting);
+  }
   close_flow(closed.flow, closed.bytes_up, closed.bytes_down, error);
 }
 
 void Admission::open_inbound(const Arrival& arrival, InboundFlows::Then then) {
   const policy::Verdict verdict = policy::admit_inbound(image_);
-  if (verdict.allowed && !is_full() && !ending_) return inbound_.open(arrival, std::move(then));
   if (!verdict.allowed) {
     inbound_.refuse(arrival, verdict.reason, rule_of(verdict.rule));
+  } else if (ending_) {
+    inbound_.refuse(arrival, policy::Reason::shutting_down);
+  } else if (const auto quota = inbound_.used_up()) {
+    inbound_.refuse(arrival, policy::Reason::quota, {}, hit_of(*quota));
+  } else if (is_full()) {
+    inbound_.refuse(arrival, policy::Reason::limit, {}, hit_of(policy::Limit::max_flows));
   } else {
-    inbound_.refuse(arrival, ending_ ? policy::Reason::shutting_down : policy::Reason::limit);
+    return inbound_.open(arrival, std::move(then));
   }
   then(0);
 }
@@ -586,7 +646,33 @@ void Admission::close_flow(std::uint64_t flow, std::uint64_t up, std::uint64_t d
     event.rule = rule_of(found->second.cut_by.rule);
   }
   dialer_.cancel(found->second.dial);
-  flows_.erase(found);
+  forget(found);
+  recorder_.record(std::move(event));
+}
+
+void Admission::made(Flow& flow) {
+  if (!std::exchange(flow.passed, true) && flow.protocol == net::Protocol::tcp) --in_the_making_;
+}
+
+void Admission::forget(Flows::iterator flow) {
+  made(flow->second);
+  flows_.erase(flow);
+}
+
+void Admission::on(const control::LimitReached& reached) {
+  if (reached.limit >= policy::kLimitCount) return;
+  const auto limit = static_cast<policy::Limit>(reached.limit);
+  if (reached.of == control::LimitReached::Of::published) return inbound_.reached(limit, hit_of(limit), reached.flow);
+  Event event;
+  event.type = EventType::limit;
+  if (reached.name) event.name = reached.name->text();
+  if (const auto flow = flows_.find(reached.flow); flow != flows_.end()) {
+    const Flow& at = flow->second;
+    limits_.note_used_up(limit, at.dialled.address);
+    event = flow_event(EventType::limit, at.protocol, at.entry, at.dialled, at.name);
+    event.flow = reached.flow;
+  }
+  event.limits = {hit_of(limit)};
   recorder_.record(std::move(event));
 }
 

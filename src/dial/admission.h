@@ -13,6 +13,7 @@
 
 #include "control/gateway_messages.h"
 #include "dial/dialer.h"
+#include "dial/flow_limits.h"
 #include "dial/inbound_flows.h"
 #include "dial/live_facts.h"
 #include "dial/recorder.h"
@@ -41,6 +42,9 @@ class Admission {
 
   Admission(sys::Reactor& reactor, policy::Image image, LiveFacts facts, Recorder& recorder, Settings settings,
             Send send);
+  ~Admission();
+  Admission(const Admission&) = delete;
+  Admission& operator=(const Admission&) = delete;
 
   // Judges and records. What follows from a record happens in settle().
   void handle(const control::FromGateway& message);
@@ -88,7 +92,7 @@ class Admission {
     std::string name;
     std::uint64_t opened_ms = 0;
     Dialer::Id dial = 0;  // cancelled with the flow: no dial outlives its count
-    bool passed = false;  // the gateway has its socket
+    bool passed = false;  // the gateway has its socket; of TCP without it: in the making
     // What allowed it, to be asked again when the policy is narrowed.
     std::vector<KnownName> names = {};
     bool nameless_candidate = true;
@@ -108,6 +112,7 @@ class Admission {
   void on(const control::OpenResolver& ask);
   void on(const control::FlowClosed& closed);
   void on(const control::Refused& refused);
+  void on(const control::LimitReached& reached);
   void on(const control::PolicyTaken&) {}  // the owner's business: cuts_open()
 
   // Where a destination of the guest really is, and under which names it may be judged.
@@ -124,10 +129,21 @@ class Admission {
                  const std::optional<net::DomainName>& asked_name) const;
   void judge_name_of(const control::Connect& ask);
   policy::Verdict judge(const Place& place);
-  std::size_t max_flows() const;
-  bool is_full() const { return flows_.size() + inbound_.size() >= max_flows(); }
+  // Where connects come too fast an allowed one waits for its turn, and is then judged again.
+  enum class Turn : std::uint8_t { to_take, taken };
+  void consider(const control::Connect& ask, Turn turn);
+  void consider_allowed(const control::Connect& ask, const policy::Verdict& verdict, const Place& place, Turn turn);
+  void wait(const control::Connect& ask, const Place& place, std::uint64_t wait_ms);
+  void stop_waiting();
+  void refuse_over(policy::Limit limit, policy::Reason reason, const control::Connect& ask, const Place& place);
+  audit::LimitHit hit_of(policy::Limit limit) const;
+  bool is_full() const { return flows_.size() + inbound_.size() >= limits_.max_flows(); }
+  using Flows = std::unordered_map<std::uint64_t, Flow>;
+  void made(Flow& flow);
+  void forget(Flows::iterator flow);
   audit::Event learn_event(const control::Learn& learn, std::uint32_t allowed, const policy::Verdict& refused) const;
-  void refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name);
+  void refuse(const control::Connect& ask, const policy::Verdict& verdict, const std::string& name,
+              std::optional<policy::Limit> limit = std::nullopt);
   void admit(const control::Connect& ask, const policy::Verdict& verdict, const Place& place);
   struct Admitted {
     control::Connect ask;
@@ -158,10 +174,13 @@ class Admission {
   net::DomainName host_service_;
   bool ending_ = false;
   std::uint64_t last_flow_ = 0;  // the highest number that was asked with
-  std::unordered_map<std::uint64_t, Flow> flows_;
-  std::vector<Admitted> admitted_;                    // recorded with the next commit, then dialled
-  std::uint64_t failed_commits_ = 0;                  // of the recorder, up to the last settle()
-  const policy::HostFacts* current_facts_ = nullptr;  // asked for once between two calls of settle()
+  FlowLimits limits_;
+  Flows flows_;
+  std::size_t in_the_making_ = 0;                                     // of the flows: TCP without a connection yet
+  std::unordered_map<std::uint64_t, sys::Reactor::TimerId> waiting_;  // connects, by flow
+  std::vector<Admitted> admitted_;                                    // recorded with the next commit, then dialled
+  std::uint64_t failed_commits_ = 0;                                  // of the recorder, up to the last settle()
+  const policy::HostFacts* current_facts_ = nullptr;                  // asked for once between two calls of settle()
 };
 
 }  // namespace weir::dial

@@ -44,11 +44,27 @@ void InboundFlows::open(const Arrival& arrival, Then then) {
 }
 
 // Without the client's port: whoever comes again and again is one event with a count.
-void InboundFlows::refuse(const Arrival& arrival, policy::Reason reason, std::optional<audit::Rule> rule) {
+void InboundFlows::refuse(const Arrival& arrival, policy::Reason reason, std::optional<audit::Rule> rule,
+                          std::optional<audit::LimitHit> hit) {
   audit::Event event = event_of(audit::EventType::flow_refuse, arrival);
   event.verdict = "refuse";
   event.reason = policy::name_of(reason);
   event.rule = std::move(rule);
+  if (hit) event.limits = {std::move(*hit)};
+  recorder_.record(std::move(event));
+}
+
+void InboundFlows::reached(policy::Limit limit, audit::LimitHit hit, std::uint64_t flow) {
+  if (limit == policy::Limit::egress_bytes_total || limit == policy::Limit::ingress_bytes) used_up_ = limit;
+  audit::Event event;
+  event.type = audit::EventType::limit;
+  event.via = audit::kViaPublish;
+  if (const auto found = flows_.find(flow); found != flows_.end()) {
+    event = event_of(audit::EventType::limit, found->second.arrival);
+    event.src_port = found->second.arrival.client.port;
+    event.flow = flow;
+  }
+  event.limits = {std::move(hit)};
   recorder_.record(std::move(event));
 }
 

@@ -12,6 +12,7 @@
 
 #include "dial/recorder.h"
 #include "net/ip_address.h"
+#include "policy/compiled/image.h"
 #include "policy/compiled/verdict.h"
 #include "sys/reactor.h"
 
@@ -36,7 +37,14 @@ class InboundFlows {
   // recorded.
   using Then = std::function<void(std::uint64_t flow)>;
   void open(const Arrival& arrival, Then then);
-  void refuse(const Arrival& arrival, policy::Reason reason, std::optional<audit::Rule> rule = {});
+  // `hit`: the limit that refuses.
+  void refuse(const Arrival& arrival, policy::Reason reason, std::optional<audit::Rule> rule = {},
+              std::optional<audit::LimitHit> hit = {});
+  // Records that these flows have reached a limit of theirs, `flow` (0: together) before the others. `hit` is the same
+  // limit for the record.
+  void reached(policy::Limit limit, audit::LimitHit hit, std::uint64_t flow);
+  // The quota that leaves no byte for any of them.
+  std::optional<policy::Limit> used_up() const { return used_up_; }
   // What was opened goes on; or, where `recorded` is false, ends unrecorded.
   enum class Written : std::uint8_t { no, yes };
   void settle(Written written);
@@ -68,6 +76,7 @@ class InboundFlows {
   Recorder& recorder_;
   std::uint64_t next_ = kFirst;
   std::unordered_map<std::uint64_t, Flow> flows_;
+  std::optional<policy::Limit> used_up_;
   std::vector<std::pair<std::uint64_t, Then>> opened_;  // since the last settle()
   std::optional<Cut> cut_by_;                           // why all of them were cut
 };

@@ -12,6 +12,7 @@
 #include "gateway/datagram/datagram_table.h"
 #include "gateway/inbound/inbound_table.h"
 #include "gateway/link.h"
+#include "gateway/meter.h"
 #include "gateway/proxy/proxies.h"
 #include "gateway/refuser.h"
 #include "gateway/resolver/resolver.h"
@@ -42,14 +43,27 @@ Result<control::Start> read_start(sys::Channel& channel) {
   return std::get<control::Start>(*message);
 }
 
+// What counts at published ports: their clients are no destinations that the sandbox could choose.
+policy::Limits of_published(policy::Limits limits) {
+  limits[policy::Limit::egress_bytes] = policy::Limits::kUnlimited;
+  return limits;
+}
+
+Meter::Report report_to(Link& link, control::LimitReached::Of of) {
+  return [&link, of](policy::Limit limit, std::uint64_t flow) {
+    link.send(control::LimitReached{.limit = static_cast<std::uint8_t>(limit), .of = of, .flow = flow});
+  };
+}
+
 // Of a sandbox whose network leads nowhere: published ports and nothing else.
 class InboundGateway {
  public:
-  InboundGateway(sys::Reactor& reactor, sys::Channel channel, const control::Start& world)
+  InboundGateway(sys::Reactor& reactor, sys::Channel channel, const policy::Limits& limits, const control::Start& world)
       : reactor_(reactor),
         link_(reactor, std::move(channel)),
+        meter_(of_published(limits), report_to(link_, control::LimitReached::Of::published)),
         relays_{.reactor = reactor, .pipes = {}},
-        inbound_(reactor, link_, relays_, world.idle_timeout_ms) {}
+        inbound_(reactor, link_, relays_, meter_, world.idle_timeout_ms) {}
 
   Result<> serve() {
     WEIR_CHECK_OK(link_.start(
@@ -59,7 +73,7 @@ class InboundGateway {
           if (const auto* guest = std::get_if<control::InboundGuest>(&message))
             return inbound_.on(*guest, std::move(passed));
           if (const auto* lost = std::get_if<control::Cut>(&message)) inbound_.cut(lost->flow);
-          if (const auto* policy = std::get_if<control::Policy>(&message)) take_policy(*policy);
+          if (const auto* policy = std::get_if<control::Policy>(&message)) take_policy(*policy, passed);
         },
         [this] {
           reactor_.at(reactor_.now_ms() + kDrainMs, [this] { reactor_.stop(); });
@@ -71,14 +85,20 @@ class InboundGateway {
   }
 
  private:
-  // Nothing goes out, so there is nothing in it to ask.
-  void take_policy(const control::Policy& next) {
+  // Nothing goes out, so there is nothing in it to ask but the limits.
+  void take_policy(const control::Policy& next, const sys::OwnedFd& file) {
+    const auto compiled = sys::Mapping::of(file, next.size);
+    if (!compiled) return reactor_.stop();
+    const auto image = policy::Image::open(compiled->bytes());
+    if (!image) return reactor_.stop();
+    meter_.narrow(of_published(image->limits()), reactor_.now_ms());
     inbound_.change_idle_timeout(next.idle_timeout_ms);
     link_.send(control::PolicyTaken{.generation = next.generation});
   }
 
   sys::Reactor& reactor_;
   Link link_;
+  Meter meter_;
   RelayContext relays_;
   InboundTable inbound_;
 };
@@ -93,12 +113,14 @@ class Gateway {
         link_(reactor, std::move(channel)),
         tun_(reactor, sys::OwnedFd(kTun)),
         resolver_(reactor, link_, tun_, image_, world),
+        meter_(image_.limits(), report_to(link_, control::LimitReached::Of::sandbox)),
+        published_meter_(of_published(image_.limits()), report_to(link_, control::LimitReached::Of::published)),
         relays_{.reactor = reactor, .pipes = {}},
-        flows_(reactor, link_, tun_, resolver_, relays_, sys::OwnedFd(kListener), world.idle_timeout_ms),
-        inbound_(reactor, link_, relays_, world.idle_timeout_ms),
-        proxies_(reactor, link_, resolver_, flows_, world),
+        flows_(reactor, link_, tun_, resolver_, relays_, meter_, sys::OwnedFd(kListener), world.idle_timeout_ms),
+        inbound_(reactor, link_, relays_, published_meter_, world.idle_timeout_ms),
+        proxies_(reactor, link_, resolver_, flows_, meter_, world),
         refuser_(reactor, link_, tun_),
-        datagrams_(reactor, link_, tun_, resolver_, refuser_, world.udp_idle_timeout_ms),
+        datagrams_(reactor, link_, tun_, resolver_, refuser_, meter_, world.udp_idle_timeout_ms),
         router_(refuser_, resolver_, flows_, datagrams_, image_, world) {
     flows_.serve_here(
         {.is_here =
@@ -159,6 +181,8 @@ class Gateway {
     image_ = std::move(*image);
     compiled_ = std::move(*compiled);
     resolver_.policy_changed();
+    meter_.narrow(image_.limits(), reactor_.now_ms());
+    published_meter_.narrow(of_published(image_.limits()), reactor_.now_ms());
     flows_.change_idle_timeout(next.idle_timeout_ms);
     inbound_.change_idle_timeout(next.idle_timeout_ms);
     proxies_.change_idle_timeout(next.idle_timeout_ms);
@@ -181,6 +205,8 @@ class Gateway {
   Link link_;
   Tun tun_;
   Resolver resolver_;
+  Meter meter_;
+  Meter published_meter_;
   RelayContext relays_;
   FlowTable flows_;
   InboundTable inbound_;
@@ -202,7 +228,8 @@ Result<> serve() {
   if (::dup2(STDIN_FILENO, STDERR_FILENO) < 0) return sys::errno_error("cannot let go of the caller's standard error");
   WEIR_CHECK_OK(confine());
   WEIR_TRY(const control::Start world, read_start(channel));
-  if (world.captured == control::Captured::no) return InboundGateway(reactor, std::move(channel), world).serve();
+  if (world.captured == control::Captured::no)
+    return InboundGateway(reactor, std::move(channel), image.limits(), world).serve();
   Gateway gateway(reactor, std::move(channel), std::move(compiled), std::move(image), world);
   return gateway.serve();
 }

@@ -99,7 +99,8 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& e
 }
 
 bool AuditLog::record(audit::Event event) {
-  const bool rolls_up = is_refusal(event.type) || event.type == audit::EventType::dns_answer;
+  const bool rolls_up =
+      is_refusal(event.type) || event.type == audit::EventType::dns_answer || event.type == audit::EventType::limit;
   if (rolls_up && !full_ && absorb(event)) return true;
   const bool taken = !full_ && take(event);
   if (!taken && rolls_up) repeats_.erase(audit::roll_up_key(event));  // nothing stands there to be repeated

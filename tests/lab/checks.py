@@ -24,6 +24,18 @@ LAN = {4: w.LAN4, 6: w.LAN6}
 OTHER_DNS = {4: w.OTHER_DNS4, 6: w.OTHER_DNS6}
 
 
+# For tests of something else that would meet the default limits. `allow` adds to it.
+LIFTED = """version = 1
+mode = "allowlist"
+[limits]
+max_flows = 8192
+half_open = 8192
+connects_per_second = 1000000
+dns_queries_per_second = 1000000
+dns_names_per_minute = 10000000
+"""
+
+
 def at(address, port=None):
     """A policy target for an address: brackets where IPv6 needs them."""
     if port is None:

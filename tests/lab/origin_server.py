@@ -90,7 +90,10 @@ class Web(http.server.BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length", "0"))
         read = 0
         while read < length:
-            chunk = self.rfile.read(min(65536, length - read))
+            try:
+                chunk = self.rfile.read1(min(65536, length - read))
+            except OSError:
+                break
             if not chunk:
                 break
             read += len(chunk)

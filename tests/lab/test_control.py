@@ -591,3 +591,86 @@ def test_killed_in_the_middle(lab, live):
             sock.recv(10)
     wait_until(lambda: len(closes_of(lab, w.ALLOWED4) + closes_of(lab, w.EVIL4)) == 2, what="the end of both")
     assert closes_of(lab, w.ALLOWED4) == closes_of(lab, w.EVIL4) == ["Connection reset by peer"]
+
+
+# ---- limits ----------------------------------------------------------------------------------------------------------
+
+
+def with_limits(**limits):
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in limits.items())
+    text = f'version = 1\nmode = "allowlist"\nallow = {json.dumps([at(w.ALLOWED4), at(w.EVIL4)])}\n[limits]\n{lines}'
+    return {"op": "narrow", "policy": text}
+
+
+TIMED = f"""
+def echo(size):
+    begin, got = time.monotonic(), 0
+    sent = threading.Thread(target=kept.sendall, args=(b'r' * size,)); sent.start()
+    while got < size: got += len(kept.recv(65536))
+    sent.join()
+    return time.monotonic() - begin
+def dials(count):
+    begin = time.monotonic()
+    for _ in range(count): dial({w.ALLOWED4!r}, 9).close()
+    return time.monotonic() - begin
+def questions(count):
+    begin = time.monotonic()
+    for n in range(count): dns(f'n{{n}}.wild.test')
+    return time.monotonic() - begin
+"""
+
+
+@pytest.fixture
+def limited(lab):
+    guest = "import threading\n" + TIMED + TWO_FLOWS
+    with Live(lab, guest=guest, allow=[w.ALLOWED4, w.EVIL4, "*.wild.test"]) as running:
+        assert running.first == '["x", "x"]', running.run.finish()
+        yield running
+
+
+@TWINS
+def test_a_quota_of_connections_that_stand(lab, limited, verdict):
+    """What was sent before counts: 2000 of 1500 bytes are gone, so not a byte more leaves; of 5000 they are not."""
+    assert limited.do("said(lost, b'l' * 90)") == "l" * 90
+    assert limited.do("echo(2000)") < 5
+    answer = limited.ask(with_limits(egress_bytes=5000 if verdict == "allow" else 1500))
+    assert answer["generation"] == 2 and answer["cut"] == 0, answer
+    if verdict == "allow":
+        assert limited.do("said(kept, b'on')") == "on"
+        assert not limited.end().of_type("limit")
+        return
+    assert limited.do("said(kept, b'on')") == "ECONNRESET"
+    assert limited.do("said(lost, b'on')") == "on", "the other address has its own"
+    assert limited.ask(with_limits(egress_bytes="1G"))["generation"] == 3
+    assert limited.do(f"tcp({w.ALLOWED4!r}, 80)['connect']") == "ECONNREFUSED", "a limit is never widened"
+    out = limited.end()
+    assert lab.world.packets_to(w.ALLOWED4, 80) == 0, out
+    closed = out.of_type("flow.close", dst=w.ALLOWED4, port=7)[0]
+    assert closed["bytes_up"] == 2001 and closed["error"] == "EDQUOT", out
+    hits = [event for event in out.of_type("limit") if event["limits"][0]["limit"] == "egress_bytes"]
+    assert len(hits) == 1 and hits[0]["limits"][0]["value"] == "1500", out
+    refused = out.refusals(dst=w.ALLOWED4, port=80)
+    assert len(refused) == 1 and refused[0]["reason"] == "quota", out
+
+
+def test_rates_of_what_runs(lab, limited):
+    """A connection that stands slows down, connects and questions wait; before, none of them did."""
+    assert limited.do("echo(2_000_000)") < 1.5 and limited.do("dials(8)") < 1 and limited.do("questions(8)") < 1
+    answer = limited.ask(with_limits(egress_rate="8Mbit/s", connects_per_second=2))
+    assert answer["cut"] == 0, answer
+    assert 1.7 <= limited.do("echo(2_000_000)") <= 2.2, "2 MB at 1 MB/s, a tenth of a second in advance"
+    assert 1.5 <= limited.do("dials(8)") <= 2.6
+    assert limited.ask(with_limits(egress_rate="80Mbit/s", connects_per_second=100))["generation"] == 3
+    assert limited.do("echo(2_000_000)") >= 1.7, "a rate is never widened"
+    out = limited.end()
+    assert {event["limits"][0]["limit"] for event in out.of_type("limit")} == {"egress_rate", "connects_per_second"}, out
+
+
+def test_questions_of_what_runs(lab, limited):
+    request = with_limits(dns_queries_per_second=2)
+    request["policy"] = request["policy"].replace("allow = [", 'allow = ["*.wild.test", ')
+    assert limited.do("questions(8)") < 1
+    assert limited.ask(request)["generation"] == 2
+    assert 1.5 <= limited.do("questions(8)") <= 2.6
+    out = limited.end()
+    assert {event["limits"][0]["limit"] for event in out.of_type("limit")} == {"dns_queries_per_second"}, out

@@ -113,20 +113,6 @@ def test_modes_without_network(lab, mode):
     assert not lab.world.packets.everything()
 
 
-@pytest.mark.parametrize("key", ['egress_bytes = "200MB"', 'egress_bytes = "1G"', "dns_queries_per_second = 5"])
-def test_limits_of_later_versions_start_nothing(lab, key):
-    policy = lab.file("p.toml", f'version = 1\nmode = "allowlist"\nallow = ["a.test"]\n[limits]\n{key}\n')
-    out = lab.cli("run", "--policy", policy, "--", "echo", "started")
-    assert out.code == 125 and "started" not in out.stdout and key.split()[0] in out.stderr, out
-
-
-@pytest.mark.parametrize("argv", [["-n", "semitrusted"]])
-def test_modes_of_later_versions_start_nothing(lab, argv):
-    """What cannot be enforced yet is refused by name, never replaced by something weaker."""
-    out = lab.cli("run", *argv, "--", "echo", "started")
-    assert out.code == 125 and "started" not in out.stdout and "not available in this version" in out.stderr, out
-
-
 @pytest.mark.parametrize("mode", ["public", "public_only", "open", "allow_all", "full"])
 def test_modes_with_public_network(lab, mode):
     out = lab.guest(f"result = [http_get({w.ALLOWED4!r}, 80, 'allowed.test')['data'][:15], dns('allowed.test')['addresses'], "

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "sys/errno.h"
 #include "sys/socket_address.h"
@@ -45,17 +46,30 @@ Result<> DatagramFlow::start() {
   if (::getpeername(socket_.get(), peer.get(), &peer.size) != 0 || !peer.endpoint())
     return sys::errno_error("a socket of datagrams is not connected");
   peer_ = peer.endpoint()->address;
+  account_ = &context_.meter.account(peer_);
   return context_.reactor.watch(socket_.get(), EPOLLIN, *this);
 }
 
+// What a limit of the policy does not let pass is lost; the guest hears of a quota.
 void DatagramFlow::send(Bytes message) {
   last_activity_ms_ = context_.reactor.now_ms();
+  const Meter::Passage passage = pass(Way::up, message);
+  if (passage == Meter::Passage::used_up) tell_guest(message, wire::Refusal::prohibited);
+  if (passage != Meter::Passage::free) return;
   Train& train = context_.train;
   // What cannot be cut from a longer one goes alone, behind what was before it.
   const bool alone = message.empty() || message.size() > longest_segment_;
   if (!train.empty() && (alone || !train.takes(*this, message))) train.flow()->send_train();
   if (alone) return send_one(message);
   train.add(*this, message);
+}
+
+// Of an echo its header too: the guest chooses the sequence number.
+Meter::Passage DatagramFlow::pass(Way way, Bytes message) {
+  const Meter::Passage passage = context_.meter.pass(way, *account_, message.size(), context_.reactor.now_ms());
+  if (passage == Meter::Passage::used_up && !std::exchange(told_of_quota_, true))
+    context_.meter.report(context_.meter.left(way, *account_).limit, number_);
+  return passage;
 }
 
 void DatagramFlow::send_train() {
@@ -167,6 +181,7 @@ std::size_t DatagramFlow::take_all(Bytes messages, std::size_t segment) {
 }
 
 void DatagramFlow::take(Bytes message) {
+  if (pass(Way::down, message) != Meter::Passage::free) return;
   const Bytes packet = packet_for_guest(key_, message, context_.packet);
   if (packet.empty()) return;
   last_activity_ms_ = context_.reactor.now_ms();

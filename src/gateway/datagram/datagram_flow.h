@@ -7,6 +7,7 @@
 #include "gateway/datagram/dialect.h"
 #include "gateway/datagram/receive_batch.h"
 #include "gateway/datagram/train.h"
+#include "gateway/meter.h"
 #include "gateway/refuser.h"
 #include "gateway/tun.h"
 #include "net/ip_address.h"
@@ -20,6 +21,7 @@ struct DatagramContext {
   sys::Reactor& reactor;
   Tun& tun;
   Refuser& refuser;
+  Meter& meter;
   Train train = {};  // what the guest sent in this round and has not gone out
   ReceiveBatch received = {};
   std::vector<std::uint8_t> packet = std::vector<std::uint8_t>(wire::kMaxPacket);
@@ -60,6 +62,7 @@ class DatagramFlow : public sys::EventHandler {
   void stop_cutting(std::size_t size);
   bool set_segment(std::size_t size);
   bool try_send(Bytes message);
+  Meter::Passage pass(Way way, Bytes message);
   void receive();
   std::size_t receive_some();
   std::size_t take_echo(const ReceiveBatch::Message& message);
@@ -74,6 +77,8 @@ class DatagramFlow : public sys::EventHandler {
   std::uint64_t number_;
   sys::OwnedFd socket_;
   net::IpAddress peer_;
+  Meter::Account* account_ = nullptr;
+  bool told_of_quota_ = false;
   std::uint64_t last_activity_ms_;
   Count count_;
   // UDP_SEGMENT as it is set: also a single datagram that is longer would be cut.

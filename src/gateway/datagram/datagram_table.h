@@ -28,14 +28,14 @@ class DatagramTable {
   static constexpr std::uint64_t kIdleWithoutLimitMs = 300'000;
   static constexpr std::uint64_t kLongestSweepMs = 5000;  // between two looks for idle ones
 
-  DatagramTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Refuser& refuser,
+  DatagramTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, Refuser& refuser, Meter& meter,
                 std::uint64_t idle_timeout_ms)
       : reactor_(reactor),
         link_(link),
         resolver_(resolver),
         refuser_(refuser),
         sweep_(reactor, within_limit(idle_timeout_ms), kLongestSweepMs),
-        context_{.reactor = reactor, .tun = tun, .refuser = refuser} {}
+        context_{.reactor = reactor, .tun = tun, .refuser = refuser, .meter = meter} {}
 
   void start() {
     sweep_.start([this] { end_idle(); });

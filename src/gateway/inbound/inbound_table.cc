@@ -5,11 +5,13 @@
 
 namespace weir::gateway {
 
-InboundTable::InboundTable(sys::Reactor& reactor, Link& link, RelayContext& context, std::uint64_t idle_timeout_ms)
+InboundTable::InboundTable(sys::Reactor& reactor, Link& link, RelayContext& context, Meter& meter,
+                           std::uint64_t idle_timeout_ms)
     : reactor_(reactor),
       link_(link),
       sweep_(reactor, idle_timeout_ms, RelayContext::kLongestSweepMs),
-      context_(context) {}
+      context_(context),
+      meter_(meter) {}
 
 InboundTable::~InboundTable() = default;
 
@@ -22,7 +24,7 @@ void InboundTable::on(const control::InboundGuest& message, sys::OwnedFd guest) 
   sys::OwnedFd client = std::move(client_);
   if (!client.valid() || client_flow_ != message.flow) return;
   auto relay =
-      std::make_unique<Relay>(context_, std::move(guest), std::move(client), nullptr,
+      std::make_unique<Relay>(context_, meter_, std::move(guest), std::move(client), nullptr,
                               [this, flow = message.flow](Relay&, const Relay::End& end) { ended(flow, end); });
   Relay& started = *relay;
   live_.emplace(message.flow, std::move(relay));
@@ -40,6 +42,7 @@ void InboundTable::ended(std::uint64_t flow, const Relay::End& end) {
   auto node = live_.extract(flow);
   if (node.empty()) return;
   reactor_.retire(std::move(node.mapped()));
+  if (end.used_up) meter_.report(*end.used_up, flow);
   link_.send(control::FlowClosed{.flow = flow,
                                  .bytes_up = end.bytes_up,
                                  .bytes_down = end.bytes_down,

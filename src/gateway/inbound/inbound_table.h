@@ -17,8 +17,8 @@ namespace weir::gateway {
 
 class InboundTable {
  public:
-  // `idle_timeout_ms`: how long a connection may be without a byte.
-  InboundTable(sys::Reactor& reactor, Link& link, RelayContext& context, std::uint64_t idle_timeout_ms);
+  // `meter`: of these connections alone. `idle_timeout_ms`: how long one may be without a byte.
+  InboundTable(sys::Reactor& reactor, Link& link, RelayContext& context, Meter& meter, std::uint64_t idle_timeout_ms);
   ~InboundTable();
 
   void start() {
@@ -46,6 +46,7 @@ class InboundTable {
   Link& link_;
   IdleSweep sweep_;
   RelayContext& context_;
+  Meter& meter_;
   std::uint64_t client_flow_ = 0;  // whose client waits for its guest
   sys::OwnedFd client_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Relay>> live_;

@@ -147,11 +147,11 @@ void HttpSession::dialled(ProxyDialled result) {
 }
 
 void HttpSession::connected(ProxyDialled result) {
-  upstream_ =
-      std::make_unique<HttpUpstream>(context_.reactor, std::move(result.upstream), result.flow, target_, [this] {
-        upstream_stirred_ = true;
-        run();
-      });
+  upstream_ = std::make_unique<HttpUpstream>(context_.reactor, context_.meter, std::move(result.upstream), result.flow,
+                                             target_, [this] {
+                                               upstream_stirred_ = true;
+                                               run();
+                                             });
   context_.upstreams[result.flow] = this;
   if (!upstream_->start()) return reply("503 Service Unavailable", "limit", "out of descriptors");
   if (!result.hold) return begin_exchange();
@@ -213,7 +213,9 @@ ProxySession::Turn HttpSession::exchange() {
 // The body of the request: from the guest through the parser to the origin.
 ProxySession::Turn HttpSession::pump_up() {
   // A server that stopped reading may have answered before: what it said tells.
-  if (!upstream_->flush() || response_ended_) return Turn::wait;
+  const bool flushed = upstream_->flush();
+  if (upstream_->used_up()) return upstream_broke();
+  if (!flushed || response_ended_) return Turn::wait;
   if (!stream_.in_body()) {
     if (guest_shut() && input().empty()) upstream_->shut();
     return Turn::wait;
@@ -264,7 +266,8 @@ void HttpSession::finish_exchange() {
 }
 
 ProxySession::Turn HttpSession::upstream_broke() {
-  if (may_repeat()) {
+  const bool over = upstream_->used_up().has_value();
+  if (!over && may_repeat()) {
     reused_ = false;
     connect();
     return Turn::wait;
@@ -275,6 +278,10 @@ ProxySession::Turn HttpSession::upstream_broke() {
   if (answered) {
     end();  // a reset: half a response must not look whole
     return Turn::wait;
+  }
+  if (over) {
+    refuse(policy::Reason::quota);
+    return Turn::again;
   }
   reply("502 Bad Gateway", error != 0 ? error_name(error) : "EPROTO",
         wire::text_of(target_) + " gave no HTTP/1 response that can be passed on");
@@ -329,6 +336,7 @@ void HttpSession::reply(std::string_view status, std::string_view code, std::str
 void HttpSession::drop_upstream(int error) {
   context_.judging.erase(upstream_->flow());
   context_.upstreams.erase(upstream_->flow());
+  if (const auto quota = upstream_->used_up()) context_.meter.report(*quota, upstream_->flow());
   context_.link.send(control::FlowClosed{.flow = upstream_->flow(),
                                          .bytes_up = upstream_->bytes_up(),
                                          .bytes_down = upstream_->bytes_down(),

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -9,15 +10,24 @@
 
 namespace weir::gateway {
 
-HttpUpstream::HttpUpstream(sys::Reactor& reactor, sys::OwnedFd socket, std::uint64_t flow, wire::Authority origin,
-                           std::function<void()> on_event)
+HttpUpstream::HttpUpstream(sys::Reactor& reactor, Meter& meter, sys::OwnedFd socket, std::uint64_t flow,
+                           wire::Authority origin, std::function<void()> on_event)
     : reactor_(reactor),
       socket_(std::move(socket)),
       flow_(flow),
       origin_(std::move(origin)),
-      handler_([on_event = std::move(on_event)](std::uint32_t) { on_event(); }) {}
+      on_event_(std::move(on_event)),
+      handler_([this](std::uint32_t) { on_event_(); }),
+      up_(meter, Way::up),
+      down_(meter, Way::down) {
+  Meter::Account& account = meter.account_of(socket_.get());
+  up_.allowance.begin(account);
+  down_.allowance.begin(account);
+}
 
 HttpUpstream::~HttpUpstream() {
+  reactor_.cancel(up_.turn);
+  reactor_.cancel(down_.turn);
   if (!socket_.valid()) return;
   // The supervisor's copy of the socket may still be open, so closing alone would not end the watch.
   reactor_.forget(socket_.get());
@@ -42,25 +52,67 @@ void HttpUpstream::begin(std::string_view method, std::string head) {
   in_head_ = false;
 }
 
+Allowance::Room HttpUpstream::room(Course& course) {
+  const Allowance::Room room = course.allowance.room(reactor_.now_ms());
+  if (room.wait_ms > 0 && course.turn == 0) {
+    course.turn = reactor_.at(reactor_.now_ms() + room.wait_ms, [this, &course] {
+      course.turn = 0;
+      on_event_();
+    });
+  }
+  return room;
+}
+
+void HttpUpstream::over(policy::Limit limit) {
+  used_up_ = limit;
+  error_ = EDQUOT;
+}
+
 bool HttpUpstream::flush() {
   std::size_t sent = 0;
-  while (sent < unsent_.size()) {
-    const ssize_t count = ::send(socket_.get(), unsent_.data() + sent, unsent_.size() - sent, MSG_NOSIGNAL);
+  while (sent < unsent_.size() && error_ == 0) {
+    const Allowance::Room allowed = room(up_);
+    if (allowed.used_up) over(*allowed.used_up);
+    if (allowed.bytes == 0) break;
+    const std::size_t most = std::min<std::uint64_t>(unsent_.size() - sent, allowed.bytes);
+    const ssize_t count = ::send(socket_.get(), unsent_.data() + sent, most, MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno != EAGAIN) error_ = errno;
     if (count < 0) break;
+    up_.allowance.used(static_cast<std::uint64_t>(count));
     sent += static_cast<std::size_t>(count);
   }
   bytes_up_ += sent;
   unsent_.erase(0, sent);
+  if (unsent_.empty()) up_.allowance.rest();
   return unsent_.empty();
 }
 
-HttpUpstream::Heard HttpUpstream::hear(MutableBytes buffer, wire::Persistence persistence, std::string& said) {
+// As recv() does. EAGAIN also where a rate holds it back, EDQUOT where a quota does: an end is not held back.
+ssize_t HttpUpstream::read(MutableBytes buffer) {
+  const Allowance::Room allowed = room(down_);
+  const std::size_t most = std::min<std::uint64_t>(buffer.size(), allowed.bytes);
+  if (most == 0 && !allowed.used_up) {
+    errno = EAGAIN;
+    return -1;
+  }
   ssize_t count = 0;
   do {
-    count = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    count =
+        most > 0 ? ::recv(socket_.get(), buffer.data(), most, 0) : ::recv(socket_.get(), buffer.data(), 1, MSG_PEEK);
   } while (count < 0 && errno == EINTR);
+  if (most == 0 && count > 0) {
+    over(*allowed.used_up);
+    errno = EDQUOT;
+    return -1;
+  }
+  if (count > 0) down_.allowance.used(static_cast<std::uint64_t>(count));
+  if (count < 0) down_.allowance.rest();
+  return count;
+}
+
+HttpUpstream::Heard HttpUpstream::hear(MutableBytes buffer, wire::Persistence persistence, std::string& said) {
+  const ssize_t count = read(buffer);
   if (count < 0 && errno == EAGAIN) return Heard::waiting;
   if (count < 0) {
     error_ = errno;
@@ -89,6 +141,7 @@ HttpUpstream::Heard HttpUpstream::take(Bytes bytes, wire::Persistence persistenc
       case Event::refused:
         return Heard::broken;
       case Event::end:
+        down_.allowance.rest();
         // What comes behind a response before the next request is the answer to nothing.
         server_closes_ = server_closes_ || !bytes.empty();
         response_.reset();

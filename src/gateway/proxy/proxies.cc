@@ -5,12 +5,14 @@
 
 namespace weir::gateway {
 
-Proxies::Proxies(sys::Reactor& reactor, Link& link, Resolver& resolver, FlowTable& flows, const control::Start& world)
+Proxies::Proxies(sys::Reactor& reactor, Link& link, Resolver& resolver, FlowTable& flows, Meter& meter,
+                 const control::Start& world)
     : dials_(link, resolver),
       context_{.reactor = reactor,
                .link = link,
                .resolver = resolver,
                .flows = flows,
+               .meter = meter,
                .dials = dials_,
                .idle_timeout_ms = world.idle_timeout_ms,
                .on_end = [this](ProxySession& session) { session_ended(session); }} {}

@@ -17,7 +17,8 @@ class Proxies {
   // Connections that are no tunnel yet, or ask one request after the other. A descriptor each, and at most two buffers.
   static constexpr std::size_t kMaxSessions = 1024;
 
-  Proxies(sys::Reactor& reactor, Link& link, Resolver& resolver, FlowTable& flows, const control::Start& world);
+  Proxies(sys::Reactor& reactor, Link& link, Resolver& resolver, FlowTable& flows, Meter& meter,
+          const control::Start& world);
   ~Proxies();
 
   // A guest's connection to the gateway's address at a port of a proxy.

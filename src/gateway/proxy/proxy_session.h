@@ -12,6 +12,7 @@
 
 #include "control/gateway_messages.h"
 #include "gateway/link.h"
+#include "gateway/meter.h"
 #include "gateway/proxy/proxy_dials.h"
 #include "gateway/resolver/resolver.h"
 #include "gateway/tcp/flow_table.h"
@@ -29,6 +30,7 @@ struct ProxyContext {
   Link& link;
   Resolver& resolver;
   FlowTable& flows;
+  Meter& meter;
   ProxyDials& dials;
   std::uint64_t idle_timeout_ms;
   std::function<void(ProxySession&)> on_end;

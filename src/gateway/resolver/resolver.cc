@@ -50,10 +50,41 @@ control::NameRefused refusal_record(const net::DomainName& name, dns::Type type,
           .entry = verdict.rule.index};
 }
 
+// Not the name's fault, and not for long: nothing that a client would remember.
+Outcome over_limit() {
+  Outcome outcome = negative(dns::Rcode::server_failure);
+  outcome.refused = true;
+  outcome.reason = static_cast<std::uint8_t>(policy::Reason::limit);
+  return outcome;
+}
+
+control::NameRefused limit_record(const std::optional<net::DomainName>& name, dns::Type type, policy::Limit limit) {
+  return {.name = name,
+          .type = type,
+          .rcode = static_cast<std::uint16_t>(dns::Rcode::server_failure),
+          .reason = static_cast<std::uint8_t>(policy::Reason::limit),
+          .layer = 0,
+          .entry = 0,
+          .limit = static_cast<std::uint8_t>(limit)};
+}
+
+void respond(const dns::Query& query, const Outcome& outcome, dns::Carrier carrier,
+             const std::function<void(Bytes)>& send) {
+  std::vector<std::uint8_t> buffer(carrier == dns::Carrier::udp ? dns::kMaxUdpSize : dns::kMaxMessage);
+  dns::Answer answer{.rcode = outcome.rcode,
+                     .addresses = outcome.addresses,
+                     .ttl = outcome.ttl,
+                     .records = outcome.records,
+                     .extended_error = {}};
+  if (outcome.refused)
+    answer.extended_error = dns::ExtendedError{.code = dns::kEdeBlocked, .text = "refused by policy"};
+  send(dns::build_response(query, answer, carrier, buffer));
+}
+
 }  // namespace
 
 Resolver::Resolver(sys::Reactor& reactor, Link& link, Tun& tun, const policy::Image& image, const control::Start& world)
-    : reactor_(reactor), link_(link), tun_(tun), image_(image), world_(world) {}
+    : reactor_(reactor), link_(link), tun_(tun), image_(image), world_(world), limits_(image.limits()) {}
 
 Resolver::~Resolver() = default;
 
@@ -78,7 +109,37 @@ void Resolver::stream_ended(DnsStream& stream) {
   if (!node.empty()) reactor_.retire(std::move(node.mapped()));
 }
 
-void Resolver::serve(Bytes message, dns::Carrier carrier, std::function<void(Bytes)> send) {
+void Resolver::serve(Bytes message, dns::Carrier carrier, Send send) {
+  const auto turn = limits_.question(reactor_.now_ms());
+  if (turn == 0) return serve_now(message, carrier, std::move(send));
+  auto later = [this, bytes = std::vector(message.begin(), message.end()), carrier, send] {
+    serve_now(bytes, carrier, send);
+  };
+  if (!turn || !wait(*turn, policy::Limit::dns_queries_per_second, {}, std::move(later)))
+    refuse_over(message, carrier, send);
+}
+
+bool Resolver::wait(std::uint64_t wait_ms, policy::Limit limit, const std::optional<net::DomainName>& name,
+                    std::function<void()> action) {
+  if (waiting_ >= QuestionLimits::kMaxWaiting) return false;
+  ++waiting_;
+  link_.send(control::LimitReached{.limit = static_cast<std::uint8_t>(limit), .name = name});
+  reactor_.at(reactor_.now_ms() + wait_ms, [this, action = std::move(action)] {
+    --waiting_;
+    action();
+  });
+  return true;
+}
+
+// Too many questions: this one is not even judged.
+void Resolver::refuse_over(Bytes message, dns::Carrier carrier, const Send& send) {
+  const auto query = dns::parse_query(message);
+  if (!query) return send({});
+  link_.send(limit_record(query->host, query->type, policy::Limit::dns_queries_per_second));
+  respond(*query, over_limit(), carrier, send);
+}
+
+void Resolver::serve_now(Bytes message, dns::Carrier carrier, Send send) {
   std::array<std::uint8_t, dns::kMinUdpSize> small;
   const auto query = dns::parse_query(message);
   if (!query) {
@@ -86,32 +147,28 @@ void Resolver::serve(Bytes message, dns::Carrier carrier, std::function<void(Byt
     if (!response.empty()) link_.send(malformed_record(0, dns::Rcode::format_error));
     return send(response);
   }
-  const auto respond = [query = *query, carrier, send = std::move(send)](const Outcome& outcome) {
-    std::vector<std::uint8_t> buffer(carrier == dns::Carrier::udp ? dns::kMaxUdpSize : dns::kMaxMessage);
-    dns::Answer answer{.rcode = outcome.rcode,
-                       .addresses = outcome.addresses,
-                       .ttl = outcome.ttl,
-                       .records = outcome.records,
-                       .extended_error = {}};
-    if (outcome.refused)
-      answer.extended_error = dns::ExtendedError{.code = dns::kEdeBlocked, .text = "refused by policy"};
-    send(dns::build_response(query, answer, carrier, buffer));
-  };
   if (!query->host) {
     link_.send(malformed_record(query->type, dns::Rcode::name_error));
     Outcome refused = negative(dns::Rcode::name_error);
     refused.refused = true;
-    return respond(refused);
+    return respond(*query, refused, carrier, send);
   }
-  ask(*query->host, query->type, respond);
+  answer({.name = *query->host, .type = query->type}, Turn::taken,
+         [query = *query, carrier, send = std::move(send)](const Outcome& outcome) {
+           respond(query, outcome, carrier, send);
+         });
 }
 
 void Resolver::ask(const net::DomainName& name, dns::Type type, Reply reply) {
+  answer({.name = name, .type = type}, Turn::to_take, std::move(reply));
+}
+
+void Resolver::answer(const Question& question, Turn turn, Reply reply) {
+  const auto& [name, type] = question;
   const policy::NameVerdict verdict = policy::judge_name(image_, name, type);
   if (verdict.answer == policy::NameAnswer::nxdomain || verdict.answer == policy::NameAnswer::nodata) {
     return refuse(name, type, verdict, reply);
   }
-  const Question question{.name = name, .type = type};
   if (answer_locally(verdict.answer, type, reply)) return record_answer(question, {});
   if (!dns::is_data_type(type)) return reply(negative(dns::Rcode::not_implemented));
   if (type == dns::type::kAaaa && !world_.upstream_ipv6) {
@@ -124,7 +181,31 @@ void Resolver::ask(const net::DomainName& name, dns::Type type, Reply reply) {
     record_answer(question, *cached);
     return reply(*cached);
   }
-  look_up(question, std::move(reply));
+  look_up_in_turn(question, turn, std::move(reply));
+}
+
+// dns_names_per_minute: only what is asked upstream counts. What a connection asks for counts as a question only here.
+void Resolver::look_up_in_turn(const Question& question, Turn turn, Reply reply) {
+  const std::uint64_t now = reactor_.now_ms();
+  auto limit = policy::Limit::dns_names_per_minute;
+  auto due = limits_.name(question.name, policy::chosen_by(image_, question.name), now);
+  if (due && turn == Turn::to_take) {
+    const auto own = limits_.question(now);
+    if (!own || *own > *due) {
+      limit = policy::Limit::dns_queries_per_second;
+      due = own;
+    }
+  }
+  if (due == 0) return look_up(question, std::move(reply));
+  // Judged again when its turn has come: the policy may be narrower then.
+  auto later = [this, question, reply] {
+    const policy::NameVerdict verdict = policy::judge_name(image_, question.name, question.type);
+    if (verdict.answer != policy::NameAnswer::ask) return refuse(question.name, question.type, verdict, reply);
+    look_up(question, reply);
+  };
+  if (due && wait(*due, limit, question.name, std::move(later))) return;
+  link_.send(limit_record(question.name, question.type, limit));
+  reply(over_limit());
 }
 
 void Resolver::refuse(const net::DomainName& name, dns::Type type, const policy::NameVerdict& verdict,
@@ -229,6 +310,7 @@ void Resolver::found(std::uint64_t id, Lookup::Found found) {
 
 // Where addresses are on their way to the supervisor, it judges them by the new policy.
 void Resolver::policy_changed() {
+  limits_.narrow(image_.limits(), reactor_.now_ms());
   cache_ = {};
   std::vector<std::uint64_t> open;
   for (const auto& [id, pending] : pending_) {

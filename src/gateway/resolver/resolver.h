@@ -13,6 +13,7 @@
 #include "gateway/link.h"
 #include "gateway/resolver/cache.h"
 #include "gateway/resolver/lookup.h"
+#include "gateway/resolver/question_limits.h"
 #include "gateway/tun.h"
 #include "policy/compiled/admit.h"
 
@@ -35,7 +36,8 @@ class Resolver {
   // A TCP connection of the guest to port 53 of any address. `received`: what was read from it already.
   void serve_stream(sys::OwnedFd guest, Bytes received = {});
   using Reply = std::function<void(const Outcome&)>;
-  // Calls `reply` with the outcome, now or later: judged, recorded, and in the name book what survived.
+  // On behalf of a connection. Calls `reply` with the outcome, now or later: judged, recorded, and in the name book
+  // what survived. A question that goes upstream takes its turn as one of the guest's does.
   void ask(const net::DomainName& name, wire::dns::Type type, Reply reply);
   // Brings a name's addresses into the name book (if the policy lets it be asked), then calls back; at once if there is
   // nothing to ask.
@@ -61,7 +63,17 @@ class Resolver {
   };
 
   // The response to a message of the guest, through `send`, now or later. Empty: there is none.
-  void serve(Bytes message, wire::dns::Carrier carrier, std::function<void(Bytes)> send);
+  using Send = std::function<void(Bytes)>;
+  void serve(Bytes message, wire::dns::Carrier carrier, Send send);
+  void serve_now(Bytes message, wire::dns::Carrier carrier, Send send);
+  void refuse_over(Bytes message, wire::dns::Carrier carrier, const Send& send);
+  // Whether dns_queries_per_second has counted the question.
+  enum class Turn : std::uint8_t { to_take, taken };
+  void answer(const Question& question, Turn turn, Reply reply);
+  void look_up_in_turn(const Question& question, Turn turn, Reply reply);
+  // Runs `action` when its turn has come; false where too many wait.
+  bool wait(std::uint64_t wait_ms, policy::Limit limit, const std::optional<net::DomainName>& name,
+            std::function<void()> action);
   void refuse(const net::DomainName& name, wire::dns::Type type, const policy::NameVerdict& verdict,
               const Reply& reply);
   bool answer_locally(policy::NameAnswer answer, wire::dns::Type type, const Reply& reply);
@@ -79,6 +91,8 @@ class Resolver {
   const policy::Image& image_;  // the gateway changes it: policy_changed()
   control::Start world_;
   AnswerCache cache_;
+  QuestionLimits limits_;
+  std::size_t waiting_ = 0;
   std::unordered_map<std::uint64_t, Pending> pending_;
   std::unordered_map<Question, std::uint64_t, QuestionHash> by_question_;
   std::unordered_map<DnsStream*, std::unique_ptr<DnsStream>> streams_;

@@ -29,14 +29,15 @@ std::size_t FourTupleHash::operator()(const FourTuple& tuple) const noexcept {
 }
 
 FlowTable::FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, RelayContext& context,
-                     sys::OwnedFd listener, std::uint64_t idle_timeout_ms)
+                     Meter& meter, sys::OwnedFd listener, std::uint64_t idle_timeout_ms)
     : reactor_(reactor),
       link_(link),
       tun_(tun),
       resolver_(resolver),
       listener_(std::move(listener)),
       sweep_(reactor, idle_timeout_ms, RelayContext::kLongestSweepMs),
-      context_(context) {}
+      context_(context),
+      meter_(meter) {}
 
 FlowTable::~FlowTable() = default;
 
@@ -230,8 +231,9 @@ void FlowTable::run_relay(const FourTuple& tuple, std::uint32_t sequence, Adopte
   std::unique_ptr<Gate> gate;
   if (flow.first_flight == FirstFlight::held)
     gate = std::make_unique<FirstFlightGate>(reactor_, link_, resolver_, number, flow.port);
-  auto relay = std::make_unique<Relay>(context_, std::move(flow.guest), std::move(flow.upstream), std::move(gate),
-                                       [this, number](Relay&, const Relay::End& end) { relay_ended(number, end); });
+  auto relay =
+      std::make_unique<Relay>(context_, meter_, std::move(flow.guest), std::move(flow.upstream), std::move(gate),
+                              [this, number](Relay&, const Relay::End& end) { relay_ended(number, end); });
   Relay& started = *relay;
   live_.emplace(number, Live{.tuple = tuple, .sequence = sequence, .relay = std::move(relay)});
   started.begin_with(received);
@@ -249,6 +251,7 @@ void FlowTable::relay_ended(std::uint64_t flow, const Relay::End& end) {
   const auto claimed = claimed_.find(node.mapped().tuple);
   if (claimed != claimed_.end() && claimed->second == flow) claimed_.erase(claimed);
   reactor_.retire(std::move(node.mapped().relay));
+  if (end.used_up) meter_.report(*end.used_up, flow);
   link_.send(control::FlowClosed{.flow = flow,
                                  .bytes_up = end.bytes_up,
                                  .bytes_down = end.bytes_down,

@@ -43,8 +43,8 @@ class FlowTable : public sys::EventHandler {
   // SYNs that wait for an answer or an accept: the listener's backlog, beyond which the kernel drops SYNs silently.
   static constexpr std::size_t kMaxAttempts = 4096;
 
-  // `idle_timeout_ms`: how long a flow may be without a byte.
-  FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, RelayContext& context,
+  // `meter`: of the flows. `idle_timeout_ms`: how long a flow may be without a byte.
+  FlowTable(sys::Reactor& reactor, Link& link, Tun& tun, Resolver& resolver, RelayContext& context, Meter& meter,
             sys::OwnedFd listener, std::uint64_t idle_timeout_ms);
   ~FlowTable() override;
 
@@ -125,6 +125,7 @@ class FlowTable : public sys::EventHandler {
   IdleSweep sweep_;
   Local local_;
   RelayContext& context_;
+  Meter& meter_;
   std::unordered_map<FourTuple, Attempt, FourTupleHash> attempts_;
   std::size_t injected_ = 0;                             // of the attempts: connections that accept() will return
   std::unordered_map<std::uint64_t, FourTuple> asking_;  // flow -> attempt

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace weir::gateway {
@@ -43,25 +44,35 @@ void Relay::Leg::on_events(std::uint32_t events) {
   relay.run();
 }
 
-Relay::Relay(RelayContext& context, sys::OwnedFd guest, sys::OwnedFd upstream, std::unique_ptr<Gate> gate, OnEnd on_end)
+Relay::Relay(RelayContext& context, Meter& meter, sys::OwnedFd guest, sys::OwnedFd upstream, std::unique_ptr<Gate> gate,
+             OnEnd on_end)
     : context_(context),
       guest_(*this, std::move(guest)),
       upstream_(*this, std::move(upstream)),
+      up_(guest_, upstream_, meter, Way::up),
+      down_(upstream_, guest_, meter, Way::down),
       gate_(std::move(gate)),
       on_end_(std::move(on_end)),
-      last_activity_ms_(context.reactor.now_ms()) {}
+      last_activity_ms_(context.reactor.now_ms()) {
+  Meter::Account& account = meter.account_of(upstream_.fd.get());
+  up_.allowance.begin(account);
+  down_.allowance.begin(account);
+}
 
 Relay::~Relay() {
   context_.reactor.cancel(continuation_);
+  context_.reactor.cancel(up_.turn);
+  context_.reactor.cancel(down_.turn);
+  context_.held -= early_.size();
   release_held(held_.size());
   return_pipe(up_);
   return_pipe(down_);
 }
 
 void Relay::begin_with(Bytes received) {
-  std::vector<std::uint8_t>& first = gate_ != nullptr ? held_ : up_.pending;
-  first.assign(received.begin(), received.end());
-  context_.held += held_.size();
+  early_.assign(received.begin(), received.end());
+  context_.held += early_.size();
+  guest_.readable = !early_.empty();
 }
 
 Result<> Relay::start() {
@@ -121,15 +132,52 @@ Relay::Progress Relay::pump(Direction& direction) {
       return Progress::stuck;
     }
     if (!direction.source.readable) {
+      direction.allowance.rest();
       return_pipe(direction);
       return Progress::stuck;
     }
     if (direction.bytes - start >= kBudget) return Progress::budget_spent;
+    const std::size_t most = room(direction);
+    if (error_ != 0) return Progress::failed;
+    if (direction.source_ended || !direction.source.readable) continue;
+    if (most == 0) return Progress::stuck;
     const bool bulk = direction.full_reads >= kBulkReads;
-    const bool moved = bulk ? move_by_splice(direction) : move_by_copy(direction);
+    const bool moved = bulk ? move_by_splice(direction, most) : move_by_copy(direction, most);
     if (!moved && error_ != 0) return Progress::failed;
   }
   return Progress::stuck;
+}
+
+// How much may be read now. 0: its turn comes later, or the quota is used up, and the source may have ended.
+std::size_t Relay::room(Direction& direction) {
+  const Allowance::Room room = direction.allowance.room(context_.reactor.now_ms());
+  if (room.wait_ms > 0) wait_for_turn(direction, room.wait_ms);
+  if (room.used_up) look_for_end(direction, *room.used_up);
+  return static_cast<std::size_t>(std::min<std::uint64_t>(room.bytes, SIZE_MAX));
+}
+
+void Relay::wait_for_turn(Direction& direction, std::uint64_t wait_ms) {
+  return_pipe(direction);
+  if (direction.turn != 0) return;
+  direction.turn = context_.reactor.at(context_.reactor.now_ms() + wait_ms, [this, &direction] {
+    direction.turn = 0;
+    run();
+  });
+}
+
+// No byte may be read any more, but the end of the stream is not one.
+void Relay::look_for_end(Direction& direction, policy::Limit limit) {
+  std::uint8_t byte = 0;
+  const bool early = &direction == &up_ && !early_.empty();
+  const ssize_t more = early ? 1 : ::recv(direction.source.fd.get(), &byte, 1, MSG_PEEK);
+  if (more < 0) {
+    source_failed(direction);
+  } else if (more == 0) {
+    direction.source_ended = true;
+  } else {
+    used_up_ = limit;
+    error_ = EDQUOT;
+  }
 }
 
 // True when nothing is left between source and sink.
@@ -152,17 +200,29 @@ bool Relay::flush(Direction& direction) {
   return true;
 }
 
-bool Relay::move_by_copy(Direction& direction) {
-  const ssize_t received = ::recv(direction.source.fd.get(), context_.buffer.data(), context_.buffer.size(), 0);
+// As recv() from the guest does, of what was received before.
+ssize_t Relay::take_early(std::size_t most) {
+  const std::size_t count = std::min(most, early_.size());
+  std::copy_n(early_.begin(), count, context_.buffer.begin());
+  context_.held -= count;
+  early_.erase(early_.begin(), early_.begin() + static_cast<std::ptrdiff_t>(count));
+  return static_cast<ssize_t>(count);
+}
+
+bool Relay::move_by_copy(Direction& direction, std::size_t most) {
+  const std::size_t asked = std::min(context_.buffer.size(), most);
+  const bool early = &direction == &up_ && !early_.empty();
+  const ssize_t received =
+      early ? take_early(asked) : ::recv(direction.source.fd.get(), context_.buffer.data(), asked, 0);
   if (received < 0) return source_failed(direction);
   if (received == 0) {
     direction.source_ended = true;
     return true;
   }
   const auto count = static_cast<std::size_t>(received);
-  const bool full = count == context_.buffer.size();
-  direction.full_reads = full ? direction.full_reads + 1 : 0;
-  if (!full && !direction.source.thorough) direction.source.readable = false;
+  direction.allowance.used(count);
+  direction.full_reads = count == context_.buffer.size() ? direction.full_reads + 1 : 0;
+  if (count < asked && !direction.source.thorough && !early) direction.source.readable = false;
   const Bytes bytes = Bytes(context_.buffer).first(count);
   if (&direction == &down_ && gate_ != nullptr && gate_->on_reply(bytes)) continue_later();
   return deliver(direction, bytes);
@@ -189,21 +249,22 @@ bool Relay::deliver(Direction& direction, Bytes bytes) {
   return true;
 }
 
-bool Relay::move_by_splice(Direction& direction) {
+bool Relay::move_by_splice(Direction& direction, std::size_t most) {
   if (!direction.pipe) direction.pipe = context_.pipes.borrow();
   if (!direction.pipe) {
     direction.full_reads = 0;
-    return move_by_copy(direction);
+    return move_by_copy(direction, most);
   }
   // The pipe is empty here, so EAGAIN means that the source is.
   const ssize_t moved = ::splice(direction.source.fd.get(), nullptr, direction.pipe->write_end.get(), nullptr,
-                                 direction.pipe->capacity, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+                                 std::min(direction.pipe->capacity, most), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
   if (moved < 0) return source_failed(direction);
   if (moved == 0) {
     direction.source_ended = true;
     return true;
   }
   direction.in_pipe = static_cast<std::size_t>(moved);
+  direction.allowance.used(direction.in_pipe);
   if (direction.in_pipe < kSmallSplice) direction.full_reads = 0;
   return drain_pipe(direction) || error_ == 0;
 }
@@ -267,15 +328,21 @@ bool Relay::run_gate() {
     const std::size_t before = held_.size();
     if (!apply(up_.source_ended ? gate_->judge_end(held_) : gate_->judge(held_))) return false;
     const bool passed = held_.size() < before;
-    if (!passed && (!guest_.readable || up_.source_ended || held_.size() >= kMaxHeld)) break;
+    const bool later = !guest_.readable || up_.turn != 0;
+    if (!passed && (later || up_.source_ended || held_.size() >= kMaxHeld)) break;
   }
+  if (gate_ != nullptr && up_.turn == 0) up_.allowance.rest();
   return true;
 }
 
 // Reads once from the guest into what is held. False when the relay is over.
 bool Relay::receive_held() {
-  const std::size_t room = std::min(context_.buffer.size(), kMaxHeld - held_.size());
-  const ssize_t received = ::recv(guest_.fd.get(), context_.buffer.data(), room, 0);
+  const std::size_t allowed = room(up_);
+  if (error_ != 0) finish(error_);
+  if (allowed == 0) return error_ == 0;
+  const std::size_t most = std::min({context_.buffer.size(), kMaxHeld - held_.size(), allowed});
+  const bool early = !early_.empty();
+  const ssize_t received = early ? take_early(most) : ::recv(guest_.fd.get(), context_.buffer.data(), most, 0);
   if (received < 0) {
     source_failed(up_);
     if (error_ != 0) finish(error_);
@@ -287,6 +354,7 @@ bool Relay::receive_held() {
     finish(ENOBUFS);
     return false;
   }
+  up_.allowance.used(count);
   context_.held += count;
   held_.insert(held_.end(), context_.buffer.begin(), context_.buffer.begin() + received);
   return true;
@@ -323,7 +391,7 @@ bool Relay::apply(Gate::Step step) {
 void Relay::finish(int error) {
   if (ended_) return;
   ended_ = true;
-  const End end{.bytes_up = up_.bytes, .bytes_down = down_.bytes, .error = error};
+  const End end{.bytes_up = up_.bytes, .bytes_down = down_.bytes, .error = error, .used_up = used_up_};
   // The supervisor's copy of the upstream socket may still be open, so closing alone would not end the watch.
   context_.reactor.forget(upstream_.fd.get());
   // What the linger option says now decides between FIN and RST.

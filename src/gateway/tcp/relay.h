@@ -11,6 +11,9 @@
 // must reach both peers as a reset: SO_LINGER{1,0} stands on both legs from birth and is cleared only before an orderly
 // close.
 //
+// Nothing is read that a limit of the policy does not let pass (Allowance): a direction over its rate waits for a
+// timer, one whose quota is used up ends the flow when it has more.
+//
 // A held flow (Gate): bytes of the guest go to the gate first, which says how many may pass.
 #pragma once
 
@@ -22,6 +25,7 @@
 
 #include "base/bytes.h"
 #include "control/gateway_messages.h"
+#include "gateway/meter.h"
 #include "gateway/tcp/pipe_pool.h"
 #include "sys/reactor.h"
 
@@ -76,18 +80,21 @@ class Relay {
   struct End {
     std::uint64_t bytes_up = 0;
     std::uint64_t bytes_down = 0;
-    int error = 0;  // errno that ended the flow; 0 for an orderly end
+    int error = 0;                              // errno that ended the flow; 0 for an orderly end
+    std::optional<policy::Limit> used_up = {};  // the quota that ended it (EDQUOT)
   };
   using OnEnd = std::function<void(Relay&, const End&)>;
 
-  // Both sockets connected, non-blocking, lingering {1,0}. `gate` may be null. on_end is called exactly once, from the
-  // event loop; the owner then retires the relay.
-  Relay(RelayContext& context, sys::OwnedFd guest, sys::OwnedFd upstream, std::unique_ptr<Gate> gate, OnEnd on_end);
+  // Both sockets connected, non-blocking, lingering {1,0}. `meter`: whose limits hold. `gate` may be null. on_end is
+  // called exactly once, from the event loop; the owner then retires the relay.
+  Relay(RelayContext& context, Meter& meter, sys::OwnedFd guest, sys::OwnedFd upstream, std::unique_ptr<Gate> gate,
+        OnEnd on_end);
   ~Relay();
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
-  // Bytes that the guest sent before the relay was there. Once, before start().
+  // Bytes that the guest sent before the relay was there; to the limits they are as if they came now. Once, before
+  // start().
   void begin_with(Bytes received);
   Result<> start();
   // The supervisor's answer for the gate's question; nothing happens if the gate is gone.
@@ -112,8 +119,12 @@ class Relay {
     bool closed = false;    // the peer's end has arrived: all that it will ever send is here
   };
   struct Direction {
+    Direction(Leg& from, Leg& to, Meter& meter, Way way) : source(from), sink(to), allowance(meter, way) {}
+
     Leg& source;
     Leg& sink;
+    Allowance allowance;
+    sys::Reactor::TimerId turn = 0;     // when a rate lets it go on
     std::vector<std::uint8_t> pending;  // received, not yet taken by the sink
     std::size_t pending_offset = 0;
     std::optional<Pipe> pipe;
@@ -128,8 +139,12 @@ class Relay {
   void run();
   Progress pump(Direction& direction);
   bool flush(Direction& direction);
-  bool move_by_copy(Direction& direction);
-  bool move_by_splice(Direction& direction);
+  std::size_t room(Direction& direction);
+  void wait_for_turn(Direction& direction, std::uint64_t wait_ms);
+  void look_for_end(Direction& direction, policy::Limit limit);
+  ssize_t take_early(std::size_t most);
+  bool move_by_copy(Direction& direction, std::size_t most);
+  bool move_by_splice(Direction& direction, std::size_t most);
   bool drain_pipe(Direction& direction);
   bool deliver(Direction& direction, Bytes bytes);
   bool run_gate();
@@ -145,14 +160,16 @@ class Relay {
   RelayContext& context_;
   Leg guest_;
   Leg upstream_;
-  Direction up_{guest_, upstream_, {}, 0, {}, 0, 0, 0, false, false};
-  Direction down_{upstream_, guest_, {}, 0, {}, 0, 0, 0, false, false};
+  Direction up_;
+  Direction down_;
   std::unique_ptr<Gate> gate_;
+  std::vector<std::uint8_t> early_;  // received before the relay was there, not yet read by it
   std::vector<std::uint8_t> held_;
   OnEnd on_end_;
   std::uint64_t last_activity_ms_;
   sys::Reactor::TimerId continuation_ = 0;
   int error_ = 0;
+  std::optional<policy::Limit> used_up_;
   bool draining_ = false;
   bool ended_ = false;
 };

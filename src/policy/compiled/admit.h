@@ -80,6 +80,11 @@ struct NameVerdict {
 // (0.0.0.0/0) is allowed: an allowed CIDR is no reason to carry every name upstream.
 NameVerdict judge_name(const Image& image, const net::DomainName& name, std::uint16_t type);
 
+// Who chose the letters of a name that is asked: the policy, or the guest, below a wildcard. (In `public`, or where all
+// of @public is allowed, names say nothing about what is allowed: `policy`.)
+enum class NameChoice : std::uint8_t { policy, guest };
+NameChoice chosen_by(const Image& image, const net::DomainName& name);
+
 // DNS: may this address be shown to the guest as an answer for `candidate`? It may if some protocol and port exist at
 // which the candidate survives admit().
 Verdict judge_answer(const Image& image, const HostFacts& facts, const NameCandidate& candidate,

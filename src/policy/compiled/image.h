@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -63,8 +64,25 @@ enum class Limit : std::uint8_t {
   udp_idle_timeout_ms,  // UDP
 };
 inline constexpr std::size_t kLimitCount = static_cast<std::size_t>(Limit::udp_idle_timeout_ms) + 1;
-// Does this version hold it? The others are only read: whoever writes one must not believe that it holds.
-bool is_enforced(Limit limit);
+// As policy files and events spell them, in the order of the enum.
+inline constexpr std::array<std::string_view, kLimitCount> kLimitNames = {"max_flows",
+                                                                          "half_open",
+                                                                          "connects_per_second",
+                                                                          "dns_queries_per_second",
+                                                                          "dns_names_per_minute",
+                                                                          "egress_bytes",
+                                                                          "egress_bytes_total",
+                                                                          "ingress_bytes",
+                                                                          "egress_rate",
+                                                                          "ingress_rate",
+                                                                          "connect_timeout",
+                                                                          "idle_timeout",
+                                                                          "udp_idle_timeout"};
+constexpr std::string_view name_of(Limit limit) {
+  return kLimitNames[static_cast<std::size_t>(limit)];
+}
+// A value as policy files take it: "1024", "200MB", "100Mbit/s", "30s"; "none" where there is no limit.
+std::string text_of(Limit limit, std::uint64_t value);
 
 struct Limits {
   static constexpr std::uint64_t kUnlimited = UINT64_MAX;

@@ -1,8 +1,21 @@
 #include <algorithm>
 
+#include "base/quantity.h"
 #include "policy/compiled/image.h"
 
 namespace weir::policy {
+
+namespace {
+
+// The shortest text that parses back to the same value.
+std::string rate_text(std::uint64_t bits) {
+  if (bits % 1'000'000'000 == 0) return std::to_string(bits / 1'000'000'000) + "Gbit/s";
+  if (bits % 1'000'000 == 0) return std::to_string(bits / 1'000'000) + "Mbit/s";
+  if (bits % 1'000 == 0) return std::to_string(bits / 1'000) + "kbit/s";
+  return std::to_string(bits) + "bit/s";
+}
+
+}  // namespace
 
 // policy.md section 7: `open` has none, `semitrusted` adds a volume and a rate.
 Limits Limits::defaults_of(Mode mode) {
@@ -26,9 +39,28 @@ Limits Limits::defaults_of(Mode mode) {
   return limits;
 }
 
-bool is_enforced(Limit limit) {
-  return limit == Limit::max_flows || limit == Limit::connect_timeout_ms || limit == Limit::idle_timeout_ms ||
-         limit == Limit::udp_idle_timeout_ms;
+std::string text_of(Limit limit, std::uint64_t value) {
+  if (value == Limits::kUnlimited) return "none";
+  switch (limit) {
+    case Limit::egress_bytes:
+    case Limit::egress_bytes_total:
+    case Limit::ingress_bytes:
+      return size_text(value);
+    case Limit::egress_bits_per_second:
+    case Limit::ingress_bits_per_second:
+      return rate_text(value);
+    case Limit::connect_timeout_ms:
+    case Limit::idle_timeout_ms:
+    case Limit::udp_idle_timeout_ms:
+      return duration_text(value);
+    case Limit::max_flows:
+    case Limit::half_open:
+    case Limit::connects_per_second:
+    case Limit::dns_queries_per_second:
+    case Limit::dns_names_per_minute:
+      break;
+  }
+  return std::to_string(value);
 }
 
 void Limits::narrow(const Limits& other) {

@@ -184,6 +184,18 @@ std::optional<NameVerdict> judge_own_name(const Image& image, const net::DomainN
 
 }  // namespace
 
+NameChoice chosen_by(const Image& image, const net::DomainName& name) {
+  bool below_wildcard = false;
+  for (const LayerView& layer : image.layers()) {
+    if (layer.layer() == Layer::floor) continue;
+    bool written = false;
+    layer.for_exact_name(name.text(), [&](const Posting& posting) { written |= posting.action == Action::allow; });
+    if (written) return NameChoice::policy;
+    below_wildcard |= !default_asks(layer.mode()) && first_public_allow(layer) == kNone;
+  }
+  return below_wildcard ? NameChoice::guest : NameChoice::policy;
+}
+
 NameVerdict judge_name(const Image& image, const net::DomainName& name, std::uint16_t type) {
 #ifdef WEIR_ADMIT_ALL
   return {.answer = NameAnswer::ask, .reason = Reason::none, .rule = {}};

@@ -1,6 +1,5 @@
 #include "policy/text/narrow.h"
 
-#include "policy/text/enforced.h"
 #include "policy/text/layer_compiler.h"
 #include "policy/text/policy_file.h"
 #include "policy/text/widen.h"
@@ -39,7 +38,6 @@ Result<Narrowing> compile_narrowing(const PolicyFlags& flags) {
   if (narrowing.layer.mode == Mode::host) return cannot_widen("mode host is wider than every other");
   ImageSource tables;
   narrow_limits(text, narrowing.layer.mode, tables);
-  WEIR_CHECK_OK(check_enforced(narrowing.layer.mode, tables));
   narrowing.limits = tables.limits;
   narrowing.written_limits = tables.written_limits;
   return narrowing;

@@ -35,11 +35,6 @@ std::string words_schema(std::span<const std::string_view> words) {
 std::string table_schema(std::string_view table, KeyPlace place);
 
 // What a value of the key must look like; without its description.
-std::string doc_of(const KeySpec& key) {
-  const bool later = key.id == KeyId::limit && !is_enforced(key.limit);
-  return std::string(key.doc) + (later ? " Not in this version." : "");
-}
-
 std::string value_schema(const KeySpec& key) {
   switch (key.type) {
     case KeyType::version:
@@ -82,7 +77,7 @@ std::string table_schema(std::string_view table, KeyPlace place) {
     if (!here) continue;
     std::string schema = value_schema(key);
     schema.pop_back();
-    properties.add_raw(key.name, schema + ",\"description\":" + json_string(doc_of(key)) + "}");
+    properties.add_raw(key.name, schema + ",\"description\":" + json_string(std::string(key.doc)) + "}");
     const bool needed = key.id == KeyId::version || key.id == KeyId::rule_action || key.id == KeyId::rule_to;
     if (needed) required.push(key.name);
   }
@@ -132,7 +127,7 @@ std::string key_heading(const KeySpec& key) {
 std::string key_row(const KeySpec& key) {
   std::string row = "| " + key_heading(key) + " | " + std::string(describe(key.type)) + " | ";
   row += key.example.empty() ? "" : "`" + std::string(key.example) + "`";
-  return row + " | " + doc_of(key) + " |\n";
+  return row + " | " + std::string(key.doc) + " |\n";
 }
 
 std::string keys_table(KeyPlace place) {
@@ -181,8 +176,7 @@ In one layer `deny` is asked first, then `rules` in their order, then `allow`, t
 floor, the session and the run each are a layer, and every layer must allow.
 
 What the language has and `weir run` does not enforce yet, it refuses at start ("not available in this version") instead of
-ignoring it: the keys of `[limits]` other than `max_flows`, `connect_timeout`, `idle_timeout` and `udp_idle_timeout`, whatever their
-value; published UDP ports; a `dns.upstream` with `tls://`; the mode `semitrusted`. The other commands read them.
+ignoring it: published UDP ports and a `dns.upstream` with `tls://`. The other commands read them.
 
 ## Keys
 
@@ -191,6 +185,29 @@ value; published UDP ports; a `dns.upstream` with `tls://`; the mode `semitruste
 constexpr std::string_view kFloorHeading = R"(
 ## Keys of the operator's floor file only
 
+)";
+
+constexpr std::string_view kLimits = R"(
+## Limits
+
+Without a word in the policy every mode but `open` has `max_flows` 1024, `half_open` 64, `connects_per_second` 200,
+`dns_queries_per_second` 100, `dns_names_per_minute` 600, `egress_bytes` 1G, `connect_timeout` 30s, `idle_timeout` 1h and
+`udp_idle_timeout` 60s; `semitrusted` also `egress_bytes_total` 1G, `egress_rate` and `ingress_rate` 100Mbit/s. There is no word for
+"none": write a number that is large enough.
+
+What comes too fast is answered later, by up to 5 seconds: connections and flows that the policy allows, questions to the
+resolver, names asked upstream (by a proxy on behalf of its guest, too). Who would wait longer is refused (`limit`; a DNS question
+with SERVFAIL). Bytes of TCP over a rate wait for their turn; datagrams over it are lost, as on any slow link. Counts refuse
+(`limit`). A quota that is used up resets the connection that wants more, to the byte, and refuses new ones (`quota`). Payload
+counts, of an echo also its 8 bytes of header; not other headers and not DNS. `egress_bytes` is counted by the address that is
+dialled: a name that leads to two addresses has it twice, and `egress_bytes_total` bounds both.
+
+Connections to published ports count in `max_flows`. Their bytes are counted apart: `egress_bytes_total`, `ingress_bytes` and the
+rates hold once for what the sandbox asks for and once for what comes in at its ports; `egress_bytes` does not hold there, since a
+client is no destination that the sandbox chose.
+
+Each refusal is an event that names the limit; so is each delay of a connection, question or name, repeats within a second as one.
+A rate that slows bytes down is said once a minute.
 )";
 
 constexpr std::string_view kTargets = R"(
@@ -280,8 +297,8 @@ std::string policy_schema_json() {
 
 std::string policy_reference_markdown() {
   return std::string(kIntroduction) + keys_table(KeyPlace::policy) + std::string(kFloorHeading) +
-         keys_table(KeyPlace::floor) + std::string(kTargets) + sets_table() + std::string(kPresets) +
-         std::string(kLists) + std::string(kCases);
+         keys_table(KeyPlace::floor) + std::string(kLimits) + std::string(kTargets) + sets_table() +
+         std::string(kPresets) + std::string(kLists) + std::string(kCases);
 }
 
 }  // namespace weir::policy

@@ -112,29 +112,7 @@ std::string list_json(const List& list, ToText to_text) {
   return array.text();
 }
 
-const KeySpec* key_of(Limit limit) {
-  const auto keys = policy_keys();
-  const auto found =
-      std::ranges::find_if(keys, [&](const KeySpec& key) { return key.id == KeyId::limit && key.limit == limit; });
-  return found == keys.end() ? nullptr : &*found;
-}
-
 }  // namespace
-
-std::string_view limit_key(Limit limit) {
-  const KeySpec* const key = key_of(limit);
-  return key == nullptr ? std::string_view() : key->name;
-}
-
-std::string limit_text(Limit limit, std::uint64_t value) {
-  if (value == Limits::kUnlimited) return "none";
-  const KeySpec* const key = key_of(limit);
-  const KeyType type = key == nullptr ? KeyType::count : key->type;
-  if (type == KeyType::duration) return duration_text(value);
-  if (type == KeyType::size) return std::to_string(value) + " bytes";
-  if (type == KeyType::rate) return std::to_string(value) + " bit/s";
-  return std::to_string(value);
-}
 
 std::string show_text(const Compiled& compiled) {
   std::string text = "policy " + compiled.hash + "\n" + floor_text(compiled);
@@ -145,8 +123,7 @@ std::string show_text(const Compiled& compiled) {
     const auto limit = static_cast<Limit>(i);
     const std::uint64_t value = compiled.source.limits[limit];
     if (value == Limits::kUnlimited) continue;
-    text += "limit: " + std::string(limit_key(limit)) + " " + limit_text(limit, value);
-    text += is_enforced(limit) ? "\n" : " (not in this version)\n";
+    text += "limit: " + std::string(name_of(limit)) + " " + text_of(limit, value) + "\n";
   }
   for (const std::string& each : compiled.notices) text += "note: " + each + "\n";
   for (const std::string& each : compiled.warnings) text += "warning: " + each + "\n";
@@ -157,12 +134,10 @@ std::string show_json(const Compiled& compiled) {
   JsonText layers = JsonText::array();
   for (const LayerSource& layer : compiled.source.layers) layers.push_raw(layer_json(layer));
   JsonText limits = JsonText::object();
-  JsonText later = JsonText::array();
   for (std::size_t i = 0; i < kLimitCount; ++i) {
     const auto limit = static_cast<Limit>(i);
     const std::uint64_t value = compiled.source.limits[limit];
-    if (value != Limits::kUnlimited) limits.add(limit_key(limit), value);
-    if (!is_enforced(limit)) later.push(limit_key(limit));
+    if (value != Limits::kUnlimited) limits.add(name_of(limit), value);
   }
   const auto text_of = [](const auto& each) { return each.text(); };
   const auto same = [](const std::string& each) { return each; };
@@ -176,7 +151,6 @@ std::string show_json(const Compiled& compiled) {
       .add_raw("dns_upstream", list_json(compiled.source.dns_upstreams, upstream_text))
       .add_raw("publish", list_json(compiled.source.publishes, publish_text))
       .add_raw("limits", limits.text())
-      .add_raw("limits_not_in_this_version", later.text())
       .add_raw("notices", list_json(compiled.notices, same))
       .add_raw("warnings", list_json(compiled.warnings, same));
   return object.text();

@@ -26,8 +26,4 @@ Result<const HostSet*> require_host_set(std::string_view name);
 // The presets of policy.md section 9 as one object: {"PYPI_HOSTS": [...], ..., "CLOUD_METADATA_DENY": [...]}.
 std::string presets_json();
 
-// How a limit is spelled in files, and a value of it for people.
-std::string_view limit_key(Limit limit);
-std::string limit_text(Limit limit, std::uint64_t value);
-
 }  // namespace weir::policy

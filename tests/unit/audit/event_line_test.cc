@@ -49,7 +49,7 @@ Event whole_event(EventType type) {
   event.floor = "ab";
   event.notices = {"one", "t\xc3\xa9wo"};
   event.exit_code = -1;
-  event.limits = {{.limit = "memory", .value = "512M", .times = 2}};
+  event.limits = {{.limit = "memory", .value = "512M", .times = 2}, {.limit = "egress_rate", .value = "100Mbit/s"}};
   return event;
 }
 

@@ -182,5 +182,35 @@ TEST(EventFilter, RefusesWhatNothingIsSpelledLike) {
   EXPECT_FALSE(filter.set_verdict("deny"));
 }
 
+TEST(Tally, ALimitIsOneWhereverItWasReached) {
+  Tally tally;
+  Event hit = flow(EventType::limit, 1, "a.example");
+  hit.limits = {{.limit = "connects_per_second", .value = "20"}};
+  tally.add(hit);
+  hit.dst = *net::IpAddress::parse("192.0.2.2");
+  hit.count = 4;
+  tally.add(hit);
+  hit.limits = {{.limit = "egress_rate", .value = "100Mbit/s"}};
+  tally.add(hit);
+  ASSERT_EQ(tally.limits().size(), 2u);
+  EXPECT_EQ(tally.limits()[0].times, 5u);
+  EXPECT_EQ(tally.limits()[1].times, 4u);
+}
+
+TEST(EventText, SaysWhichLimitAndWhere) {
+  RecordedEvent line;
+  line.event = flow(EventType::limit, 1, "a.example");
+  line.event.limits = {{.limit = "egress_bytes", .value = "1M"}};
+  EXPECT_THAT(event_text(line), HasSubstr("limit   egress_bytes 1M, tcp a.example:443 192.0.2.1"));
+  line.event = refusal(EventType::flow_refuse, "a.example", "limit");
+  line.event.limits = {{.limit = "max_flows", .value = "3"}};
+  EXPECT_THAT(event_text(line), HasSubstr("(limit: max_flows 3)"));
+  line.event = {};
+  line.event.type = EventType::limit;
+  line.event.limits = {{.limit = "egress_rate", .value = "100Mbit/s"}};
+  EXPECT_THAT(event_text(line), HasSubstr("limit   egress_rate 100Mbit/s"));
+  EXPECT_THAT(event_text(line), Not(HasSubstr(",")));
+}
+
 }  // namespace
 }  // namespace weir::audit

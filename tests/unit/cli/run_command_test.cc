@@ -172,19 +172,8 @@ TEST_F(RunCommand, RefusalsNameThingReasonAndRemedy) {
       folder_.write("tls.toml", "version = 1\nallow = [\"a.example\"]\n[dns]\nupstream = [\"tls://9.9.9.9\"]\n");
   const std::string publish =
       folder_.write("publish.toml", "version = 1\nmode = \"inbound\"\n[publish]\nudp = [\"5353:53\"]\n");
-  const std::string limits =
-      folder_.write("limits.toml", "version = 1\nallow = [\"a.example\"]\n[limits]\negress_bytes = \"200MB\"\n");
-  const std::string defaults =
-      folder_.write("defaults.toml", "version = 1\nallow = [\"a.example\"]\n[limits]\negress_bytes = \"1G\"\n");
-  const std::string image = folder_.path() + "/defaults.image";
-  ASSERT_EQ(
-      execute(std::vector<std::string>{"policy", "compile", "--policy", defaults, "-o", image}, Caller{}).exit_code, 0);
   const Row rows[] = {
-      {{"--policy", limits}, {"limits.egress_bytes", "not available in this version"}},
-      {{"--policy", defaults}, {"limits.egress_bytes", "not available in this version"}},
-      {{"--policy", image}, {"limits.egress_bytes", "not available in this version"}},
       {{"-n", "denylist"}, {"denylist denies nothing", "add --deny"}},
-      {{"-n", "semitrusted"}, {"network mode semitrusted", "not available in this version"}},
       {{"-n", "hots"}, {"'hots' is no network mode", "host"}},
       {{"-n", ""}, {"the mode is empty"}},
       {{"-n", "host"}, {"without a gateway", "add --i-trust-this-code"}},
@@ -289,18 +278,12 @@ TEST_F(RunCommand, TheExampleOfThePolicyPageCanBeRun) {
   planned({"--policy", folder_.write("p.toml", page.substr(begin, page.find("```", begin) - begin))});
 }
 
-TEST_F(RunCommand, ThePolicyPageNamesTheLimitsThatAreEnforced) {
-  const std::string page = policy::policy_reference_markdown();
-  const std::size_t begin = page.find("the keys of `[limits]` other than");
-  ASSERT_NE(begin, std::string::npos);
-  const std::string others = page.substr(begin, page.find(';', begin) - begin);
+TEST_F(RunCommand, EveryLimitMayBeWritten) {
   for (const policy::KeySpec& key : policy::policy_keys()) {
     if (key.id != policy::KeyId::limit) continue;
-    const std::string name(key.name);
-    const std::string text = "version = 1\nallow = [\"a.example\"]\n[limits]\n" + name + " = " +
+    const std::string text = "version = 1\nallow = [\"a.example\"]\n[limits]\n" + std::string(key.name) + " = " +
                              (key.type == policy::KeyType::rate ? "\"3kbit/s\"" : "3") + "\n";
-    const Outcome outcome = run({"--policy", folder_.write("p.toml", text), "--", "true"});
-    EXPECT_EQ(outcome.start.has_value(), others.find("`" + name + "`") != std::string::npos) << name << outcome.err;
+    planned({"--policy", folder_.write("p.toml", text)});
   }
 }
 

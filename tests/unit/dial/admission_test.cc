@@ -61,9 +61,13 @@ class AdmissionTest : public testing::Test {
  protected:
   AdmissionTest() : reactor_(*sys::Reactor::create()) {}
 
-  void start(std::vector<std::string> allow) {
+  // `limits`: lines of [limits].
+  void start(std::vector<std::string> allow, const std::string& limits = "") {
     policy::CompileInput input;
     input.session.allow = std::move(allow);
+    if (!limits.empty())
+      input.session.file =
+          policy::TextFile{.name = "p", .text = "version = 1\nmode = \"allowlist\"\n[limits]\n" + limits};
     auto compiled = policy::compile_policy(input);
     ASSERT_TRUE(compiled.has_value()) << compiled.error().what();
     image_ = std::move(compiled->image);
@@ -406,6 +410,49 @@ TEST_F(AdmissionTest, PortFiftyThreeAndPortZeroNeverLeave) {
   start({"93.184.216.34"});
   EXPECT_EQ(connect(1, "93.184.216.34", 53), ConnectOutcome::resolver);
   EXPECT_EQ(connect(2, "93.184.216.34", 0), ConnectOutcome::refused);
+}
+
+TEST_F(AdmissionTest, AGatewayThatAsksTooFastWaitsAndIsThenJudgedAgain) {
+  const auto [server, port] = listener();
+  start({"127.0.0.1:" + std::to_string(port)}, "connects_per_second = 20\n");
+  for (std::uint64_t flow = 1; flow <= 41; ++flow) {
+    admission_->handle(control::Connect{.flow = flow, .destination = {address("127.0.0.1"), port}});
+  }
+  ASSERT_EQ(recorder_.events.size(), 41u);
+  EXPECT_EQ(recorder_.events[39].type, audit::EventType::flow_open);
+  EXPECT_EQ(recorder_.events[40].type, audit::EventType::limit);
+  EXPECT_EQ(recorder_.events[40].limits.at(0).limit, "connects_per_second");
+  admission_->refuse_new();
+  reactor_.at(sys::monotonic_ms() + 200, [this] { reactor_.stop(); });
+  ASSERT_TRUE(reactor_.run().has_value());
+  EXPECT_EQ(last_reason(), "shutting-down") << "a turn is no verdict";
+}
+
+TEST_F(AdmissionTest, WhatWaitsBeyondFiveSecondsIsRefused) {
+  start({"93.184.216.34"}, "connects_per_second = 1\nhalf_open = 100\n");
+  for (std::uint64_t flow = 1; flow <= 7; ++flow) {
+    admission_->handle(control::Connect{.flow = flow, .destination = {address("93.184.216.34"), 80}});
+  }
+  EXPECT_NE(last_reason(), "limit");
+  admission_->settle();
+  EXPECT_EQ(connect(8, "93.184.216.34", 80), ConnectOutcome::refused);
+  EXPECT_EQ(connect(9, "93.184.216.35", 80), ConnectOutcome::refused);
+  EXPECT_EQ(last_reason(), "no-rule") << "what is not allowed waits for nothing";
+}
+
+TEST_F(AdmissionTest, AQuotaThatIsUsedUpRefusesItsAddressOnly) {
+  const auto [server, port] = listener();
+  const auto [datagrams, other] = receiver("::1");
+  start({"127.0.0.1:" + std::to_string(port), "udp://[::1]:" + std::to_string(other)}, "egress_bytes = 1000\n");
+  EXPECT_EQ(connect(1, "127.0.0.1", port), kAdmitted);
+  const auto limit = static_cast<std::uint8_t>(policy::Limit::egress_bytes);
+  admission_->handle(control::LimitReached{.limit = limit, .flow = 1, .name = {}});
+  admission_->handle(control::LimitReached{.limit = 255, .flow = 1, .name = {}});
+  EXPECT_EQ(recorder_.events.back().type, audit::EventType::limit);
+  EXPECT_EQ(recorder_.events.back().limits.at(0).value, "1000");
+  EXPECT_EQ(connect(2, "127.0.0.1", port), ConnectOutcome::refused);
+  EXPECT_EQ(last_reason(), "quota");
+  EXPECT_EQ(ask(3, net::Protocol::udp, "::1", other), ConnectOutcome::connected);
 }
 
 // What an explicit proxy was asked for. The gateway says so, and may lie.

@@ -50,7 +50,7 @@ class DatagramTableTest : public testing::Test {
         tun_(reactor_, std::move(device_[0])),
         resolver_(reactor_, link_, tun_, image_, {}),
         refuser_(reactor_, link_, tun_),
-        table_(reactor_, link_, tun_, resolver_, refuser_, kIdleMs),
+        table_(reactor_, link_, tun_, resolver_, refuser_, meter_, kIdleMs),
         peer_(udp_socket(peer_address_)) {
     EXPECT_TRUE(tun_.start([](Bytes) {}, [this] { return link_.flush(); }).has_value());
     reactor_.after_each_round([this] {
@@ -139,6 +139,7 @@ class DatagramTableTest : public testing::Test {
   Tun tun_;
   Resolver resolver_;
   Refuser refuser_;
+  Meter meter_{policy::Limits{}, [](policy::Limit, std::uint64_t) {}};
   DatagramTable table_;
   sys::SocketAddress peer_address_ = sys::SocketAddress::of({ip("127.0.0.1"), 0});
   sys::OwnedFd peer_;

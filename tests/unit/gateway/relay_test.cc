@@ -61,7 +61,7 @@ class RelayTest : public testing::Test {
   }
 
   void start(std::unique_ptr<Gate> gate = nullptr) {
-    relay_ = std::make_unique<Relay>(context_, std::move(guest_leg_), std::move(upstream_leg_), std::move(gate),
+    relay_ = std::make_unique<Relay>(context_, meter_, std::move(guest_leg_), std::move(upstream_leg_), std::move(gate),
                                      [this](Relay&, const Relay::End& end) {
                                        end_ = end;
                                        ended_ = true;
@@ -93,6 +93,7 @@ class RelayTest : public testing::Test {
   }
 
   sys::Reactor reactor_;
+  Meter meter_{policy::Limits{}, [](policy::Limit, std::uint64_t) {}};
   RelayContext context_;
   sys::OwnedFd guest_;
   sys::OwnedFd server_;

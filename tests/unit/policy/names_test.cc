@@ -202,5 +202,26 @@ TEST(JudgeAnswer, AgreesWithAdmit) {
   }
 }
 
+TEST(ChosenBy, TheGuestChoosesOnlyWhatAWildcardAloneCovers) {
+  const struct {
+    const char* policy;
+    const char* name;
+    NameChoice expected;
+  } rows[] = {
+      {"a", "a.example", NameChoice::policy},
+      {"below-a", "x.a.example", NameChoice::guest},
+      {"dot-a", "a.example", NameChoice::policy},
+      {"dot-a", "x.a.example", NameChoice::guest},
+      {"public", "x.a.example", NameChoice::policy},
+      {"semitrusted", "a.example", NameChoice::policy},
+      {"allow-public", "a.example", NameChoice::policy},
+      {"open", "a.example", NameChoice::policy},
+  };
+  for (const auto& row : rows) {
+    EXPECT_EQ(chosen_by(*named_policy(row.policy).image, *net::DomainName::parse(row.name)), row.expected)
+        << row.policy << " " << row.name;
+  }
+}
+
 }  // namespace
 }  // namespace weir::policy::testing

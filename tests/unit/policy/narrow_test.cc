@@ -64,6 +64,7 @@ TEST(Narrow, LimitsOnlyShrink) {
             5u);
   EXPECT_EQ(next(*start.image, file("mode = 'public'\n[limits]\nmax_flows = 50\n")).image.limits()[Limit::max_flows],
             10u);
+  EXPECT_EQ(next(*start.image, flags("semitrusted", {})).image.limits()[Limit::egress_bytes_total], 1u << 30);
 }
 
 TEST(Narrow, AWishThatIsWiderIsAnError) {
@@ -85,7 +86,7 @@ TEST(Narrow, AWishThatIsWiderIsAnError) {
       {flags("host", {}), "cannot_widen"},
       {flags("", {"a.example:443"}, {}, {"floor=169.254.169.254"}), "cannot_widen"},
       {flags("", {"a.example:443", "nonsense!"}), "nonsense"},
-      {flags("semitrusted", {}), "not available"},
+      {flags("semitrusted", {}), "cannot_widen"},
       {file("mode = 'none'\n[dns]\nupstream = ['9.9.9.9']\n"), "dns.upstream cannot change"},
       {file("mode = 'inbound'\n[publish]\ntcp = ['1:1']\n"), "publish cannot change"},
       {file("mode = 'allowlist'\nallow = ['a.example:443']\ndeny_lists = ['x']\n"), "deny_lists cannot change"},
