@@ -16,10 +16,12 @@ from measure import Failed, NotProven, Unavailable
 PASTA_MTU = SLIRP_MTU = "65520"
 DIRECT, BARE, PASTA, SPLICE, SLIRP = "without weir", "bare relay", "pasta", "pasta (splice)", "slirp4netns"
 WEIR = "weir"
+BARE_TUN, BARE_ECHO = "bare TUN loop", "bare TUN echo"
 _OUTSIDE_TOOLS = "/bench"  # where the folder of tools appears inside weir
 
 # In the namespaces of others: the congestion control of the field, the command, then the counters as the last lines.
 _INNER = f"""echo {f.CONGESTION} 2>/dev/null >/proc/sys/net/ipv4/tcp_congestion_control
+echo 0 0 2>/dev/null >/proc/sys/net/ipv4/ping_group_range
 "$@"; code=$?
 echo "congestion $(cat /proc/sys/net/ipv4/tcp_congestion_control)" >&2
 cat /proc/net/dev >&2
@@ -51,7 +53,7 @@ class Contenders:
     def __init__(self, field):
         self.field = field
         self._ways = {DIRECT: self.direct, WEIR: self.weir, BARE: self.bare, PASTA: self.pasta, SPLICE: self.splice,
-                      SLIRP: self.slirp}
+                      SLIRP: self.slirp, BARE_TUN: self.bare_tun, BARE_ECHO: self.bare_echo}
 
     def inside(self, way, argv, flows=0, payload=0, **options):
         """Runs a tool (argv[0] a name of bench/tools or of a program) in `way`; proves that at least `flows`
@@ -60,7 +62,7 @@ class Contenders:
         cpu = _children_cpu()
         run = self._ways[way](argv, **options)
         run.cpu_s = max(0.0, _children_cpu() - cpu - _own_cpu(run))
-        if way != SPLICE:
+        if way not in (SPLICE, BARE_ECHO):
             crossed = self.field.link_bytes() - before
             if crossed < payload:
                 raise NotProven(f"{crossed} bytes crossed the host's link, at least {payload} should have")
@@ -130,6 +132,17 @@ class Contenders:
         report = self.field.home / "bare.json"
         done = self._finish([self.field.tool("bare_relay"), f"report={report}", "--", *self._tool(argv)], timeout)
         return Run(done.stdout, done.stderr, 0, json.loads(report.read_text())["accepted"])
+
+    def bare_tun(self, argv, timeout=120):
+        return self._bare_tun("socket", argv, timeout)
+
+    def bare_echo(self, argv, timeout=120):
+        return self._bare_tun("self", argv, timeout)
+
+    def _bare_tun(self, echo, argv, timeout):
+        report = self.field.home / "bare-tun.json"
+        done = self._finish([self.field.tool("bare_tun"), f"echo={echo}", f"report={report}", "--", *self._tool(argv)], timeout)
+        return Run(done.stdout, done.stderr, 0, json.loads(report.read_text())["flows"])
 
     # ---- peers ----------------------------------------------------------------------------------------------------------
 

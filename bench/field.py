@@ -24,7 +24,7 @@ import world  # noqa: E402
 SERVER = "93.184.216.10"
 SERVER_DNS = "93.184.216.53"
 CLOSED_PORT = 9
-ECHO, ONCE, HTTP, BULK = 7, 8, 80, 5201
+ECHO, ONCE, HTTP, BULK, DATAGRAMS = 7, 8, 80, 5201, 5202
 NAME = "www.bench.test"
 CONGESTION = "cubic"
 DESCRIPTORS = 262_144
@@ -102,7 +102,11 @@ class Field:
         self.host.sh(f"mount --bind {resolv} $(realpath /etc/resolv.conf)")
         # crun and podman refuse a machine that mixes both versions of control groups; here it looks like one of version 2.
         self.host.run(["mount", "-t", "cgroup2", "none", "/sys/fs/cgroup"])
+        # squid does not start where one that was killed has left its shared memory behind.
+        self.host.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "none", "/dev/shm"])
+        self.host.sh("sysctl -qw net.ipv4.ping_group_range='0 2147483647' || sysctl -qw net.ipv4.ping_group_range='0 0'")
         self.load_server(self.server, SERVER)
+        self.server.start([str(self.bin / "udp_stream"), "serve", f"{SERVER}:{DATAGRAMS}"], stdin=subprocess.PIPE)
         self.bulk_server(self.server, SERVER)
         config = self.folder / "unbound.conf"
         config.write_text(_UNBOUND.format(address=SERVER_DNS, folder=self.folder, server=SERVER))

@@ -34,6 +34,13 @@ GOALS = [
     Goal("A9", "pipes", "<=", 0),
     Goal("A9", "total", "<=", 1.1, None, "bare relay"),
     Goal("A10", "rate", ">=", 0.95, None, "allowed by address", of="first flight judged"),
+    Goal("B1", "up64", ">=", 0.8, None, "bare TUN loop"),
+    Goal("B1", "down64", ">=", 0.8, None, "bare TUN loop"),
+    Goal("B1", "up64", ">=", 1.0, None, "pasta"),
+    Goal("B1", "down64", ">=", 1.0, None, "pasta"),
+    Goal("B1", "up1400", ">=", 1.5, None, "pasta"),
+    Goal("B1", "down1400", ">=", 1.5, None, "pasta"),
+    Goal("B3", "p50", "<=", 1.5, None, "bare TUN loop"),
     Goal("C1", "rate", ">=", 1.0, None, "dnsmasq behind pasta"),
     Goal("C1", "rate", ">=", 1.0, None, "dnsmasq behind slirp4netns"),
     Goal("C2", "rate", ">=", 1.0, None, "allowed names", of="refused names"),
@@ -54,8 +61,14 @@ GOALS = [
     Goal("D6", "memory", "<=", 1.15, None, "bare clone"),
     Goal("D8", "rules", "<=", 3, None, "one netlink round trip"),
     Goal("D8", "rules", "<=", 0.02, None, "nft -f"),
+    Goal("F1", "rate", ">=", 2.0, None, "squid"),
+    Goal("F1", "rate", ">=", 3.0, None, "tinyproxy"),
+    Goal("F3", "rate", ">=", 1.0, 2.0, "squid"),
+    Goal("F4", "rate", ">=", 2.0, None, "dante"),
     Goal("G1", "connects", ">=", 0.95, 0.98, "audit off"),
     Goal("G1", "names", ">=", 0.95, 0.98, "audit off"),
+    *(Goal("L1", f"{kind}_{figure}", "<=", 1.5, None, "flood without weir")
+      for kind in ("syn", "dns", "udp", "flows", "events") for figure in ("p50", "p99")),
 ]
 
 

@@ -36,7 +36,7 @@ class Row:
         self.run, self.rounds, self.limits, self.notes = run, rounds, list(limits), list(notes)
 
 
-_OURS = ("weir", "bare", "without", "kernel", "nothing", "audit", "1 rule", "1,000 rules", "100,000 rules")
+_OURS = ("weir", "bare", "flood", "without", "kernel", "nothing", "audit", "1 rule", "1,000 rules", "100,000 rules")
 
 
 def _is_peer(contender):

@@ -66,30 +66,41 @@ class Peers:
             raise Unavailable(self._tried["crun"])
         return argv
 
-    def proxy(self, program, port):
-        """An explicit proxy on the host's loopback, started once, that may CONNECT to `port`. -> its own port"""
-        c.need(program)
-        own = {"tinyproxy": 8801, "squid": 8802}[program]
-        if program in self._tried:
-            return own
-        path = self.field.home / f"{program}.conf"
-        if program == "tinyproxy":
-            path.write_text(f"Port {own}\nListen 127.0.0.1\nMaxClients 4000\nTimeout 60\nLogLevel Critical\n"
-                            f"ConnectPort {port}\n")
-            argv = ["tinyproxy", "-d", "-c", str(path)]
-        else:
-            path.write_text(f"http_port 127.0.0.1:{own}\nacl all_ports port {port}\nhttp_access allow all\ncache deny all\n"
-                            f"access_log none\ncache_log /dev/null\npid_filename {self.field.home}/squid.pid\n"
-                            f"coredump_dir {self.field.home}\nshutdown_lifetime 0 seconds\nworkers 1\n"
-                            f"netdb_filename none\nvisible_hostname bench\n")
-            argv = ["squid", "-N", "-f", str(path)]
-        self._tried[program] = None
-        self.field.start(argv)
-        try:
-            self.field.wait_for_port(own, program)
-        except AssertionError as why:
-            raise Unavailable(str(why)) from why
+    def proxy(self, program):
+        """A proxy on the host's loopback, started once, that may be asked for the servers' ports. -> its own port"""
+        own, argv = self._proxies()[program]
+        c.need(argv[0])
+        if program not in self._tried:
+            self._tried[program] = None
+            self.field.start(argv)
+            try:
+                self.field.wait_for_port(own, program)
+            except AssertionError as why:
+                self._tried[program] = str(why)
+        if self._tried[program]:
+            raise Unavailable(self._tried[program])
         return own
+
+    def _proxies(self):
+        """{program: (its port, its command line)}; one worker, no cache, no log: all answer the same few requests."""
+        home = self.field.home
+
+        def written(program, text):
+            path = home / f"{program}.conf"
+            path.write_text(text)
+            return str(path)
+
+        tinyproxy = written("tinyproxy", "Port 8801\nListen 127.0.0.1\nMaxClients 4000\nTimeout 60\nLogLevel Critical\n"
+                            f"ConnectPort {f.ONCE}\n")
+        squid = written("squid", f"http_port 127.0.0.1:8802\nacl asked port {f.ONCE} {f.HTTP}\nhttp_access allow asked\n"
+                        f"cache deny all\naccess_log none\ncache_log /dev/null\npid_filename {home}/squid.pid\n"
+                        f"coredump_dir {home}\nshutdown_lifetime 0 seconds\nworkers 1\n"
+                        "netdb_filename none\nvisible_hostname bench\n")
+        dante = written("dante", "logoutput: /dev/null\ninternal: 127.0.0.1 port = 8803\nexternal: up0\n"
+                        "clientmethod: none\nsocksmethod: none\n"
+                        "client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\nsocks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\n")
+        return {"tinyproxy": (8801, ["tinyproxy", "-d", "-c", tinyproxy]), "squid": (8802, ["squid", "-N", "-f", squid]),
+                "dante": (8803, ["danted", "-f", dante, "-p", f"{home}/dante.pid"])}
 
     def srt(self, domains=()):
         """sandbox-runtime, which ./dev bench installs where npm is there."""

@@ -7,7 +7,6 @@ import field as f
 from measure import Failed, NotProven, Quantity, Row
 
 ALL_WAYS = [c.WEIR, c.DIRECT, c.BARE, c.PASTA, c.SLIRP]
-PROXIES = ["tinyproxy (CONNECT)", "squid (CONNECT)"]
 FLOWS = ["weir: the policy's limits out of the way (max_flows 8192, no rate, no quota); its defaults would hold it back"]
 
 
@@ -86,8 +85,6 @@ class TcpRows:
         total, rounds = (50_000, 10) if self.full else (10_000, 4)
 
         def run(way):
-            if way in PROXIES:
-                return self._tunnels(way, total // 2)
             values = {}
             out, cpu = self._connects(way, 32, total)
             values["rate"] = out["done"] / out["elapsed_ns"] * 1e6
@@ -112,17 +109,7 @@ class TcpRows:
             Quantity("first", "first connection of a sandbox (starts the gateway)", "µs", "less"),
             Quantity("errors1000", "errors of 5,000 connects, 1,000 parallel", "errors", "less"),
             Quantity("resent5000", "SYNs sent again by 5,000 parallel connects", "SYNs", "less")],
-            [*ALL_WAYS, *PROXIES], run, rounds, [*f.LIMITS, *FLOWS],
-            [f"{total:,} connections per run; proxies: {total // 2:,} tunnels, one CONNECT each, on the host's loopback"])
-
-    def _tunnels(self, way, total):
-        """Through an explicit proxy on the host: what asks for no namespace, and holds nothing that ignores it."""
-        port = self.peers.proxy(way.split()[0], f.ONCE)
-        argv = ["connect_rate", f"{f.SERVER}:{f.ONCE}", "parallel=32", f"total={total}", f"proxy=127.0.0.1:{port}"]
-        out = self.ways.inside(c.DIRECT, argv, payload=100 * total).result
-        if out["errors"]:
-            raise Failed(f"{out['errors']} of {total} tunnels failed (errno {out['last_errno']})")
-        return {"rate": out["done"] / out["elapsed_ns"] * 1e6, "p50": out["p50_ns"] / 1000, "p99": out["p99_ns"] / 1000}
+            ALL_WAYS, run, rounds, [*f.LIMITS, *FLOWS], [f"{total:,} connections per run"])
 
     def _connects(self, way, parallel, total, strict=True, expect="answer", port=f.ONCE, more=(), **options):
         argv = ["connect_rate", f"{f.SERVER}:{port}", f"parallel={parallel}", f"total={total}", f"expect={expect}", *more]

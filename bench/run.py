@@ -40,14 +40,18 @@ def say(text):
 def all_rows(field, full):
     from contenders import Contenders
     from peers import Peers
+    from rows_datagram import DatagramRows
     from rows_dns import DnsRows
     from rows_memory import MemoryRows
     from rows_names import NamesRows
+    from rows_neighbour import NeighbourRows
+    from rows_proxy import ProxyRows
     from rows_start import StartRows
     from rows_tcp import TcpRows
     ways, peers = Contenders(field), Peers(field)
     rows = [*TcpRows(field, ways, peers, full).rows(), *DnsRows(field, ways, full).rows(),
-            *NamesRows(field, ways, full).rows(),
+            *NamesRows(field, ways, full).rows(), *DatagramRows(field, ways, full).rows(),
+            *ProxyRows(field, ways, peers, full).rows(), *NeighbourRows(field, ways, full).rows(),
             *StartRows(field, ways, peers, full).rows(), *MemoryRows(field, ways, peers, full).rows()]
     return sorted(rows, key=lambda row: row.id)
 

@@ -8,13 +8,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -23,8 +18,7 @@
 #include <vector>
 
 #include "capture.h"
-#include "sys/channel.h"
-#include "sys/child_process.h"
+#include "inside.h"
 #include "tool.h"
 
 namespace weir::bench {
@@ -201,58 +195,18 @@ class Relay {
   std::uint64_t bytes_ = 0;
 };
 
-// In the child: capture, hand the listener up, become the command.
-[[noreturn]] void become_the_command(sys::Channel channel, const Arguments& arguments) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  char go = 0;
-  while (::recv(channel.fd(), &go, 1, 0) < 0 && (errno == EAGAIN || errno == EINTR)) ::sched_yield();
-  const sys::OwnedFd listener = or_die(set_up_plain_capture());
-  or_die(channel.send(Bytes(reinterpret_cast<const std::uint8_t*>("l"), 1), listener.get()));
-  ::execvp(arguments.command[0], arguments.command.data());
-  die_errno(std::string("cannot execute ") + arguments.command[0]);
-}
-
-// The caller is root inside, so that what runs there may make files and sockets as outside.
-void write_id_maps(pid_t pid) {
-  const auto put = [pid](const char* name, const std::string& text) {
-    std::ofstream file("/proc/" + std::to_string(pid) + "/" + name);
-    if (!(file << text << std::flush)) die(std::string("cannot write ") + name);
-  };
-  put("setgroups", "deny");
-  put("uid_map", "0 " + std::to_string(::geteuid()) + " 1\n");
-  put("gid_map", "0 " + std::to_string(::getegid()) + " 1\n");
-}
-
-sys::OwnedFd take_listener(sys::Channel& channel) {
-  std::array<std::uint8_t, 8> buffer{};
-  for (;;) {
-    auto received = or_die(channel.receive(buffer));
-    if (received.state == sys::Channel::Received::State::closed) die("the namespace could not be set up");
-    if (!received.passed.empty()) return received.take_passed();
-    ::sched_yield();
-  }
-}
-
 int run(const Arguments& arguments) {
-  auto [ours, theirs] = or_die(sys::Channel::pair());
-  sys::ChildProcess child = or_die(sys::ChildProcess::clone(CLONE_NEWUSER | CLONE_NEWNET));
-  if (child.in_child()) {
-    ours = sys::Channel();
-    become_the_command(std::move(theirs), arguments);
-  }
-  theirs = sys::Channel();
-  write_id_maps(child.pid());
-  or_die(ours.send(Bytes(reinterpret_cast<const std::uint8_t*>("g"), 1)));
-  Relay relay(take_listener(ours), child);
+  Inside inside = start_inside(arguments, set_up_plain_capture);
+  Relay relay(std::move(inside.fd), inside.child);
   relay.run();
-  const int status = child.wait().value_or(1);
+  const int code = exit_code(inside.child);
   const std::string report = arguments.text("report", "");
   if (!report.empty()) {
     JsonWriter json;
     json.begin_object().field("accepted", relay.accepted()).field("bytes", relay.bytes());
     std::ofstream(report) << json.field("cpu_us", own_cpu_us()).end_object().text() << "\n";
   }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return code;
 }
 
 }  // namespace

@@ -1,14 +1,16 @@
-// connect_rate ADDRESS:PORT [parallel=32] [total=10000] [expect=answer|refused] [proxy=ADDRESS:PORT] [http=HOST]
-// [tls=1]
+// connect_rate ADDRESS:PORT [parallel=32] [total=10000] [expect=answer|refused] [proxy=ADDRESS:PORT]
+// [socks=ADDRESS:PORT] [http=HOST] [tls=1]
 //
 // One connection per request: connect, send a byte (http=HOST: a GET for that host; tls=1: a ClientHello), read the
 // answer, wait for the server to close. With expect=refused: how fast connects fail with ECONNREFUSED. With a proxy:
-// through an HTTP CONNECT to it, one tunnel per request. Latency is connect() to the answer (or to the refusal).
+// through an HTTP CONNECT or a SOCKS5 CONNECT to it, one tunnel per request. Latency is connect() to the answer (or to
+// the refusal). Prints "started" before anything else.
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
 
 #include <array>
+#include <cstdio>
 #include <vector>
 
 #include "tool.h"
@@ -24,15 +26,37 @@ constexpr int kRefusalPatienceMs = 3000;
 struct Slot {
   sys::OwnedFd fd;
   std::uint64_t began_ns = 0;
-  enum class State : std::uint8_t { connecting, tunnelling, asked, answered } state = State::connecting;
+  enum class State : std::uint8_t { connecting, greeting, tunnelling, asked, answered } state = State::connecting;
 };
+
+// What comes before the request: nothing, or how a proxy is asked for a tunnel to the target.
+struct Tunnel {
+  std::string greeting;  // SOCKS5's first message; its answer is awaited
+  std::string request;
+};
+constexpr std::string_view kSocksGreeting{"\5\1\0", 3};  // RFC 1928 3: no authentication
+constexpr std::string_view kSocksAccepted{"\5\0", 2};
+
+Tunnel http_tunnel(const std::string& target) {
+  return {.greeting = "", .request = "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n"};
+}
+
+// RFC 1928 4: CONNECT to an IPv4 address.
+Tunnel socks_tunnel(const sys::SocketAddress& target) {
+  const net::Endpoint to = *target.endpoint();
+  std::string request("\5\1\0\1", 4);
+  for (const std::uint8_t octet : to.address.v4_octets()) request += static_cast<char>(octet);
+  request += static_cast<char>(to.port >> 8);
+  request += static_cast<char>(to.port & 0xff);
+  return {.greeting = std::string(kSocksGreeting), .request = request};
+}
 
 class Run {
  public:
-  // `request`: what is sent. `tunnel`: the request that makes a proxy of `target` connect to where the byte shall go;
-  // "" without a proxy.
-  Run(const sys::SocketAddress& target, std::string tunnel, std::string request, std::uint64_t parallel,
-      std::uint64_t total, Expect expect)
+  // `request`: what is sent. `tunnel`: what makes a proxy at `target` connect to where the byte shall go; empty
+  // without.
+  Run(const sys::SocketAddress& target, Tunnel tunnel, std::string request, std::uint64_t parallel, std::uint64_t total,
+      Expect expect)
       : target_(target),
         tunnel_(std::move(tunnel)),
         request_(std::move(request)),
@@ -105,17 +129,26 @@ class Run {
         return;
       }
       if (size == 0) return finish(index, 0);
-      if (slot.state == Slot::State::tunnelling) {
-        const std::string_view head(buffer.data(), static_cast<std::size_t>(size));
-        if (!head.starts_with("HTTP/1.") || head.find(" 200 ") > 9 || !head.ends_with("\r\n\r\n") ||
-            !send(slot, request_))
+      if (slot.state == Slot::State::greeting || slot.state == Slot::State::tunnelling) {
+        if (!advance(slot, std::string_view(buffer.data(), static_cast<std::size_t>(size))))
           return finish(index, EPROTO);
-        slot.state = Slot::State::asked;
         continue;
       }
       if (slot.state == Slot::State::asked) latency_.add(now_ns() - slot.began_ns);
       slot.state = Slot::State::answered;
     }
+  }
+
+  // The next step towards a tunnel that stands. False: the proxy gave none.
+  bool advance(Slot& slot, std::string_view answer) const {
+    if (slot.state == Slot::State::greeting) {
+      slot.state = Slot::State::tunnelling;
+      return answer == kSocksAccepted && send(slot, tunnel_.request);
+    }
+    const bool http = answer.starts_with("HTTP/1.") && answer.find(" 200 ") <= 9 && answer.ends_with("\r\n\r\n");
+    const bool stands = tunnel_.greeting.empty() ? http : answer.starts_with(kSocksAccepted);
+    slot.state = Slot::State::asked;
+    return stands && send(slot, request_);
   }
 
   // False when the connect failed.
@@ -125,8 +158,10 @@ class Run {
     socklen_t size = sizeof last_connect_error_;
     ::getsockopt(slot.fd.get(), SOL_SOCKET, SO_ERROR, &last_connect_error_, &size);
     if (last_connect_error_ != 0) return false;
-    slot.state = tunnel_.empty() ? Slot::State::asked : Slot::State::tunnelling;
-    if (send(slot, tunnel_.empty() ? request_ : tunnel_)) return true;
+    using State = Slot::State;
+    const bool direct = tunnel_.request.empty();
+    slot.state = direct ? State::asked : tunnel_.greeting.empty() ? State::tunnelling : State::greeting;
+    if (send(slot, direct ? request_ : tunnel_.greeting.empty() ? tunnel_.request : tunnel_.greeting)) return true;
     last_connect_error_ = errno;
     return false;
   }
@@ -142,7 +177,7 @@ class Run {
   }
 
   sys::SocketAddress target_;
-  std::string tunnel_;
+  Tunnel tunnel_;
   std::string request_;
   Expect expect_;
   std::uint64_t left_;
@@ -180,13 +215,18 @@ int main(int argc, char** argv) {
   const Expect expect = arguments.text("expect", "answer") == "refused" ? Expect::refused : Expect::answer;
   raise_descriptor_limit();
   const std::string& target = arguments.words[0];
-  const std::string proxy = arguments.text("proxy", "");
-  const std::string tunnel = proxy.empty() ? "" : "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n";
+  const std::string socks = arguments.text("socks", "");
+  const std::string proxy = arguments.text("proxy", socks);
+  const Tunnel tunnel = proxy.empty()   ? Tunnel()
+                        : socks.empty() ? http_tunnel(target)
+                                        : socks_tunnel(address_of(target));
   const std::string host = arguments.text("http", "");
   const std::string plain = arguments.number("tls", 0) != 0 ? client_hello() : "x";
   const std::string request = host.empty() ? plain : "GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
   Run run(address_of(proxy.empty() ? target : proxy), tunnel, request, arguments.number("parallel", 32),
           arguments.number("total", 10'000), expect);
+  std::puts("started");
+  std::fflush(stdout);
   const std::uint64_t resent = tcp_counter("TCPSynRetrans");
   const std::uint64_t began = now_ns();
   run.run();

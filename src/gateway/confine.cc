@@ -44,7 +44,7 @@ void allow_bytes(Filter& filter) {
         {SYS_epoll_pwait, SYS_recvfrom, SYS_splice, SYS_read, SYS_write, SYS_epoll_ctl, SYS_accept4, SYS_close});
   // With an address a connected UDP socket could be made to send elsewhere.
   filter.add(SYS_sendto, Filter::Action::allow(), {{.argument = 4, .value = 0}});
-  allow(filter, {SYS_recvmsg, SYS_shutdown, SYS_getsockname, SYS_getpeername, SYS_pipe2, SYS_ppoll});
+  allow(filter, {SYS_recvmsg, SYS_recvmmsg, SYS_shutdown, SYS_getsockname, SYS_getpeername, SYS_pipe2, SYS_ppoll});
 #ifdef SYS_poll  // absent on aarch64
   allow(filter, {SYS_epoll_wait, SYS_poll});
 #endif

@@ -125,14 +125,20 @@ void DatagramFlow::receive() {
   }
 }
 
-// One read. How many datagrams; 0 when none is left.
+// How many datagrams one call gave; 0 when none is left.
 std::size_t DatagramFlow::receive_some() {
-  const auto received = socket_.receive(context_.received);
-  if (!received) return 0;
-  // Whoever guesses its identifier can write to a ping socket.
-  const bool echo = key_.protocol == net::Protocol::icmp;
-  if (echo && (!received->from || received->from->address != peer_)) return 1;
-  return take_all(received->messages, received->segment);
+  std::size_t count = 0;
+  for (const ReceiveBatch::Message& message : context_.received.read(socket_.fd())) {
+    count += key_.protocol == net::Protocol::icmp ? take_echo(message) : take_all(message.bytes, message.segment);
+  }
+  return count;
+}
+
+// Whoever guesses its identifier can write to a ping socket.
+std::size_t DatagramFlow::take_echo(const ReceiveBatch::Message& message) {
+  const auto from = message.from->endpoint();
+  if (from && from->address == peer_) take(message.bytes);
+  return 1;
 }
 
 std::size_t DatagramFlow::take_all(Bytes messages, std::size_t segment) {

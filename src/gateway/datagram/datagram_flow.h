@@ -6,6 +6,7 @@
 
 #include "gateway/datagram/datagram_socket.h"
 #include "gateway/datagram/dialect.h"
+#include "gateway/datagram/receive_batch.h"
 #include "gateway/datagram/train.h"
 #include "gateway/meter.h"
 #include "gateway/refuser.h"
@@ -23,7 +24,7 @@ struct DatagramContext {
   Refuser& refuser;
   Meter& meter;
   Train train = {};  // what the guest sent in this round and has not gone out
-  std::vector<std::uint8_t> received = std::vector<std::uint8_t>(wire::kMaxPacket);
+  ReceiveBatch received = {};
   std::vector<std::uint8_t> packet = std::vector<std::uint8_t>(wire::kMaxPacket);
 };
 
@@ -63,6 +64,7 @@ class DatagramFlow : public sys::EventHandler {
   Meter::Passage pass(Way way, Bytes message);
   void receive();
   std::size_t receive_some();
+  std::size_t take_echo(const ReceiveBatch::Message& message);
   std::size_t take_all(Bytes messages, std::size_t segment);
   void take(Bytes message);
   void read_errors();

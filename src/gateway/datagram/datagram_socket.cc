@@ -4,11 +4,7 @@
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
-#include <array>
 #include <cerrno>
-#include <cstring>
-
-#include "sys/socket_address.h"
 
 namespace weir::gateway {
 
@@ -17,15 +13,6 @@ namespace {
 // Segments longer than the path's MTU, or a device that cannot: no fault of one datagram.
 bool is_about_cutting(int error) {
   return error == EINVAL || error == EMSGSIZE || error == EIO || error == ENOPROTOOPT;
-}
-
-// The size of each of several datagrams that were read at once; 0 for one.
-std::size_t segment_of(const msghdr& header) {
-  const cmsghdr* item = CMSG_FIRSTHDR(&header);
-  int size = 0;
-  if (item == nullptr || item->cmsg_level != IPPROTO_UDP || item->cmsg_type != UDP_GRO) return 0;
-  std::memcpy(&size, CMSG_DATA(item), sizeof size);
-  return size < 0 ? 0 : static_cast<std::size_t>(size);
 }
 
 }  // namespace
@@ -61,23 +48,6 @@ bool DatagramSocket::set_segment(std::size_t size) {
 
 bool DatagramSocket::try_send(Bytes message) {
   return ::sendto(fd_.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0) >= 0;
-}
-
-std::optional<DatagramSocket::Received> DatagramSocket::receive(MutableBytes buffer) {
-  iovec part{.iov_base = buffer.data(), .iov_len = buffer.size()};
-  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> control;
-  sys::SocketAddress from;
-  msghdr header{};
-  header.msg_name = from.get();
-  header.msg_namelen = from.size;
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = control.data();
-  header.msg_controllen = control.size();
-  const ssize_t size = ::recvmsg(fd_.get(), &header, MSG_DONTWAIT);
-  if (size < 0) return std::nullopt;
-  return Received{
-      .messages = buffer.first(static_cast<std::size_t>(size)), .segment = segment_of(header), .from = from.endpoint()};
 }
 
 }  // namespace weir::gateway

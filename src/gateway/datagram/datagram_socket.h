@@ -1,12 +1,10 @@
-// A connected socket of datagrams, and how several go through it at once: the kernel cuts what is sent (UDP_SEGMENT,
-// 4.18) and puts together what is received (UDP_GRO, 5.0).
+// A connected socket of datagrams, and how several are sent through it at once: the kernel cuts them apart
+// (UDP_SEGMENT, 4.18). How they are read: ReceiveBatch.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "base/bytes.h"
-#include "net/ip_address.h"
 #include "sys/owned_fd.h"
 
 namespace weir::gateway {
@@ -28,15 +26,6 @@ class DatagramSocket {
   Sent send_cut(Bytes messages, std::size_t size);
   // Longer ones cannot be cut from several: they must fit the path's MTU.
   std::size_t longest_segment() const { return longest_segment_; }
-
-  // One read. `segment`: the size of each of several datagrams, 0 for one.
-  struct Received {
-    Bytes messages;
-    std::size_t segment = 0;
-    std::optional<net::Endpoint> from = {};
-  };
-  // nullopt: errno says why.
-  std::optional<Received> receive(MutableBytes buffer);
 
  private:
   bool set_segment(std::size_t size);

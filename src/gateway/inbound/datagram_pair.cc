@@ -74,10 +74,10 @@ void DatagramPair::carry(Side& from) {
   }
 }
 
-// One read. How many datagrams; 0 when none is left.
+// How many datagrams one call gave; 0 when none is left.
 std::size_t DatagramPair::carry_some(Side& from) {
-  const auto received = from.socket.receive(context_.buffer);
-  if (!received) {
+  const auto received = context_.received.read(from.socket.fd());
+  if (received.empty()) {
     if (errno == EAGAIN || errno == EINTR) return 0;
     from.error = errno;  // what came back for something that was sent to it
     return 1;
@@ -86,8 +86,12 @@ std::size_t DatagramPair::carry_some(Side& from) {
   from.error = 0;
   answered_ = answered_ || &from == &guest_;
   established_ = established_ || (answered_ && &from == &client_);
-  pass(&from == &guest_ ? client_ : guest_, received->messages, received->segment);
-  return received->segment == 0 ? 1 : received->messages.size() / received->segment + 1;
+  std::size_t count = 0;
+  for (const ReceiveBatch::Message& message : received) {
+    pass(&from == &guest_ ? client_ : guest_, message.bytes, message.segment);
+    count += message.segment == 0 ? 1 : message.bytes.size() / message.segment + 1;
+  }
+  return count;
 }
 
 // Together, if all of them may pass.

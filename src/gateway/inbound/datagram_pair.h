@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gateway/datagram/datagram_socket.h"
+#include "gateway/datagram/receive_batch.h"
 #include "gateway/meter.h"
 #include "sys/owned_fd.h"
 #include "sys/reactor.h"
@@ -25,7 +26,7 @@ class DatagramPair {
   struct Context {
     sys::Reactor& reactor;
     Meter& meter;
-    MutableBytes buffer;
+    ReceiveBatch& received;
   };
 
   // Both sockets: connected. What one has no room for is lost, as on any wire. `on_end`

@@ -19,24 +19,27 @@ DatagramPairs::DatagramPairs(sys::Reactor& reactor, Link& link, Meter& meter, st
     : reactor_(reactor), link_(link), meter_(meter), sweep_(reactor, idle_timeout_ms, kLongestSweepMs), most_(most) {}
 
 void DatagramPairs::on(const control::InboundPort& message, sys::OwnedFd socket) {
-  // Only where there are such ports.
-  buffer_.resize(wire::kMaxPacket);
   ports_.insert_or_assign(message.port, DatagramSocket(std::move(socket), 0));
 }
 
 void DatagramPairs::on(const control::InboundTake& message) {
   if (const auto port = ports_.find(message.port); port != ports_.end()) {
-    const auto received = port->second.receive(buffer_);
+    const auto came = received().read(port->second.fd(), 1);
     // Nobody else reads there; should it be somebody else's all the same, it is lost.
-    if (received && received->from == message.client) {
+    if (!came.empty() && came[0].from->endpoint() == message.client) {
       if (const auto found = live_.find(message.flow); found != live_.end()) {
-        found->second->pass_in(received->messages);
+        found->second->pass_in(came[0].bytes);
       } else {
-        hold(message.flow, received->messages);
+        hold(message.flow, came[0].bytes);
       }
     }
   }
   link_.send(control::InboundTaken{.port = message.port});
+}
+
+ReceiveBatch& DatagramPairs::received() {
+  if (!received_) received_ = std::make_unique<ReceiveBatch>();
+  return *received_;
 }
 
 void DatagramPairs::hold(std::uint64_t flow, Bytes message) {
@@ -58,8 +61,8 @@ void DatagramPairs::on(const control::InboundGone& message) {
 }
 
 void DatagramPairs::open(std::uint64_t flow, sys::OwnedFd client, sys::OwnedFd guest) {
-  auto pair = std::make_unique<DatagramPair>(DatagramPair::Context{reactor_, meter_, buffer_}, flow, std::move(client),
-                                             std::move(guest),
+  auto pair = std::make_unique<DatagramPair>(DatagramPair::Context{reactor_, meter_, received()}, flow,
+                                             std::move(client), std::move(guest),
                                              [this, flow](const DatagramPair::End& end) { ended(flow, end); });
   DatagramPair& opened = *pair;
   live_.emplace(flow, std::move(pair));

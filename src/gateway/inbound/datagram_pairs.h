@@ -47,6 +47,7 @@ class DatagramPairs {
  private:
   using Held = std::vector<std::vector<std::uint8_t>>;
 
+  ReceiveBatch& received();
   void hold(std::uint64_t flow, Bytes message);
   Held release(std::uint64_t flow);
   void end(std::uint64_t flow);
@@ -58,7 +59,7 @@ class DatagramPairs {
   Meter& meter_;
   IdleSweep sweep_;
   std::uint64_t most_;
-  std::vector<std::uint8_t> buffer_;
+  std::unique_ptr<ReceiveBatch> received_;  // only where there are such ports
   std::unordered_map<std::uint16_t, DatagramSocket> ports_;
   std::unordered_map<std::uint64_t, Held> held_;
   std::size_t held_bytes_ = 0;

@@ -280,6 +280,10 @@ Result<> FileParser::take(const KeySpec& key, const toml::node& node) {
       return {};
     });
   };
+  const auto take_targets = [&](auto& list) -> Result<> {
+    WEIR_TRY(list, targets(key, node));
+    return {};
+  };
   const auto take_table = [&]() -> Result<> {
     const toml::table* const table = node.as_table();
     return table == nullptr ? wrong_type(key, node) : walk(*table, key.name);
@@ -289,14 +293,10 @@ Result<> FileParser::take(const KeySpec& key, const toml::node& node) {
       return take_version(key, node);
     case KeyId::mode:
       return take_mode(key, node);
-    case KeyId::allow: {
-      WEIR_TRY(policy_.allow, targets(key, node));
-      return {};
-    }
-    case KeyId::deny: {
-      WEIR_TRY(policy_.deny, targets(key, node));
-      return {};
-    }
+    case KeyId::allow:
+      return take_targets(policy_.allow);
+    case KeyId::deny:
+      return take_targets(policy_.deny);
     case KeyId::deny_lists:
       return take_lists(key, node);
     case KeyId::require_name:
@@ -305,10 +305,8 @@ Result<> FileParser::take(const KeySpec& key, const toml::node& node) {
       return take_rules(key, node);
     case KeyId::rule_action:
       return take_action(key, node);
-    case KeyId::rule_to: {
-      WEIR_TRY(policy_.rules.back().to, targets(key, node));
-      return {};
-    }
+    case KeyId::rule_to:
+      return take_targets(policy_.rules.back().to);
     case KeyId::rule_ech:
       return take_bool(policy_.rules.back().ech, Ech::accepted, Ech::refused);
     case KeyId::upstream_proxy:
