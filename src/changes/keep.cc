@@ -95,7 +95,12 @@ Result<> Keeper::keep_content(const sys::OwnedFd& layer, KeptEntry& entry) {
   if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) ||
       static_cast<std::uint64_t>(status.st_size) != bytes)
     return fail("is not what it was a moment ago");
-  WEIR_CHECK_OK(copy_content({.fd = file.get(), .offset = 0}, {.fd = data_.get(), .offset = place}, bytes));
+  if (auto copied = copy_content({.fd = file.get(), .offset = 0}, {.fd = data_.get(), .offset = place}, bytes);
+      !copied) {
+    // Holes of the next one must not be filled with what is there now.
+    if (::ftruncate(data_.get(), static_cast<off_t>(size_)) != 0) return sys::errno_error("cannot keep the changes");
+    return copied;
+  }
   entry.offset = place;
   size_ = place + bytes;
   return {};

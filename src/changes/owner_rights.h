@@ -2,7 +2,10 @@
 // not done in their folder either, and what they put in the way gains them nothing.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <vector>
 
 namespace weir::changes {
 
@@ -13,6 +16,9 @@ class OwnerRights {
   OwnerRights(const OwnerRights&) = delete;
   OwnerRights& operator=(const OwnerRights&) = delete;
   ~OwnerRights();
+
+ private:
+  std::vector<gid_t> groups_;  // root's own, which are put back
 };
 
 }  // namespace weir::changes

@@ -51,6 +51,18 @@ bool is_run_outside(std::string_view path) {
   });
 }
 
+bool lies_in_protected(std::string_view whole_path) {
+  const std::string small = in_small_letters(whole_path);
+  return from_any_folder(small, [](std::string_view from_here) {
+    return std::ranges::any_of(kProtected, [&](std::string_view known) { return lies_in(known, from_here); });
+  });
+}
+
+bool is_protected_in_bare(std::string_view name) {
+  const std::string small = in_small_letters(name);
+  return std::ranges::any_of(kProtectedInBare, [&](std::string_view known) { return known == small; });
+}
+
 bool would_be_run_outside(std::string_view path, Stands what) {
   if (is_run_outside(path)) return true;
   if (what == Stands::folder) return false;

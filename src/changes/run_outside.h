@@ -17,6 +17,8 @@ inline constexpr std::array kProtected = {".git/hooks", ".git/config", ".git/com
 inline constexpr const char* kBareHead = "HEAD";
 // Where it is one already.
 inline constexpr std::array kProtectedInBare = {"hooks", "config", "commondir", "config.worktree"};
+// `name`: of one file or folder, in either case of letters.
+bool is_protected_in_bare(std::string_view name);
 
 // Run from particular places (the home folder) or after a question; `--here` protects them where they exist.
 inline constexpr std::array kProtectedIfThere = {
@@ -29,6 +31,10 @@ inline constexpr std::array kProtectedIfThere = {
 // ("sub/.git/hooks/pre-commit"). In folders below it as well, and in either case of letters: some file systems do not
 // tell .GIT from .git.
 bool is_run_outside(std::string_view path);
+
+// Whether a whole path lies in a folder of the first list, also where the shared folder begins inside of it (.git
+// itself was shared). Not the second: what a project in .claude/worktrees changes is not run.
+bool lies_in_protected(std::string_view whole_path);
 
 enum class Stands : std::uint8_t { folder, no_folder };
 // The same for what `weir apply` puts at the path. A file or a link in place of a folder of the list (.git as a file

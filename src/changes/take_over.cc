@@ -271,6 +271,29 @@ Result<bool> TakeOver::holds_only_kept(const KeptEntry& entry, const Target& tar
   return target.print.digest != entry.before;
 }
 
+// A folder with a HEAD, here or among the changes, may be a repository whose settings and hooks lie next to it.
+bool TakeOver::is_of_bare_repository(const KeptEntry& entry, const Root& root) const {
+  const std::string& path = entry.change.path;
+  for (std::size_t begin = 0; begin != std::string::npos && begin < path.size();) {
+    const std::size_t end = path.find('/', begin);
+    const std::string_view name = std::string_view(path).substr(begin, end == std::string::npos ? end : end - begin);
+    if (is_protected_in_bare(name) && has_head(entry.share, path.substr(0, begin), root)) return true;
+    begin = end == std::string::npos ? end : end + 1;
+  }
+  return false;
+}
+
+// `folder`: "" or with a slash at its end.
+bool TakeOver::has_head(std::size_t share, const std::string& folder, const Root& root) const {
+  const Place place{share, folder + kBareHead};
+  const auto key = [](const KeptEntry& each) { return Place{each.share, each.change.path}; };
+  const auto kept = std::ranges::lower_bound(manifest_.entries, place, {}, key);
+  if (kept != manifest_.entries.end() && key(*kept) == place && kept->change.kind != Kind::deleted) return true;
+  const sys::OwnedFd head =
+      sys::open_resolved(root.folder.get(), folder + kBareHead, O_PATH, sys::kBeneath | RESOLVE_NO_XDEV);
+  return head.valid();
+}
+
 void TakeOver::judge(const KeptEntry& entry, const Root& root, const Target& target, Outlook& outlook) const {
   const LayerChange& change = entry.change;
   const bool something = !target.print.digest.empty();
@@ -285,7 +308,9 @@ void TakeOver::judge(const KeptEntry& entry, const Root& root, const Target& tar
                                                       : "gone from here since the run");
   }
   const bool is_folder = change.type == Type::folder || change.kind == Kind::deleted;
-  if (would_be_run_outside(change.path, is_folder ? Stands::folder : Stands::no_folder)) {
+  const bool in_place = would_be_run_outside(change.path, is_folder ? Stands::folder : Stands::no_folder) ||
+                        lies_in_protected(manifest_.shares[entry.share].source + "/" + change.path);
+  if (in_place || is_of_bare_repository(entry, root)) {
     outlook.reasons.emplace_back("would be run outside by itself");
   } else if (!target.print.guarded.empty()) {
     outlook.reasons.push_back("would remove what is run outside by itself: " + target.print.guarded);

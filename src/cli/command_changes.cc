@@ -24,6 +24,8 @@ using changes::Place;
 using State = Outlook::State;
 
 constexpr std::string_view kInsistFile = "file=";
+// What diff prints of all patches together, more or less: it is held in memory.
+constexpr std::size_t kMaxPatches = 16u << 20;
 
 // Absolute, without empty, "." and ".." parts: names only, nothing is looked at.
 std::string normalized(const std::string& path) {
@@ -145,7 +147,9 @@ std::string change_text(const Manifest& manifest, const KeptEntry& entry) {
   text += gone ? "" : " " + std::string(name_of(change.type));
   text += " " + (manifest.shares.size() > 1 ? manifest.shares[entry.share].source + "/" : "") + change.path;
   if (!change.link_target.empty()) text += " -> " + change.link_target;
-  if (change.type == LayerChange::Type::file && !gone) text += ", " + audit::bytes_text(change.bytes);
+  if (change.type == LayerChange::Type::file && !gone) {
+    text += ", " + audit::bytes_text(change.bytes) + ((change.mode & 0111) != 0 ? ", executable" : "");
+  }
   return text;
 }
 
@@ -169,6 +173,7 @@ void outlook_object(JsonWriter& json, const Manifest& manifest, const Outlook& o
       .field("kind", name_of(change.kind))
       .field("type", name_of(change.type))
       .field("bytes", change.bytes)
+      .field("mode", std::uint64_t{change.mode})
       .field("state", name_of(outlook.state))
       .field("conflict", outlook.conflict)
       .field("insistable", outlook.insistable);
@@ -207,7 +212,12 @@ Result<Outcome> show(const CommandLine& line, const Request& request) {
     const KeptEntry& entry = manifest.entries[outlook.entry];
     bytes += entry.change.bytes;
     outcome.out += "  " + printable(change_text(manifest, entry) + remarks_of(outlook)) + "\n";
-    if (line.has(OptionId::patch)) outcome.out += changes::patch_of(manifest, entry, request.kept.contents);
+    if (!line.has(OptionId::patch)) continue;
+    if (outcome.out.size() < kMaxPatches) {
+      outcome.out += changes::patch_of(manifest, entry, request.kept.contents);
+    } else {
+      outcome.out += "    not shown, there is too much: name the path\n";
+    }
   }
   outcome.out += outlooks.empty() ? "nothing was changed\n"
                                   : std::to_string(outlooks.size()) + " changes, " + audit::bytes_text(bytes) + "\n";
@@ -218,11 +228,24 @@ Result<Outcome> show(const CommandLine& line, const Request& request) {
 // Only a person is told how to open the door, as at the end of weir run.
 enum class Reader : std::uint8_t { person, program };
 
+// As a word for a shell: the guest has chosen it.
+std::string shell_word(const std::string& text) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("._/=+,:@-").contains(c);
+  };
+  if (std::ranges::all_of(text, is_plain)) return text;
+  std::string word = "'";
+  for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return word + "'";
+}
+
 // What there is to do about it; empty: nothing to be typed.
 std::string remedy_of(const Manifest& manifest, const Outlook& outlook, Reader reader) {
   if (reader == Reader::program || outlook.state != State::refused || !outlook.insistable) return "";
   const KeptEntry& entry = manifest.entries[outlook.entry];
-  return "; to take it over: --insist file=" + manifest.shares[entry.share].source + "/" + entry.change.path;
+  const std::string path = manifest.shares[entry.share].source + "/" + entry.change.path;
+  return printable(path) == path ? "; to take it over: --insist " + shell_word("file=" + path) : "";
 }
 
 std::string results_text(const Manifest& manifest, const std::vector<Outlook>& outlooks, Reader reader) {

@@ -56,7 +56,7 @@ audit::FileChange report_of(const changes::LayerChange& change, const std::strin
           .type = std::string(changes::name_of(change.type)),
           .bytes = change.bytes,
           .link_target = change.link_target,
-          .runs_outside = changes::is_run_outside(change.path)};
+          .runs_outside = changes::is_run_outside(target + "/" + change.path)};
 }
 
 }  // namespace

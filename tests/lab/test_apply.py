@@ -141,6 +141,33 @@ def test_what_would_run_outside_waits_for_its_name(lab, work):
     assert "file=PATH" in weir(lab, "apply", "--insist", str(work / "sub"), code=125).stderr
 
 
+@pytest.mark.parametrize("where", ["bare", "head-comes-too", "below", "inside-git"])
+def test_a_repository_by_any_layout(lab, work, where):
+    """Settings and hooks of a bare repository, of one that the run makes, and where the share begins inside of .git."""
+    shared = work / ".git" if where == "inside-git" else work
+    shared.mkdir(exist_ok=True)
+    if where == "bare":
+        (work / "HEAD").write_text("ref: refs/heads/main\n")
+    lab.world.host.sh(f"chown -R {lab.uid}:{lab.gid} {work}")
+    prefix = "mirror/" if where == "below" else ""
+    head = "" if where in ("bare", "inside-git") else f"echo 'ref: x' > {prefix}HEAD;"
+    run(lab, shared, f"mkdir -p ./{prefix}hooks ./{prefix}objects; {head} echo e > {prefix}config; echo e > {prefix}Hooks; "
+        f"echo e > {prefix}hooks/post-receive; echo o > {prefix}objects/o; echo fine > plain")
+    done = states(lab, "apply", code=1)
+    for path in ("config", "hooks", "hooks/post-receive"):
+        assert done[prefix + path]["state"] == "refused" and not (shared / (prefix + path)).exists(), done
+        assert path == "hooks/post-receive" or "run outside" in reasons(done[prefix + path]), done
+    assert done["plain"]["state"] == done[prefix + "objects/o"]["state"] == "applied", done
+    named = states(lab, "apply", "--insist", f"file={shared}/{prefix}config", str(shared / (prefix + "config")))
+    assert named[prefix + "config"]["state"] == "applied", named
+
+
+def test_what_becomes_executable_is_shown(lab, work):
+    run(lab, work, "chmod 755 keep")
+    assert "changed file keep, 7 B, executable" in weir(lab, "diff", str(work)).stdout
+    assert states(lab, "diff")["keep"]["mode"] & 0o111
+
+
 def test_removing_what_is_run_outside_waits_for_its_name(lab, work):
     (work / ".git/hooks").mkdir(parents=True)
     (work / ".git/hooks/mine").write_text("mine")
