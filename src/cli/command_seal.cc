@@ -1,9 +1,11 @@
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <ctime>
 
 #include "base/failure_line.h"
 #include "base/json.h"
@@ -21,13 +23,21 @@ namespace {
 constexpr timeval kPatience{.tv_sec = 30, .tv_usec = 0};
 constexpr std::size_t kMaxReply = 1u << 20;
 
+// Nobody listens there any more, and nobody will: an id is never used twice. One that was made just now may be about
+// to.
+void remove_if_stale(const std::string& path) {
+  constexpr time_t kStaleSeconds = 60;
+  struct stat status{};
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return;
+  if (::time(nullptr) - status.st_mtim.tv_sec > kStaleSeconds) ::unlink(path.c_str());
+}
+
 Result<sys::OwnedFd> connect_to(const std::string& id) {
   WEIR_TRY(const std::string path, supervisor::seal_socket_of(id));
   auto socket = sys::connect_unix(path);
   if (socket) return socket;
   const int code = socket.error().code();
-  // Nobody listens there any more, and nobody will: an id is never used twice.
-  if (code == ECONNREFUSED) ::unlink(path.c_str());
+  if (code == ECONNREFUSED) remove_if_stale(path);
   if (code != ENOENT && code != ECONNREFUSED) return socket;
   return std::unexpected(Error("no sandbox " + id + " of this user can be sealed: it has ended, or has no [after]")
                              .with_remedy("weir log says which there are; start it with --after MODE"));

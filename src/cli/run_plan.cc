@@ -9,8 +9,10 @@
 #include "cli/image_input.h"
 #include "cli/run_files.h"
 #include "cli/run_limits.h"
+#include "sandbox/tools.h"
 #include "supervisor/audit_log.h"
 #include "supervisor/sandbox_id.h"
+#include "supervisor/state_folder.h"
 #include "sys/files.h"
 
 namespace weir::cli {
@@ -186,26 +188,34 @@ Result<> check_credentials(std::span<const policy::EgressProxy> proxies, const s
     const std::filesystem::path file = std::filesystem::canonical(proxy.credentials, error);
     if (error)
       return fail("cannot find the credentials of the upstream proxy in " + proxy.credentials + ": " + error.message());
-    for (const sandbox::Share& share : spec.shares) {
-      if (!lies_in(file, share.source)) continue;
+    const auto readable_in = [&](const std::string& what) {
       return std::unexpected(Error("the command could read the credentials of the upstream proxy: " +
-                                   proxy.credentials + " lies in the share " + share.source)
+                                   proxy.credentials + " lies in " + what)
                                  .with_remedy("keep that file outside of what is shared"));
+    };
+    for (const sandbox::Share& share : spec.shares) {
+      if (lies_in(file, share.source)) return readable_in("the share " + share.source);
     }
+    WEIR_TRY(const auto tools, sandbox::resolve_tools(spec.tools));
+    for (const sandbox::Tool& tool : tools) {
+      if (lies_in(file, tool.source)) return readable_in("the tool " + tool.source);
+    }
+    if (lies_in(file, "/usr")) return readable_in("/usr");
   }
   return {};
 }
 
 // What runs inside could speak to the socket wherever it sees it, read-only or not.
-Result<> check_control_outside(const std::string& path, const std::vector<sandbox::Share>& shares) {
+Result<> check_socket_outside(const std::string& what, const std::string& path,
+                              const std::vector<sandbox::Share>& shares, const char* remedy) {
   std::error_code error;
   const auto folder = std::filesystem::weakly_canonical(std::filesystem::path(path).parent_path(), error);
   if (error) return fail("cannot resolve " + path + ": " + error.message(), error.value());
   for (const sandbox::Share& share : shares) {
     if (!lies_in(folder, share.source)) continue;
-    return std::unexpected(Error("option --control: the command could use the socket itself: " + path +
-                                 " lies in the share " + share.source)
-                               .with_remedy("put it elsewhere"));
+    return std::unexpected(
+        Error(what + ": the command could use the socket itself: " + path + " lies in the share " + share.source)
+            .with_remedy(remedy));
   }
   return {};
 }
@@ -217,14 +227,11 @@ Result<> plan_after(const policy::Compiled& policy, supervisor::RunOptions& opti
                                  " without published ports has nothing that could be taken away")
                                .with_remedy("leave [after] or --after out"));
   }
+  WEIR_TRY(const std::string socket, supervisor::seal_socket_of(options.spec.id));
+  WEIR_CHECK_OK(check_socket_outside("weir seal", socket, options.spec.shares, "share a folder without weir's state"));
   options.after = policy.after;
   options.spec.seals = true;
   return {};
-}
-
-// Whether `path` is seen in the share, or a part of it is.
-bool is_of(const std::filesystem::path& path, const sandbox::Share& share) {
-  return lies_in(path, share.source) || lies_in(share.source, path);
 }
 
 Result<std::string> sensitive_path(const std::string& text, const Caller& caller,
@@ -236,10 +243,11 @@ Result<std::string> sensitive_path(const std::string& text, const Caller& caller
   bool shared = false;
   for (const sandbox::Share& share : shares) {
     shared = shared || lies_in(path, share.source);
-    if (share.access != sandbox::Share::Access::copy || !is_of(path, share)) continue;
+    if (share.access != sandbox::Share::Access::copy) continue;
+    // Perhaps by another name of the file.
     return std::unexpected(
-        Error(text + " is copied into the share " + share.target + ", where no open of it can be seen")
-            .with_remedy("share it with :ro or :overlay instead of :copy"));
+        Error(text + " could be copied into the share " + share.target + ", where no open of it can be seen")
+            .with_remedy("share with :ro or :overlay instead of :copy"));
   }
   if (shared) return path.string();
   return std::unexpected(
@@ -267,7 +275,7 @@ Result<> plan_control(const CommandLine& line, const Caller& caller, supervisor:
     return std::unexpected(Error("option --control: mode " + options.policy_mode + " has no gateway to narrow")
                                .with_remedy("leave --control out"));
   }
-  return check_control_outside(options.control_path, options.spec.shares);
+  return check_socket_outside("option --control", options.control_path, options.spec.shares, "put it elsewhere");
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <set>
@@ -223,8 +224,10 @@ class SensitiveFiles::Walk {
     if (files_.size() >= most_files()) return too_many("files", most_files(), path);
     const std::string where = name[0] == '\0' ? "/proc/self/fd/" + std::to_string(at) : name;
     const int how = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (name[0] == '\0' ? 0 : O_NOFOLLOW);
-    WEIR_TRY(sys::OwnedFd fd,
-             sys::checked_fd(::openat(at, where.c_str(), how), "option --sensitive: cannot open " + path));
+    sys::OwnedFd fd(::openat(at, where.c_str(), how));
+    // Somebody else's lease: another sandbox has it.
+    if (!fd.valid() && errno == EWOULDBLOCK) return std::unexpected(cannot_lease(path, EAGAIN));
+    if (!fd.valid()) return sys::errno_error("option --sensitive: cannot open " + path);
     struct stat opened{};
     if (::fstat(fd.get(), &opened) != 0 || opened.st_dev != info.st_dev || opened.st_ino != info.st_ino)
       return fail("option --sensitive: " + path + " was replaced while it was looked at");
@@ -251,6 +254,7 @@ SensitiveFiles::SensitiveFiles(sys::Reactor& reactor, std::vector<File> files, C
       handler_([this](std::uint32_t) { hear(); }) {}
 
 SensitiveFiles::~SensitiveFiles() {
+  reactor_.cancel(next_look_);
   if (channel_.valid()) reactor_.forget(channel_.fd());
 }
 
@@ -267,6 +271,7 @@ Result<std::unique_ptr<SensitiveFiles>> SensitiveFiles::guard(sys::Reactor& reac
   self->channel_ = std::move(channels.first);
   WEIR_CHECK_OK(self->await_guard());
   WEIR_CHECK_OK(reactor.watch(self->channel_.fd(), EPOLLIN, self->handler_));
+  self->look_later();
   return self;
 }
 
@@ -299,10 +304,21 @@ void SensitiveFiles::hear() {
     callbacks_.touched(files_[(*word)->file].path);
 }
 
+// The guard tells at once; this is for one that somebody has stopped.
+void SensitiveFiles::look_later() {
+  next_look_ = reactor_.at(reactor_.now_ms() + kLookMs, [this] {
+    const auto touched =
+        std::ranges::find_if(files_, [](const File& each) { return sys::is_lease_wanted(each.fd.get()); });
+    if (touched != files_.end()) return callbacks_.touched(touched->path);
+    look_later();
+  });
+}
+
 // The guard gives the leases back and ends. One that does not hear it is dead or stopped: the sandbox is sealed by now,
 // and whoever opens waits until the files are closed here, or for the kernel's patience.
 void SensitiveFiles::release() {
   released_ = true;
+  reactor_.cancel(next_look_);
   constexpr std::array<std::uint8_t, 1> kRelease = {1};
   static_cast<void>(channel_.send(kRelease));
 }

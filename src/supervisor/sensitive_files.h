@@ -26,9 +26,11 @@ class SensitiveFiles {
   static constexpr std::size_t kMaxFiles = 4096;
   // From an open to release(): more than a narrowing may take, less than the kernel waits (usually 45 s).
   static constexpr int kPatienceMs = 10'000;
+  // How often the supervisor looks itself: a guard that is stopped tells nothing.
+  static constexpr std::uint64_t kLookMs = 4000;
 
   struct Callbacks {
-    std::function<void(const std::string& path)> touched;  // once: release() is to follow
+    std::function<void(const std::string& path)> touched;  // release() is to follow; may come again until then
     std::function<void(std::string why)> lost;             // the guard has died: the sandbox must end
   };
 
@@ -56,6 +58,7 @@ class SensitiveFiles {
   [[noreturn]] void be_guard(int init, sys::Channel supervisor) const;
   Result<> await_guard();
   void hear();
+  void look_later();
 
   sys::Reactor& reactor_;
   std::vector<File> files_;
@@ -64,6 +67,7 @@ class SensitiveFiles {
   sys::Channel channel_;
   sys::CallbackHandler handler_;
   bool released_ = false;
+  sys::Reactor::TimerId next_look_ = 0;
 };
 
 }  // namespace weir::supervisor
