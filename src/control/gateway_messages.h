@@ -199,6 +199,9 @@ struct PolicyTaken {
   }
 };
 
+// Published ports, and sockets beside them, of which a gateway may have copies (InboundPort).
+inline constexpr std::size_t kMaxInboundPorts = 512;
+
 // What an InboundTake asked for is done: the next datagram at the port is somebody else's business.
 struct InboundTaken {
   std::uint16_t port = 0;
@@ -398,8 +401,9 @@ struct Cut {
 struct Policy {
   std::uint64_t generation = 0;
   std::uint64_t size = 0;
-  std::uint64_t idle_timeout_ms = 0;  // as in Start, this and the next
+  std::uint64_t idle_timeout_ms = 0;  // as in Start, this and the next two
   std::uint64_t udp_idle_timeout_ms = 0;
+  std::uint64_t datagram_clients = 0;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -407,6 +411,7 @@ struct Policy {
     visit(self.size);
     visit(self.idle_timeout_ms);
     visit(self.udp_idle_timeout_ms);
+    visit(self.datagram_clients);
   }
 };
 

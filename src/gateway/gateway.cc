@@ -234,7 +234,7 @@ Result<> serve() {
 std::size_t descriptors_besides_flows() {
   constexpr std::size_t kOwn = 16;  // standard ones, the inherited four, the event loop
   return kOwn + 2 * (PipePool::kMaxLent + PipePool::kMaxIdle) + Resolver::kMaxStreams + Resolver::kMaxLookups +
-         Proxies::kMaxSessions + sys::Channel::kMaxPassed;
+         Proxies::kMaxSessions + control::kMaxInboundPorts + sys::Channel::kMaxPassed;
 }
 
 int run() {

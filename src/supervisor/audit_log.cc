@@ -97,7 +97,14 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& e
   return AuditLog(envelope, std::move(fd), std::move(path), sink.kind);
 }
 
+// Who comes from outside may fill half of a default file, so that the sandbox's own flows go on.
+bool AuditLog::has_room_for(const audit::Event& event) const {
+  const bool from_outside = event.type == audit::EventType::flow_open && event.via == audit::kViaPublish;
+  return !from_outside || kind_ != EventsSink::Kind::default_file || written_ + lines_.size() <= kMaxDefaultFile / 2;
+}
+
 bool AuditLog::record(audit::Event event) {
+  if (!has_room_for(event)) return false;
   const bool rolls_up =
       is_refusal(event.type) || event.type == audit::EventType::dns_answer || event.type == audit::EventType::limit;
   if (rolls_up && !full_ && absorb(event)) return true;

@@ -57,6 +57,7 @@ class AuditLog : public dial::Recorder {
   };
 
   AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind);
+  bool has_room_for(const audit::Event& event) const;
   bool take(const audit::Event& event);
   std::size_t write_lines();
   std::size_t write_whole_lines();

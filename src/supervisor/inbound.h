@@ -32,7 +32,7 @@ class Inbound {
 
   // With the sockets of UDP ports that are bound to every address, one for each of this machine's that was spoken to.
   // Beyond them a datagram may be lost while somebody else's socket is made.
-  static constexpr std::size_t kMaxPorts = 512;
+  static constexpr std::size_t kMaxPorts = control::kMaxInboundPorts;
   // Datagrams that may wait at a port before those of one client are not looked for any more.
   static constexpr std::uint64_t kMaxEarly = 1024;
 
@@ -95,6 +95,7 @@ class Inbound {
   void look_at_datagrams(Port& port);
   void spoke(Port& port, const dial::Sender& sender);
   void begin(Port& port, const std::shared_ptr<Client>& client);
+  void drop(Port& port);
   void have_taken(Port& port, std::uint64_t flow, const net::Endpoint& client);
   void no_longer_early(Port& port, std::uint64_t taken_before);
   Port& beside(Port& port, const dial::Sender& sender);

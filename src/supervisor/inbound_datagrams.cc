@@ -15,12 +15,14 @@ constexpr int kSendersPerRound = 64;
 }  // namespace
 
 void Inbound::look_at_datagrams(Port& port) {
-  for (int i = 0; i < kSendersPerRound && !port.busy && !stopped_; ++i) {
-    if (under_way_ >= kMaxUnderWay) return pause();
+  for (int i = 0; !port.busy && !stopped_; ++i) {
     const dial::Head head = dial::look(port.fd());
+    if (head.state == dial::Head::State::nothing) return no_longer_early(port, port.taken);
+    // From here on it is readable, so that it is looked at again.
+    if (i == kSendersPerRound) return;
+    if (under_way_ >= kMaxUnderWay) return pause();
     switch (head.state) {
       case dial::Head::State::nothing:
-        return no_longer_early(port, port.taken);
       case dial::Head::State::nobody:
         dial::drop_head(port.fd());
         break;
@@ -59,21 +61,34 @@ void Inbound::spoke(Port& port, const dial::Sender& sender) {
 
 void Inbound::begin(Port& port, const std::shared_ptr<Client>& client) {
   if (client->flow == 0) {
-    dial::drop_head(port.fd());
-    port.busy = false;
-    set_interest(port);
-    return one_less();
+    one_less();
+    return drop(port);
   }
   client->early = true;
   client->taken_before = port.taken;
   port.early.push_back(client);
   have_taken(port, client->flow, client->arrival.client);
+  if (!port.busy) look_at_datagrams(port);
   reach_guest(client, client->arrival.client.address.is_v4() ? net::kLoopback4 : net::kLoopback6);
 }
 
+// The datagram that waits first; it was not looked for whether another one waits behind it.
+void Inbound::drop(Port& port) {
+  dial::drop_head(port.fd());
+  port.busy = false;
+  look_at_datagrams(port);
+  set_interest(port);
+}
+
 void Inbound::have_taken(Port& port, std::uint64_t flow, const net::Endpoint& client) {
-  if (!std::exchange(port.told, true)) {
+  if (!port.told) {
     sys::OwnedFd copy(::fcntl(port.fd(), F_DUPFD_CLOEXEC, 0));
+    if (!copy.valid()) {  // out of descriptors: lost, as where there is no room
+      dial::drop_head(port.fd());
+      port.busy = false;
+      return set_interest(port);
+    }
+    port.told = true;
     send_(control::InboundPort{.port = port.number}, std::move(copy));
   }
   send_(control::InboundTake{.flow = flow, .port = port.number, .client = client}, {});

@@ -131,7 +131,8 @@ void Network::narrow(Policy next, std::uint64_t generation, OnTaken on_taken) {
   send(control::Policy{.generation = generation,
                        .size = policy_.mapping.bytes().size(),
                        .idle_timeout_ms = admission_->limit(policy::Limit::idle_timeout_ms),
-                       .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms)},
+                       .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms),
+                       .datagram_clients = admission_->datagram_clients()},
        std::move(copy));
   const auto deadline =
       reactor_.at(sys::monotonic_ms() + kTakeMs, [this] { fail("the gateway did not take the narrower policy"); });
@@ -277,6 +278,10 @@ bool Network::read_messages() {
       const auto message = control::next_message<control::FromGateway>(packet);
       if (!message) return false;
       admission_->handle(*message);
+      // What it was told to take for a flow that it had ended already is nobody's.
+      const auto* closed = std::get_if<control::FlowClosed>(&*message);
+      if (closed != nullptr && closed->flow >= dial::InboundFlows::kFirst)
+        send(control::InboundGone{.flow = closed->flow}, {});
       if (const auto* policy = std::get_if<control::PolicyTaken>(&*message)) taken(policy->generation);
       const auto* datagram = std::get_if<control::InboundTaken>(&*message);
       if (datagram != nullptr && inbound_) inbound_->on(*datagram);

@@ -45,7 +45,7 @@ class DatagramPair {
   End abort(int error);
 
   std::uint64_t last_activity_ms() const { return last_activity_ms_; }
-  // Whether the client has said something after it was answered: more than a question, and not likely forged.
+  // Whether the client has said something after it was answered: more than a question.
   bool is_established() const { return established_; }
 
  private:
@@ -60,6 +60,7 @@ class DatagramPair {
   };
 
   void on_events(Side& from, std::uint32_t events);
+  void forget_errors(Side& from);
   void carry(Side& from);
   std::size_t carry_some(Side& from);
   void pass(Side& to, Bytes messages, std::size_t segment);

@@ -97,11 +97,14 @@ void DatagramPairs::drain() {
 }
 
 void DatagramPairs::end_idle() {
+  // Nearly full, silence counts for everybody: who speaks twice may be forged as well.
   const bool crowded = live_.size() >= most_ / 2;
+  const bool full = live_.size() >= most_ - most_ / 4;
   std::vector<std::uint64_t> idle;
   for (const auto& [flow, pair] : live_) {
     const std::uint64_t silent_ms = reactor_.now_ms() - pair->last_activity_ms();
-    const bool in_the_way = crowded && !pair->is_established() && silent_ms > kCrowdedIdleMs;
+    const bool in_the_way =
+        pair->is_established() ? full && silent_ms > kFullIdleMs : crowded && silent_ms > kCrowdedIdleMs;
     if (in_the_way || sweep_.is_idle(pair->last_activity_ms())) idle.push_back(flow);
   }
   for (const std::uint64_t flow : idle) end(flow);

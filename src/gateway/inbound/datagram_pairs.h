@@ -4,6 +4,7 @@
 // flow that is, one datagram at a time, and this process takes exactly that one.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <unordered_map>
@@ -24,6 +25,7 @@ class DatagramPairs {
   // When half of what there may be is there, a client that is not established and was silent for so long makes room for
   // others: it asked once and was answered, or its address was forged.
   static constexpr std::uint64_t kCrowdedIdleMs = 3000;
+  static constexpr std::uint64_t kFullIdleMs = 10'000;
 
   // `meter`: of what comes in at published ports. `idle_timeout_ms`: how long a client may be without a datagram.
   // `most`: clients that there may be.
@@ -40,7 +42,11 @@ class DatagramPairs {
   void open(std::uint64_t flow, sys::OwnedFd client, sys::OwnedFd guest);
   // Ends at once: nothing more goes either way. False if there is no such flow here.
   bool cut(std::uint64_t flow);
-  void change_idle_timeout(std::uint64_t ms) { sweep_.change_timeout(ms); }
+  // `most`: as in the constructor. Both never become more.
+  void narrow(std::uint64_t idle_timeout_ms, std::uint64_t most) {
+    sweep_.change_timeout(idle_timeout_ms);
+    most_ = std::min(most_, most);
+  }
   // The guest's processes are gone: what they sent goes out, and every client ends.
   void drain();
 

@@ -34,13 +34,12 @@ class InboundTable {
   bool cut(std::uint64_t flow);
   void change_idle_timeouts(const control::Policy& next) {
     sweep_.change_timeout(next.idle_timeout_ms);
-    datagrams_.change_idle_timeout(next.udp_idle_timeout_ms);
+    datagrams_.narrow(next.udp_idle_timeout_ms, next.datagram_clients);
   }
 
   // The guest's processes are gone: each connection ends when what they sent has gone out; then, and whenever there is
   // none left again, `on_drained` is called.
   void drain(std::function<void()> on_drained);
-  bool empty() const { return live_.empty(); }
 
  private:
   // The two messages of a connection, one right after the other.
