@@ -35,10 +35,13 @@ class TokenBucket {
     return static_cast<std::uint64_t>(wait);
   }
 
-  // From now on at most so many tokens every period, and at once. Turns that were handed out stay.
+  // From now on at most so many tokens every period, and at once. Turns that were handed out stay, and the next one
+  // comes when it would have come: what was promised at the old rate is not waited for at the new one.
   void narrow(std::uint64_t now_ms, std::uint64_t tokens, std::uint64_t burst) {
     refill(now_ms);
+    const std::uint64_t before = tokens_;
     tokens_ = std::min(tokens_, std::max<std::uint64_t>(tokens, 1));
+    if (level_ < 0) level_ = -((-level_ + before - 1) / before * tokens_);
     full_ = std::min(full_, Amount{std::clamp<std::uint64_t>(burst, 1, kMost)} * period_ms_);
     level_ = std::min(level_, full_);
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "dial/errno_name.h"
+#include "dial/flow_events.h"
 #include "dial/published_marks.h"
 #include "net/loopback.h"
 #include "policy/compiled/own_names.h"
@@ -16,65 +17,6 @@ namespace {
 
 using audit::Event;
 using audit::EventType;
-
-std::string rcode_text(std::uint16_t rcode) {
-  switch (rcode) {
-    case 0:
-      return "NOERROR";
-    case 1:
-      return "FORMERR";
-    case 2:
-      return "SERVFAIL";
-    case 3:
-      return "NXDOMAIN";
-    default:
-      return std::to_string(rcode);
-  }
-}
-
-std::string via_of(net::Protocol protocol, control::Entry entry) {
-  switch (entry) {
-    case control::Entry::http:
-      return "http";
-    case control::Entry::socks:
-      return "socks";
-    case control::Entry::transparent:
-    case control::Entry::count_:
-      break;
-  }
-  return std::string(net::name_of(protocol));
-}
-
-std::string via_of(control::Refused::Via via) {
-  switch (via) {
-    case control::Refused::Via::tcp:
-      return "tcp";
-    case control::Refused::Via::udp:
-      return "udp";
-    case control::Refused::Via::icmp:
-      return "icmp";
-    case control::Refused::Via::http:
-      return "http";
-    case control::Refused::Via::socks:
-      return "socks";
-    case control::Refused::Via::other:
-    case control::Refused::Via::count_:
-      break;
-  }
-  return "other";
-}
-
-Event flow_event(EventType type, net::Protocol protocol, control::Entry entry, const net::Endpoint& destination,
-                 const std::string& name) {
-  Event event;
-  event.type = type;
-  event.proto = net::name_of(protocol);
-  event.via = via_of(protocol, entry);
-  event.name = name;
-  event.dst = destination.address;
-  if (protocol != net::Protocol::icmp) event.port = destination.port;
-  return event;
-}
 
 policy::FirstFlight flight_of(const control::Flight& flight) {
   policy::FirstFlight first;
@@ -110,19 +52,10 @@ bool knows(const std::vector<policy::NameCandidate>& names, const net::DomainNam
   return false;
 }
 
-policy::Verdict refusal(policy::Reason reason) {
-  policy::Verdict verdict;
-  verdict.reason = reason;
-  return verdict;
-}
-
 bool is_of_this_machine(const policy::HostFacts& facts, const net::IpAddress& address) {
   return net::is_loopback(address) || std::ranges::find(facts.host, address) != facts.host.end();
 }
 
-constexpr net::Port kDnsPort = 53;
-// Connects to resolvers and destinations under way at a time: a descriptor each in this process.
-constexpr std::size_t kMaxDials = 8192;
 // Also where the policy sets no limit: the kernel's own patience ends long before.
 constexpr std::uint64_t kLongestConnectMs = 3'600'000;
 
@@ -168,102 +101,11 @@ void Admission::settle() {
       dial(admitted);
     } else {
       if (const auto flow = flows_.find(admitted.ask.flow); flow != flows_.end()) forget(flow);
-      refuse(admitted.ask, refusal(policy::Reason::audit), {});
+      refuse(admitted.ask, policy::refusal(policy::Reason::audit), {});
     }
   }
   inbound_.settle(recorded ? InboundFlows::Written::yes : InboundFlows::Written::no);
   recorder_.commit();  // what ended at once, before anybody hears of it
-}
-
-std::vector<Admission::KnownName> Admission::known(const std::vector<policy::NameCandidate>& names) {
-  std::vector<KnownName> out;
-  out.reserve(names.size());
-  for (const policy::NameCandidate& each : names) {
-    out.push_back({.name = *each.name, .aliases = {each.aliases.begin(), each.aliases.end()}});
-  }
-  return out;
-}
-
-// A flight may bring a name that the book did not know at the SYN.
-void Admission::remember(Flow& flow, policy::FirstFlight flight, const Place& place) {
-  flow.names = known(place.names);
-  const auto same = [&](const policy::FirstFlight& each) { return each == flight; };
-  if (flow.flights.size() > kMaxFlights || std::ranges::any_of(flow.flights, same)) return;
-  flow.flights.push_back(std::move(flight));
-}
-
-// Asks about a flow as it was asked when it began, so that a name that came or went since makes no difference.
-policy::Verdict Admission::judge_again(const Flow& flow) {
-  const auto facts = this->facts();
-  if (!facts) return refusal(policy::Reason::floor);
-  if (flow.dialled.port == kDnsPort && !policy::passes_port_53(image_, flow.destination.address, flow.protocol)) {
-    return refusal(policy::Reason::no_rule);
-  }
-  if (flow.flights.size() > kMaxFlights) return refusal(policy::Reason::limit);
-  std::vector<policy::NameCandidate> names;
-  for (const KnownName& each : flow.names) names.push_back({.name = &each.name, .aliases = each.aliases});
-  const policy::Request request{.protocol = flow.protocol,
-                                .address = flow.dialled.address,
-                                .port = flow.dialled.port,
-                                .names = names,
-                                .nameless_candidate = flow.nameless_candidate};
-  policy::Verdict verdict = policy::admit(image_, **facts, request);
-  // Nobody has read the name that this policy wants to know.
-  if (verdict.allowed && verdict.hold_first_flight && !flow.held) return refusal(policy::Reason::no_name);
-  for (const policy::FirstFlight& flight : flow.flights) {
-    if (verdict.allowed) verdict = policy::admit_first_flight(image_, **facts, request, flight);
-  }
-  return verdict;
-}
-
-void Admission::cut(std::uint64_t number, Flow& flow, const policy::Verdict& verdict) {
-  flow.cut = true;
-  flow.cut_by = verdict;
-  if (flow.passed) return answer(control::Cut{.flow = number});
-  close_flow(number, {.error = errno_name(ECONNABORTED)});
-  answer(control::ConnectAnswer{.flow = number,
-                                .outcome = control::ConnectAnswer::Outcome::refused,
-                                .error = 0,
-                                .name = {},
-                                .reason = static_cast<std::uint8_t>(verdict.reason)});
-}
-
-// A name that is denied stays: as long as it is known, its address is not reached without a name either.
-void Admission::forget_names() {
-  const auto facts = this->facts();
-  book_.forget_if([&](const policy::NameCandidate& name, const net::IpAddress& address) {
-    if (!facts) return true;
-    const policy::Verdict verdict = policy::judge_answer(image_, **facts, name, address);
-    return !verdict.allowed && verdict.reason != policy::Reason::denied_by_rule;
-  });
-}
-
-std::size_t Admission::narrow(policy::Image image) {
-  image_ = std::move(image);
-  limits_.narrow(image_.limits(), reactor_.now_ms());
-  forget_names();
-  std::vector<std::pair<std::uint64_t, policy::Verdict>> lost;
-  for (const auto& [number, flow] : flows_) {
-    const policy::Verdict verdict = judge_again(flow);
-    if (!verdict.allowed && !flow.cut) lost.emplace_back(number, verdict);
-  }
-  for (const auto& [number, verdict] : lost) cut(number, flows_.at(number), verdict);
-  const std::size_t count = lost.size() + cut_inbound();
-  recorder_.commit();
-  return count;
-}
-
-std::size_t Admission::cut_inbound() {
-  const policy::Verdict verdict = policy::admit_inbound(image_);
-  if (verdict.allowed) return 0;
-  const std::size_t before = inbound_.size() - inbound_.cuts_open();
-  for (const std::uint64_t flow : inbound_.cut(verdict, rule_of(verdict.rule))) answer(control::Cut{.flow = flow});
-  return before;
-}
-
-std::size_t Admission::cuts_open() const {
-  const auto cut = std::ranges::count_if(flows_, [](const auto& each) { return each.second.cut; });
-  return static_cast<std::size_t>(cut) + inbound_.cuts_open();
 }
 
 Result<const policy::HostFacts*> Admission::facts() {
@@ -311,15 +153,21 @@ Admission::Place Admission::place_of(net::Protocol protocol, const net::Endpoint
 
 policy::Verdict Admission::judge(const Place& place) {
   const auto facts = this->facts();
-  if (!facts) return refusal(policy::Reason::floor);
-  if (place.stands_for_nothing) return refusal(policy::Reason::no_name);
+  if (!facts) return policy::refusal(policy::Reason::floor);
+  if (place.stands_for_nothing) return policy::refusal(policy::Reason::no_name);
   const bool published =
       is_of_this_machine(**facts, place.dialled.address) && leads_to_published(place.protocol, place.dialled);
   if (!published && !has_egress()) return policy::admit(image_, **facts, place.request());
   policy::HostFacts with_listeners = **facts;
   if (published) with_listeners.own_listeners.push_back(place.dialled);
-  // A tunnel to the proxy itself would be one to everywhere.
-  for (const EgressRoute& each : settings_.egress) with_listeners.own_listeners.push_back(each.proxy.endpoint);
+  // A tunnel to the proxy itself would be one to everywhere, by whichever address of this machine.
+  for (const EgressRoute& each : settings_.egress) {
+    const net::Endpoint& proxy = each.proxy.endpoint;
+    with_listeners.own_listeners.push_back(proxy);
+    const bool same_port = proxy.port == place.dialled.port && is_of_this_machine(**facts, proxy.address);
+    if (same_port && is_of_this_machine(**facts, place.dialled.address))
+      with_listeners.own_listeners.push_back(place.dialled);
+  }
   return policy::admit(image_, with_listeners, place.request());
 }
 
@@ -338,7 +186,7 @@ void Admission::on(const control::Connect& ask) {
   const bool portless = ask.protocol == net::Protocol::icmp;
   const bool proxied = ask.entry != control::Entry::transparent || ask.name;
   const bool possible = portless == (ask.destination.port == 0) && (!proxied || ask.protocol == net::Protocol::tcp);
-  if (!possible || !fresh) return refuse(ask, refusal(policy::Reason::protocol), {});
+  if (!possible || !fresh) return refuse(ask, policy::refusal(policy::Reason::protocol), {});
   if (ask.name && ask.resolution == control::Resolution::not_tried) return judge_name_of(ask);
   judge_address_of(ask);
 }
@@ -356,7 +204,7 @@ void Admission::consider(const control::Connect& ask, Turn turn) {
   // Those that this round admitted may stand as soon as they are dialled.
   if (in_the_making_ >= limits_.half_open()) settle();
   const Place place = place_of(ask.protocol, ask.destination, ask.name);
-  if (ending_) return refuse(ask, refusal(policy::Reason::shutting_down), place.name());
+  if (ending_) return refuse(ask, policy::refusal(policy::Reason::shutting_down), place.name());
   const policy::Verdict verdict = judge(place);
   if (verdict.allowed) return consider_allowed(ask, verdict, place, turn);
   if (ask.resolution == control::Resolution::not_tried) {
@@ -372,7 +220,7 @@ void Admission::consider(const control::Connect& ask, Turn turn) {
 void Admission::consider_allowed(const control::Connect& ask, const policy::Verdict& verdict, const Place& place,
                                  Turn turn) {
   using policy::Limit;
-  if (const auto quota = limits_.used_up(place.dialled.address))
+  if (const auto quota = limits_.used_up(account_of(place.dialled)))
     return refuse_over(*quota, policy::Reason::quota, ask, place);
   if (is_full()) return refuse_over(Limit::max_flows, policy::Reason::limit, ask, place);
   if (ask.protocol == net::Protocol::tcp && in_the_making_ >= limits_.half_open())
@@ -414,13 +262,6 @@ void Admission::judge_name_of(const control::Connect& ask) {
   policy::Verdict verdict = refusal(ending_ ? policy::Reason::shutting_down : named.reason);
   switch (named.answer) {
     case policy::NameAnswer::ask:
-      if (has_egress() && !ending_) {
-        control::Connect placed = ask;
-        placed.destination.address = stand_in(*ask.name, policy::Family::v4);
-        placed.resolution = control::Resolution::tried;
-        return judge_address_of(placed);
-      }
-      [[fallthrough]];
     case policy::NameAnswer::host_service:
       if (ending_) break;
       return answer(control::ConnectAnswer{
@@ -461,7 +302,7 @@ void Admission::admit(const control::Connect& ask, const policy::Verdict& verdic
   event.flow = ask.flow;
   event.verdict = "allow";
   event.rule = rule_of(verdict.rule);
-  if (!recorder_.record(std::move(event))) return refuse(ask, refusal(policy::Reason::audit), place.name());
+  if (!recorder_.record(std::move(event))) return refuse(ask, policy::refusal(policy::Reason::audit), place.name());
   flows_[ask.flow] = {.protocol = ask.protocol,
                       .destination = ask.destination,
                       .dialled = place.dialled,
@@ -525,7 +366,7 @@ void Admission::on(const control::Flight& flight) {
   const auto facts = this->facts();
   const policy::Verdict verdict = facts
                                       ? policy::admit_first_flight(image_, **facts, place.request(), flight_of(flight))
-                                      : refusal(policy::Reason::floor);
+                                      : policy::refusal(policy::Reason::floor);
   if (verdict.allowed) {
     if (flight.name) flow.name = flight.name->text();
     remember(flow, flight_of(flight), place);
@@ -540,105 +381,6 @@ void Admission::on(const control::Flight& flight) {
   recorder_.record(std::move(event));
   answer(control::FlightAnswer{
       .flow = flight.flow, .outcome = Outcome::refused, .reason = static_cast<std::uint8_t>(verdict.reason)});
-}
-
-void Admission::on(const control::Learn& learn) {
-  if (!learn.name) return;
-  settle();  // what was recorded before is not to be undone by this one
-  if (has_egress()) return learn_stand_in(learn);
-  control::LearnAnswer reply{.query = learn.query, .allowed = 0};
-  policy::Verdict last = refusal(policy::Reason::no_rule);
-  const auto facts = this->facts();
-  const policy::NameCandidate candidate{.name = &*learn.name, .aliases = learn.aliases};
-  for (std::size_t i = 0; facts && i < learn.addresses.size(); ++i) {
-    const policy::Verdict verdict = policy::judge_answer(image_, **facts, candidate, learn.addresses[i]);
-    if (verdict.allowed) reply.allowed |= 1u << i;
-    if (!verdict.allowed) last = verdict;
-  }
-  answer_learn(learn, reply, last);
-}
-
-void Admission::answer_learn(const control::Learn& learn, control::LearnAnswer reply, const policy::Verdict& refused) {
-  // What cannot be recorded is not answered.
-  const bool recorded = recorder_.record(learn_event(learn, reply.allowed, refused)) && recorder_.commit();
-  if (!recorded) reply.allowed = 0;
-  if (!recorded) reply.stand_in.clear();
-  if (reply.allowed == 0) reply.reason = static_cast<std::uint8_t>(recorded ? refused.reason : policy::Reason::audit);
-  for (std::size_t i = 0; i < learn.addresses.size(); ++i) {
-    if ((reply.allowed >> i & 1) == 0) continue;
-    book_.learn(*learn.name, learn.aliases, learn.addresses[i], learn.ttl, reactor_.now_ms());
-  }
-  answer(reply);
-}
-
-audit::Event Admission::learn_event(const control::Learn& learn, std::uint32_t allowed,
-                                    const policy::Verdict& refused) const {
-  Event event;
-  event.name = learn.name->text();
-  event.query_type = wire::dns::type_text(learn.type);
-  event.rcode = rcode_text(0);
-  if (allowed == 0) {
-    event.type = EventType::dns_refuse;
-    event.verdict = "refuse";
-    event.reason = policy::name_of(refused.reason);
-    event.rule = rule_of(refused.rule);
-    event.addresses = learn.addresses;
-    return event;
-  }
-  event.type = EventType::dns_answer;
-  event.verdict = "allow";
-  for (std::size_t i = 0; i < learn.addresses.size(); ++i) {
-    if ((allowed >> i & 1) != 0) event.addresses.push_back(learn.addresses[i]);
-  }
-  return event;
-}
-
-void Admission::on(const control::NameAnswered& answered) {
-  Event event;
-  event.type = EventType::dns_answer;
-  if (answered.name) event.name = answered.name->text();
-  event.query_type = wire::dns::type_text(answered.type);
-  event.rcode = rcode_text(answered.rcode);
-  event.verdict = "allow";
-  recorder_.record(std::move(event));
-}
-
-void Admission::on(const control::NameRefused& refused) {
-  Event event;
-  event.type = EventType::dns_refuse;
-  if (refused.name) event.name = refused.name->text();
-  event.query_type = wire::dns::type_text(refused.type);
-  event.rcode = rcode_text(refused.rcode);
-  event.verdict = "refuse";
-  event.reason = policy::name_of(refused.reason < policy::kReasonCount ? static_cast<policy::Reason>(refused.reason)
-                                                                       : policy::Reason::malformed);
-  if (refused.layer <= static_cast<std::uint8_t>(policy::kInnermostLayer)) {
-    event.rule = rule_of({.layer = static_cast<policy::Layer>(refused.layer), .index = refused.entry});
-  }
-  if (refused.limit < policy::kLimitCount) event.limits = {hit_of(static_cast<policy::Limit>(refused.limit))};
-  recorder_.record(std::move(event));
-}
-
-void Admission::on(const control::OpenResolver& ask) {
-  const auto fail_with = [this, &ask](int error) {
-    answer(control::ResolverAnswer{.query = ask.query, .error = static_cast<std::uint32_t>(error)});
-  };
-  if (ask.server >= settings_.resolvers.size()) return fail_with(EINVAL);
-  if (!recorder_.healthy()) return fail_with(EIO);
-  if (!policy::may_resolve(image_)) return fail_with(EACCES);
-  if (dialer_.pending() >= kMaxDials) return fail_with(EAGAIN);
-  const net::Endpoint& resolver = settings_.resolvers[ask.server];
-  if (ask.tcp) {
-    constexpr std::uint64_t kTimeoutMs = 5000;
-    dialer_.connect(resolver, kTimeoutMs, [this, query = ask.query](Dialled dialled) {
-      answer(control::ResolverAnswer{.query = query, .error = static_cast<std::uint32_t>(dialled.error)},
-             std::move(dialled.socket));
-    });
-    return;
-  }
-  auto socket = connected_udp(resolver);
-  if (!socket) return fail_with(socket.error().code());
-  answer(control::ResolverAnswer{.query = ask.query, .error = 0}, std::move(*socket));
 }
 
 void Admission::on(const control::FlowClosed& closed) {
@@ -716,7 +458,7 @@ void Admission::on(const control::LimitReached& reached) {
   if (reached.name) event.name = reached.name->text();
   if (const auto flow = flows_.find(reached.flow); flow != flows_.end()) {
     const Flow& at = flow->second;
-    limits_.note_used_up(limit, at.dialled.address);
+    limits_.note_used_up(limit, account_of(at.dialled));
     event = flow_event(EventType::limit, at.protocol, at.entry, at.dialled, at.name);
     event.flow = reached.flow;
   }

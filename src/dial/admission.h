@@ -93,6 +93,10 @@ class Admission {
   std::size_t datagram_clients() const;
 
  private:
+  static constexpr net::Port kDnsPort = 53;
+  // Connects to resolvers and destinations under way at a time: a descriptor each in this process.
+  static constexpr std::size_t kMaxDials = 8192;
+
   // Under which a flow was judged, kept for as long as it lives: the book may forget them sooner.
   struct KnownName {
     net::DomainName name;
@@ -148,7 +152,8 @@ class Admission {
                  const std::optional<net::DomainName>& asked_name) const;
   void judge_name_of(const control::Connect& ask);
   void judge_address_of(const control::Connect& ask);
-  net::IpAddress stand_in(const net::DomainName& name, policy::Family family);
+  // Whose bytes the gateway counts for a flow there: the peer of its socket.
+  const net::IpAddress& account_of(const net::Endpoint& dialled) const;
   void learn_stand_in(const control::Learn& learn);
   void answer_learn(const control::Learn& learn, control::LearnAnswer reply, const policy::Verdict& refused);
   policy::Verdict judge(const Place& place);

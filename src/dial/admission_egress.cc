@@ -25,10 +25,8 @@ wire::Authority Admission::target_of(const Flow& flow) {
   return target;
 }
 
-net::IpAddress Admission::stand_in(const net::DomainName& name, policy::Family family) {
-  const net::IpAddress address = stand_ins_.of(book_, name, family);
-  book_.learn(name, {}, address, 0, reactor_.now_ms());
-  return address;
+const net::IpAddress& Admission::account_of(const net::Endpoint& dialled) const {
+  return has_egress() ? route_to(dialled.port).proxy.endpoint.address : dialled.address;
 }
 
 // The gateway was asked for a name, and asks nobody: what it gets stands for the name, wherever that leads.
@@ -38,14 +36,20 @@ void Admission::learn_stand_in(const control::Learn& learn) {
     return answer(control::LearnAnswer{
         .query = learn.query, .allowed = 0, .reason = static_cast<std::uint8_t>(policy::Reason::protocol)});
   }
+  // Nothing is known about where the name leads, so that it is judged as a name, too, whoever says that it was.
+  const policy::NameVerdict named = policy::judge_name(image_, *learn.name, learn.type);
+  if (named.answer != policy::NameAnswer::ask) {
+    const policy::Reason reason = named.reason == policy::Reason::none ? policy::Reason::floor : named.reason;
+    return answer_learn(learn, {.query = learn.query, .allowed = 0}, policy::refusal(reason, named.rule));
+  }
   const policy::Family family = v4 ? policy::Family::v4 : policy::Family::v6;
   const auto facts = this->facts();
   const policy::NameCandidate candidate{.name = &*learn.name, .aliases = {}};
   control::Learn stood = learn;
   stood.aliases.clear();
+  stood.ttl = 0;
   stood.addresses = {stand_ins_.of(book_, *learn.name, family)};
-  policy::Verdict verdict;
-  verdict.reason = policy::Reason::floor;
+  policy::Verdict verdict = policy::refusal(policy::Reason::floor);
   if (facts) verdict = policy::judge_answer(image_, **facts, candidate, stood.addresses.front());
   control::LearnAnswer reply{.query = learn.query, .allowed = verdict.allowed ? 1u : 0u};
   if (verdict.allowed) reply.stand_in = stood.addresses;

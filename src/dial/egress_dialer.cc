@@ -91,7 +91,10 @@ Dialer::Id EgressDialer::connect(const EgressRoute& route, const wire::Authority
                                          std::move(on_done));
   Tunnel& started = *tunnel;
   tunnels_.emplace(id, std::move(tunnel));
-  started.timer = reactor_.at(reactor_.now_ms() + patience, [this, id] { finish(id, failed(ETIMEDOUT, "silence")); });
+  started.timer = reactor_.at(reactor_.now_ms() + patience, [this, id] {
+    const bool reached = tunnels_.at(id)->socket.valid();
+    finish(id, failed(ETIMEDOUT, reached ? "silence" : "not reached: ETIMEDOUT"));
+  });
   const Dialer::Id dial = dialer_.connect(route.proxy.endpoint, patience,
                                           [this, id](Dialled dialled) { connected(id, std::move(dialled)); });
   // It may have failed already, and the tunnel with it.

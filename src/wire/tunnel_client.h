@@ -37,7 +37,8 @@ class TunnelClient {
   State state() const { return state_; }
   // Where it refused, as the nearest errno: what a program hears that asked for the connection.
   int error() const;
-  // For the record: "HTTP 403", "SOCKS 2", "login refused", "no answer that can be read". Never a byte of the proxy's.
+  // For the record: "HTTP 403", "SOCKS 2", "SOCKS login refused", "no answer that can be read". Never a byte of the
+  // proxy's.
   std::string said() const;
 
  private:

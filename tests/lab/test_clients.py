@@ -182,7 +182,7 @@ def test_iperf3(lab):
     server = lab.world.inet.start(["iperf3", "-s", "-1", "--forceflush", "-B", w.ALLOWED4], ready=None)
     while "listening" not in (line := server.stdout.readline()):
         assert line, "iperf3 did not start"
-    out = lab.run("iperf3", "-c", w.ALLOWED4, "-t", "2", "-f", "m", allow=[w.ALLOWED4], timeout=60)
+    out = lab.run("iperf3", "-c", w.ALLOWED4, "-n", "256M", "-f", "m", allow=[w.ALLOWED4], timeout=60)
     server.wait(timeout=10)
     assert out.code == 0 and "sender" in out.stdout, out
 

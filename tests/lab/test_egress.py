@@ -207,6 +207,18 @@ def test_datagrams_are_off(lab, upstreams, what):
     assert lab.world.packets_to(w.ALLOWED4) > 0 and not twin.of_type("flow.refuse"), twin
 
 
+@pytest.mark.elsewhere
+@pytest.mark.parametrize("door", ["transparent", "connect", "socks5h", "absolute"])
+def test_names_are_counted_at_every_door(lab, upstreams, door):
+    """Six of 60 a minute lie below a wildcard; the seventh gets no stand-in, and the proxy does not hear of it."""
+    text = 'version = 1\nmode = "allowlist"\nallow = ["*.wild.test"]\n[limits]\ndns_names_per_minute = 60\n'
+    code = f"result = [fetch({door!r}, f'n{{n}}.wild.test', 80)['connect'] for n in range(7)]"
+    out = lab.guest(code, policy=text, extra=flag(upstreams, "http"), timeout=90)
+    assert out.result[:6] == out.result[:1] * 6 and out.result[6] != out.result[0], out
+    assert not any("n6.wild.test" in str(each) for each in asked(upstreams)), out
+    assert any("n5.wild.test" in str(each) for each in asked(upstreams)), asked(upstreams)
+
+
 def test_only_addresses_are_known_of_a_name(lab, upstreams):
     out = lab.guest("result = [dns('served.test', kind) for kind in ('MX', 'TXT', 'HTTPS', 'SRV')]", mode="public",
                     extra=flag(upstreams, "http"))

@@ -17,7 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 OUTGOING = upstream_proxy.OUTGOING
 NAMES = {"served.test": w.ALLOWED4, "other.served.test": w.EXAMPLE4, "to-lan.test": w.PRIVATE4,
          "evil.test": w.EVIL4}
-HTTP_PORT, SOCKS_PORT = 18080, 11080
+HTTP_PORT, SOCKS_PORT = 18090, 11080
 WIDE_PORT = 18082  # nothing listens there; a proxy that is not on a loopback
 USER = "someone:pass-canary-word"
 

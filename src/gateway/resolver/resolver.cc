@@ -110,6 +110,11 @@ void Resolver::stream_ended(DnsStream& stream) {
 }
 
 void Resolver::serve(Bytes message, dns::Carrier carrier, Send send) {
+  // A longer one is no question; many that wait would be too much.
+  if (message.size() > DnsStream::kMaxQuery) {
+    link_.send(malformed_record(0, dns::Rcode::format_error));
+    return send({});
+  }
   const auto turn = limits_.question(reactor_.now_ms());
   if (turn == 0) return serve_now(message, carrier, std::move(send));
   auto later = [this, bytes = std::vector(message.begin(), message.end()), carrier, send] {

@@ -126,7 +126,10 @@ void Relay::continue_later() {
 Relay::Progress Relay::pump(Direction& direction) {
   const std::uint64_t start = direction.bytes;
   while (!direction.sink_shut) {
-    if (!flush(direction)) return error_ != 0 ? Progress::failed : Progress::stuck;
+    if (!flush(direction)) {
+      direction.allowance.rest();
+      return error_ != 0 ? Progress::failed : Progress::stuck;
+    }
     if (direction.source_ended) {
       pass_end(direction);
       return Progress::stuck;

@@ -12,10 +12,6 @@ namespace {
 constexpr net::Port kHttps = 443;
 constexpr net::Port kHttp = 80;
 
-Verdict refusal(Reason reason, RuleRef rule = {}) {
-  return {.allowed = false, .reason = reason, .rule = rule, .hold_first_flight = false};
-}
-
 Verdict allowance(const Outcome& outcome) {
   return {.allowed = true, .reason = Reason::none, .rule = outcome.rule, .hold_first_flight = false};
 }

@@ -62,4 +62,8 @@ struct Verdict {
   bool hold_first_flight = false;
 };
 
+inline Verdict refusal(Reason reason, const RuleRef& rule = {}) {
+  return {.allowed = false, .reason = reason, .rule = rule, .hold_first_flight = false};
+}
+
 }  // namespace weir::policy

@@ -68,6 +68,14 @@ TEST(TokenBucket, LargeNumbersAndOldTimesDoNotWrap) {
   EXPECT_EQ(slow.take(50, 1, kForever), 60'000u) << "a clock that goes back gives nothing";
 }
 
+TEST(TokenBucket, WhatWasPromisedIsNotWaitedForAtTheNewRate) {
+  TokenBucket bucket(10, 1000, 20);
+  ASSERT_EQ(bucket.take(0, 20, 0), 0u);
+  ASSERT_EQ(bucket.take(0, 50, kForever), 5000u);
+  bucket.narrow(0, 1, 2);
+  EXPECT_EQ(bucket.take(0, 1, kForever), 6000u);
+}
+
 TEST(TokenBucket, NarrowsAndNeverWidens) {
   TokenBucket bucket(10, 1000, 20);
   bucket.narrow(0, 1000, 2000);

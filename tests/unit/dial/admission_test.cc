@@ -546,6 +546,14 @@ TEST_F(AdmissionTest, BehindAProxyNamesLeadWhereTheSupervisorSays) {
   EXPECT_NE(std::get<control::ResolverAnswer>(answers_.back()).error, 0u);
 }
 
+// A stand-in is an address like any public one: what is no name for outside is refused as a name.
+TEST_F(AdmissionTest, BehindAProxyOnlyNamesThatAreAskedGetAStandIn) {
+  start({"@public"}, "", "http://127.0.0.1:1");
+  EXPECT_EQ(learn("a.example", {}), 1u);
+  for (const char* name : {"localhost", "x.localhost", "metadata.google.internal", "printer.local", "intranet"})
+    EXPECT_EQ(learn(name, {}), 0u) << name;
+}
+
 TEST_F(AdmissionTest, TheProxyItselfIsOutOfReach) {
   start({"93.184.215.14"}, "", "http://93.184.215.14:3128");
   EXPECT_EQ(connect(1, "93.184.215.14", 3128), ConnectOutcome::refused);
