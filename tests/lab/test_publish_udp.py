@@ -253,7 +253,7 @@ threading.Event().wait()
     running.say("")
     wait_until(lambda: said_unreachable() > before, 5, "the answer's end")
     os.kill(running.pid, signal.SIGTERM)
-    closed = finish(running).of_type("flow.close")
+    closed = running.finish().of_type("flow.close")
     assert [event.get("error") for event in closed] == ["ECONNREFUSED"], closed
 
 
