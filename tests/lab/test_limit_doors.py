@@ -159,8 +159,9 @@ result = said
 @pytest.mark.parametrize("way", ["egress_rate", "ingress_rate"])
 @pytest.mark.parametrize("rate", [None, "16Mbit/s"])
 def test_rate(lab, door, way, rate):
-    """10 MB at 16 Mbit/s take five seconds, within a tenth, and arrive whole; without the rate they do not."""
-    what = '"POST", size=10_000_000' if way == "egress_rate" else 'path="/bytes/10000000"'
+    """4 MB at 16 Mbit/s take two seconds, within a tenth, and arrive whole; without the rate they do not. Over five seconds:
+    test_network_limits."""
+    what = '"POST", size=4_000_000' if way == "egress_rate" else 'path="/bytes/4000000"'
     code = HTTP + f"""
 start = time.monotonic()
 said = answer(begin({door!r}, {w.ALLOWED4!r}, 80, {what}))
@@ -168,11 +169,11 @@ result = [said, time.monotonic() - start]
 """
     out = lab.guest(code, policy=policy({way: rate} if rate else {}))
     said, seconds = out.result
-    assert said == ["OK", "10000000" if way == "egress_rate" else 10_000_000], out
+    assert said == ["OK", "4000000" if way == "egress_rate" else 4_000_000], out
     if rate is None:
-        assert seconds < 2.5 and not out.of_type("limit"), out
+        assert seconds < 1.5 and not out.of_type("limit"), out
         return
-    assert 4.5 <= seconds <= 5.5, seconds
+    assert 1.8 <= seconds <= 2.2, seconds
     assert attempts(limit_events(out, way)) == 1, out
 
 
@@ -182,13 +183,13 @@ def test_rate_of_what_is_judged(lab, door, rate):
     """Where a name decides every request is read before it goes on: that is no way around a rate."""
     code = HTTP + f"""
 start = time.monotonic()
-said = answer(begin({door!r}, "allowed.test", 80, "POST", size=10_000_000))
+said = answer(begin({door!r}, "allowed.test", 80, "POST", size=4_000_000))
 result = [said, time.monotonic() - start]
 """
     out = lab.guest(code, policy=policy({"egress_rate": rate} if rate else {}, ["allowed.test"]))
     said, seconds = out.result
-    assert said == ["OK", "10000000"], out
-    assert (4.5 <= seconds <= 5.5) if rate else seconds < 2.5, seconds
+    assert said == ["OK", "4000000"], out
+    assert (1.8 <= seconds <= 2.2) if rate else seconds < 1.5, seconds
     assert attempts(limit_events(out, "egress_rate")) == (1 if rate else 0), out
 
 
