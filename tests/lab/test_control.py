@@ -15,6 +15,8 @@ import world as w
 from checks import REFUSE, TWINS, assert_allowed, at
 from lab import read_events, wait_until
 
+# Who asks, and what has moved: admission decides neither.
+ELSEWHERE_TWINS = pytest.mark.parametrize("verdict", ["allow", pytest.param("refuse", marks=pytest.mark.elsewhere)])
 KEPT, LOST = at(w.ALLOWED4, 7), at(w.EVIL4, 7)
 NARROW = {"op": "narrow", "network_mode": "allowlist", "network_allowlist": [KEPT]}
 BOTH = {"op": "narrow", "network_mode": "allowlist", "network_allowlist": [KEPT, LOST]}
@@ -452,7 +454,7 @@ def test_before_the_first_packet(lab):
         assert lab.world.packets_to(w.EVIL4, 7) == 0
 
 
-@TWINS
+@ELSEWHERE_TWINS
 def test_another_user(lab, live, verdict):
     """Root may open the socket of another user, and still is not the one who started the sandbox."""
     other = 4242 if lab.uid == 0 else 0
@@ -670,7 +672,7 @@ def limited(lab):
         yield running
 
 
-@TWINS
+@ELSEWHERE_TWINS
 def test_a_quota_of_connections_that_stand(lab, limited, verdict):
     """What was sent before counts: 2000 of 1500 bytes are gone, so not a byte more leaves; of 5000 they are not."""
     assert limited.do("said(lost, b'l' * 90)") == "l" * 90

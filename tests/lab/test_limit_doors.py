@@ -103,7 +103,7 @@ def test_ingress(lab, door, size):
 
 
 @pytest.mark.parametrize("door", ["connect", "socks5h"])
-@pytest.mark.parametrize("size", [900, pytest.param(1100, marks=pytest.mark.refusal)])
+@pytest.mark.parametrize("size", [900, pytest.param(1100, marks=pytest.mark.elsewhere)])
 def test_what_is_said_before_the_tunnel_stands_counts(lab, door, size):
     """Bytes behind the request of a tunnel go up with it: they are not free."""
     first = (f"b'CONNECT {w.ALLOWED4}:12 HTTP/1.1\\r\\nHost: {w.ALLOWED4}:12\\r\\n\\r\\n'" if door == "connect" else
