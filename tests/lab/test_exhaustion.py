@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import world as w
+from checks import LIFTED
 from lab import attempts, wait_until
 from test_lifecycle import columns, roles
 
@@ -169,3 +170,27 @@ def test_too_many_descriptors_on_the_way_are_a_delay(lab, worker):
     finally:
         holder.kill()
         holder.communicate()
+
+
+@pytest.mark.parametrize("policy", ['version = 1\nmode = "allowlist"\n', LIFTED], ids=["limits", "lifted"])
+def test_100_000_half_open(lab, policy):
+    """To a host that never answers, each given up at once: a flow that stood before moves its bytes all the while, and
+    there are never more connects upstream than may be."""
+    code = f"""
+canary = socket.create_connection(({w.ALLOWED4!r}, 7)); canary.settimeout(30)
+def alive():
+    canary.sendall(b'x')
+    return canary.recv(1) == b'x'
+def half_open(count):
+    for i in range(count):
+        with socket.socket() as s:
+            s.setblocking(False); s.connect_ex(({w.SILENT4!r}, 1 + i % 60_000))
+result = [alive()]
+for _ in range(10):
+    half_open(10_000)
+    result.append(alive())
+"""
+    out = lab.guest(code, policy=policy, allow=[w.ALLOWED4, w.SILENT4], timeout=120)
+    assert out.result == [True] * 11, out
+    assert out.of_type("flow.close", dst=w.ALLOWED4)[0]["bytes_down"] == 11, out
+    assert len(out.of_type("flow.open", dst=w.SILENT4)) == len(out.of_type("flow.close", dst=w.SILENT4)), "all are closed"
