@@ -287,6 +287,7 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
   WEIR_CHECK_OK(plan_spec(line, caller, policy.mode, options));
   WEIR_CHECK_OK(check_credentials(policy.source.egress_proxies, options.spec));
   options.publishes = policy.source.publishes;
+  options.egress_proxies = policy.source.egress_proxies;
   options.spec.published = !options.publishes.empty();
   WEIR_CHECK_OK(plan_after(policy, options));
   WEIR_CHECK_OK(plan_sensitive(line, caller, options));

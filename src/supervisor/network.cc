@@ -9,7 +9,6 @@
 #include <algorithm>
 
 #include "gateway/gateway.h"
-#include "supervisor/egress_routes.h"
 #include "sys/errno.h"
 
 namespace weir::supervisor {
@@ -93,11 +92,11 @@ Network::~Network() {
 Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox::Capture capture,
                                                  const sandbox::CaptureAddresses& addresses,
                                                  std::shared_ptr<const sys::OwnedFd> image,
-                                                 std::vector<net::Endpoint> resolvers, dial::Recorder& log,
+                                                 std::vector<net::Endpoint> resolvers,
+                                                 std::vector<dial::EgressRoute> egress, dial::Recorder& log,
                                                  OnFailure on_failure) {
   WEIR_TRY(Policy policy, Policy::of(std::move(image)));
   WEIR_TRY(dial::LiveFacts facts, dial::LiveFacts::open(own_subnets(addresses)));
-  WEIR_TRY(std::vector<dial::EgressRoute> egress, egress_routes(policy.image.egress_proxies()));
   // Nothing may go around an upstream proxy, names least of all.
   if (!egress.empty()) resolvers.clear();
   std::unique_ptr<Network> network(

@@ -27,7 +27,8 @@ class Network {
   static Result<std::unique_ptr<Network>> create(sys::Reactor& reactor, sandbox::Capture capture,
                                                  const sandbox::CaptureAddresses& addresses,
                                                  std::shared_ptr<const sys::OwnedFd> image,
-                                                 std::vector<net::Endpoint> resolvers, dial::Recorder& log,
+                                                 std::vector<net::Endpoint> resolvers,
+                                                 std::vector<dial::EgressRoute> egress, dial::Recorder& log,
                                                  OnFailure on_failure);
   ~Network();
   Network(const Network&) = delete;

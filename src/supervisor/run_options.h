@@ -62,6 +62,8 @@ struct RunOptions {
   std::string floor_hash;
   // The policy's published ports; spec.published says whether there are any.
   std::vector<policy::Publish> publishes;
+  // The policy's upstream proxies.
+  std::vector<policy::EgressProxy> egress_proxies;
   // dns.upstream of the policy, in order; empty: what the host's resolv.conf says.
   std::vector<net::Endpoint> dns_upstreams;
 

@@ -11,6 +11,7 @@
 #include "changes/layer_changes.h"
 #include "changes/run_outside.h"
 #include "dial/resolv_conf.h"
+#include "supervisor/egress_routes.h"
 #include "supervisor/limit_report.h"
 #include "supervisor/state_folder.h"
 #include "sys/program_pages.h"
@@ -85,6 +86,7 @@ Result<> Session::start() {
   if (start_error_) return std::unexpected(*start_error_);
   WEIR_CHECK_OK(open_control());
   WEIR_CHECK_OK(guard_files());
+  WEIR_TRY(egress_, egress_routes(options_.egress_proxies));
   WEIR_CHECK_OK(execute());
   if (ending_) return {};
   WEIR_CHECK_OK(watch_seal());
@@ -172,7 +174,7 @@ Result<> Session::start_network() {
   };
   WEIR_TRY(auto image, sealed_policy());
   WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, std::move(image),
-                                     std::move(resolvers), log_, lost));
+                                     std::move(resolvers), std::move(egress_), log_, lost));
   const auto stuck = [this](const Error& error) {
     end_with(
         Error("the sandbox was ended: its [after] cannot be entered: " + error.what()).with_remedy(error.remedy()));

@@ -81,6 +81,7 @@ class Session {
   bool started_ = false;  // the command runs, or has
   std::optional<Error> start_error_;
   std::unique_ptr<sandbox::TerminalPump> pump_;
+  std::vector<dial::EgressRoute> egress_;  // for the network
   std::unique_ptr<Network> network_;
   std::optional<Generations> generations_;
   std::unique_ptr<ControlSocket> control_;
