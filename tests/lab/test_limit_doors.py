@@ -479,7 +479,6 @@ def test_published_counts_in_max_flows(lab, start, flows):  # noqa: F811
     """Two clients hold; the third is one too many for two."""
     code = """
 held = [socket.create_connection(('127.0.0.1', 18080), timeout=10) for _ in range(2)]
-time.sleep(0.3)
 third = fetch(18080, b'5', 0)[:2]
 print(json.dumps(third))
 """

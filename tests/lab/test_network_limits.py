@@ -36,7 +36,6 @@ def test_half_open(lab, count):
 held = []
 for _ in range(3):
     s = socket.socket(); s.setblocking(False); s.connect_ex(({w.SILENT4!r}, 4445)); held.append(s)
-time.sleep(0.3)
 result = tcp({w.SILENT4!r}, 4446, timeout=1)['connect']
 """
     out = lab.guest(code, policy=policy({"half_open": count}, [w.SILENT4]))
