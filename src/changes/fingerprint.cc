@@ -1,7 +1,6 @@
 #include "changes/fingerprint.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include "base/sha256.h"
 #include "changes/run_outside.h"
 #include "sys/errno.h"
+#include "sys/files.h"
 #include "sys/folder.h"
 #include "sys/open_resolved.h"
 
@@ -66,10 +66,9 @@ class Look {
   void say(const std::string& text) { sum_.update(as_bytes(text)); }
 
   Result<bool> link(const sys::OwnedFd& parent, const std::string& name) {
-    std::array<char, PATH_MAX> target{};
-    const ssize_t size = ::readlinkat(parent.get(), name.c_str(), target.data(), target.size());
-    if (size < 0) return sys::errno_error("cannot read the link");
-    say(std::string(target.data(), static_cast<std::size_t>(size)));
+    const auto target = sys::link_target(parent.get(), name);
+    if (!target) return sys::errno_error("cannot read the link");
+    say(*target);
     return true;
   }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/path.h"
 #include "changes/contents.h"
 #include "changes/fingerprint.h"
 #include "changes/store.h"
@@ -19,10 +20,6 @@ namespace {
 
 // Holes need whole pages to stay holes; small files have none worth keeping.
 constexpr std::uint64_t kPage = 4096;
-
-bool is_in(const std::string& folder, const std::string& path) {
-  return path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/';
-}
 
 }  // namespace
 
@@ -53,7 +50,7 @@ Result<> Keeper::add(const sys::OwnedFd& layer, const std::string& source, const
       continue;
     }
     KeptEntry entry{.share = share, .change = std::move(change)};
-    const bool is_fresh = !fresh.empty() && is_in(fresh, entry.change.path);
+    const bool is_fresh = !fresh.empty() && is_at_or_below(fresh, entry.change.path);
     const bool hides =
         entry.change.type == LayerChange::Type::folder && entry.change.kind != LayerChange::Kind::changed;
     if (hides && !is_fresh) fresh = entry.change.path;

@@ -1,16 +1,15 @@
 #include "changes/layer_changes.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 
+#include "sys/files.h"
 #include "sys/folder.h"
 #include "sys/mounts.h"
 #include "sys/open_resolved.h"
@@ -35,12 +34,6 @@ bool is_whiteout(const struct stat& status) {
 bool is_opaque(const sys::OwnedFd& folder) {
   char mark = 0;
   return ::fgetxattr(folder.get(), "user.overlay.opaque", &mark, 1) == 1 && mark == 'y';
-}
-
-std::string link_target_of(int folder, const char* name) {
-  std::array<char, PATH_MAX> target{};
-  const ssize_t size = ::readlinkat(folder, name, target.data(), target.size());
-  return size < 0 ? "" : std::string(target.data(), static_cast<std::size_t>(size));
 }
 
 LayerChange::Type type_of(const struct stat& status) {
@@ -107,7 +100,7 @@ class Walk {
     }
     if (change.type == LayerChange::Type::folder) return subfolder(above, below, std::move(change), name, depth);
     if (S_ISREG(status.st_mode)) change.bytes = static_cast<std::uint64_t>(status.st_size);
-    if (S_ISLNK(status.st_mode)) change.link_target = link_target_of(above.get(), name.c_str());
+    if (S_ISLNK(status.st_mode)) change.link_target = sys::link_target(above.get(), name).value_or("");
     note(std::move(change));
   }
 

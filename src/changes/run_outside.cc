@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "base/path.h"
+
 namespace weir::changes {
 namespace {
 
@@ -11,11 +13,6 @@ std::string in_small_letters(std::string_view text) {
   std::ranges::transform(small, small.begin(),
                          [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   return small;
-}
-
-// `inner` is `outer` or below it.
-bool lies_in(std::string_view outer, std::string_view inner) {
-  return inner.starts_with(outer) && (inner.size() == outer.size() || inner[outer.size()] == '/');
 }
 
 // Whether it holds for the path as it looks from any of the folders that it leads through.
@@ -47,14 +44,14 @@ bool makes_a_repository(std::string_view path) {
 bool is_run_outside(std::string_view path) {
   const std::string small = in_small_letters(path);
   return from_any_folder(small, [](std::string_view from_here) {
-    return any_known([from_here](std::string_view known) { return lies_in(known, from_here); });
+    return any_known([from_here](std::string_view known) { return is_at_or_below(known, from_here); });
   });
 }
 
 bool lies_in_protected(std::string_view whole_path) {
   const std::string small = in_small_letters(whole_path);
   return from_any_folder(small, [](std::string_view from_here) {
-    return std::ranges::any_of(kProtected, [&](std::string_view known) { return lies_in(known, from_here); });
+    return std::ranges::any_of(kProtected, [&](std::string_view known) { return is_at_or_below(known, from_here); });
   });
 }
 
@@ -68,7 +65,7 @@ bool would_be_run_outside(std::string_view path, Stands what) {
   if (what == Stands::folder) return false;
   const std::string small = in_small_letters(path);
   return makes_a_repository(small) || from_any_folder(small, [](std::string_view from_here) {
-           return any_known([from_here](std::string_view known) { return lies_in(from_here, known); });
+           return any_known([from_here](std::string_view known) { return is_at_or_below(from_here, known); });
          });
 }
 

@@ -1,18 +1,18 @@
 #include "changes/take_over.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 
+#include "base/path.h"
 #include "changes/contents.h"
 #include "changes/owner_rights.h"
 #include "changes/run_outside.h"
 #include "sys/errno.h"
+#include "sys/files.h"
 #include "sys/folder.h"
 #include "sys/mounts.h"
 #include "sys/open_resolved.h"
@@ -33,10 +33,6 @@ constexpr std::size_t kMostWaiting = 256;
 std::string folder_of_path(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   return slash == std::string::npos ? "" : path.substr(0, slash);
-}
-
-bool lies_below(const std::string& folder, const std::string& path) {
-  return folder.empty() || (path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/');
 }
 
 // A folder of which nothing was there, or nothing is left.
@@ -133,8 +129,9 @@ bool TakeOver::is_wanted(const KeptEntry& entry, const std::vector<Place>& wante
   return std::ranges::any_of(wanted, [&](const Place& place) {
     const auto& [share, path] = place;
     if (share != entry.share) return false;
-    if (entry.change.path == path || lies_below(path, entry.change.path)) return true;
-    return entry.change.type == Type::folder && entry.change.kind == Kind::added && lies_below(entry.change.path, path);
+    if (path.empty() || is_at_or_below(path, entry.change.path)) return true;
+    return entry.change.type == Type::folder && entry.change.kind == Kind::added &&
+           is_at_or_below(entry.change.path, path);
   });
 }
 
@@ -237,10 +234,7 @@ Result<bool> TakeOver::is_there(const KeptEntry& entry, const Target& target) co
     return change.kind == Kind::added ? Result<bool>(true) : holds_only_kept(entry, target);
   }
   if (change.type == Type::link) {
-    std::array<char, PATH_MAX> words{};
-    const ssize_t size = ::readlinkat(target.parent.get(), target.name.c_str(), words.data(), words.size());
-    return type == S_IFLNK && size >= 0 &&
-           change.link_target == std::string_view(words.data(), static_cast<std::size_t>(size));
+    return type == S_IFLNK && sys::link_target(target.parent.get(), target.name) == change.link_target;
   }
   return type == S_IFREG ? file_is_there(entry, target) : Result<bool>(false);
 }
@@ -256,16 +250,19 @@ Result<bool> TakeOver::file_is_there(const KeptEntry& entry, const Target& targe
                       entry.change.bytes);
 }
 
+const KeptEntry* TakeOver::kept_at(const Place& place) const {
+  const auto key = [](const KeptEntry& each) { return Place{each.share, each.change.path}; };
+  const auto kept = std::ranges::lower_bound(manifest_.entries, place, {}, key);
+  return kept == manifest_.entries.end() || key(*kept) != place ? nullptr : &*kept;
+}
+
 // The folder that replaced another has been put there, as it seems: nothing of the old one is in it.
 Result<bool> TakeOver::holds_only_kept(const KeptEntry& entry, const Target& target) const {
   const sys::Folder open =
       sys::folder_of(sys::open_resolved(target.parent.get(), target.name, O_RDONLY | O_DIRECTORY, kHere));
   if (!open) return sys::errno_error("what is there cannot be listed");
   while (const dirent* next = sys::next_entry(open)) {
-    const Place place{entry.share, entry.change.path + "/" + next->d_name};
-    const auto key = [](const KeptEntry& each) { return Place{each.share, each.change.path}; };
-    const auto kept = std::ranges::lower_bound(manifest_.entries, place, {}, key);
-    if (kept == manifest_.entries.end() || key(*kept) != place) return false;
+    if (kept_at({entry.share, entry.change.path + "/" + next->d_name}) == nullptr) return false;
   }
   // As it was before the run: that it holds nothing else says nothing then.
   return target.print.digest != entry.before;
@@ -284,14 +281,11 @@ bool TakeOver::is_of_bare_repository(const KeptEntry& entry, const Root& root) c
 }
 
 // `folder`: "" or with a slash at its end.
-bool TakeOver::has_head(std::size_t share, const std::string& folder, const Root& root) const {
-  const Place place{share, folder + kBareHead};
-  const auto key = [](const KeptEntry& each) { return Place{each.share, each.change.path}; };
-  const auto kept = std::ranges::lower_bound(manifest_.entries, place, {}, key);
-  if (kept != manifest_.entries.end() && key(*kept) == place && kept->change.kind != Kind::deleted) return true;
-  const sys::OwnedFd head =
-      sys::open_resolved(root.folder.get(), folder + kBareHead, O_PATH, sys::kBeneath | RESOLVE_NO_XDEV);
-  return head.valid();
+bool TakeOver::has_head(std::uint32_t share, const std::string& folder, const Root& root) const {
+  const std::string head = folder + kBareHead;
+  const KeptEntry* const kept = kept_at({share, head});
+  if (kept != nullptr && kept->change.kind != Kind::deleted) return true;
+  return sys::open_resolved(root.folder.get(), head, O_PATH, kHere).valid();
 }
 
 void TakeOver::judge(const KeptEntry& entry, const Root& root, const Target& target, Outlook& outlook) const {

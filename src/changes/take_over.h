@@ -79,7 +79,8 @@ class TakeOver {
   Result<bool> file_is_there(const KeptEntry& entry, const Target& target) const;
   Result<bool> holds_only_kept(const KeptEntry& entry, const Target& target) const;
   bool is_of_bare_repository(const KeptEntry& entry, const Root& root) const;
-  bool has_head(std::size_t share, const std::string& folder, const Root& root) const;
+  const KeptEntry* kept_at(const Place& place) const;
+  bool has_head(std::uint32_t share, const std::string& folder, const Root& root) const;
   void judge(const KeptEntry& entry, const Root& root, const Target& target, Outlook& outlook) const;
   Result<> carry_out(const KeptEntry& entry, const Root& root, Target target);
   void put_waiting();

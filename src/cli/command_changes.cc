@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "supervisor/audit_log.h"
 #include "supervisor/events_sweep.h"
+#include "supervisor/state_folder.h"
 
 namespace weir::cli {
 namespace {

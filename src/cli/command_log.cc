@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "supervisor/audit_log.h"
 #include "supervisor/events_sweep.h"
+#include "supervisor/state_folder.h"
 #include "sys/line_file.h"
 
 namespace weir::cli {

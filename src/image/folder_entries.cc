@@ -9,6 +9,7 @@
 #include <array>
 
 #include "sys/errno.h"
+#include "sys/files.h"
 #include "sys/folder.h"
 #include "sys/open_resolved.h"
 
@@ -66,10 +67,9 @@ bool is_unchanged(const struct stat& before, const struct stat& now) {
 }
 
 Result<std::string> link_target(const sys::OwnedFd& link, const std::string& path) {
-  std::array<char, PATH_MAX> target{};
-  const ssize_t size = ::readlinkat(link.get(), "", target.data(), target.size());
-  if (size < 0) return unreachable(path);
-  return std::string(target.data(), static_cast<std::size_t>(size));
+  const auto target = sys::link_target(link.get(), "");
+  if (!target) return unreachable(path);
+  return *target;
 }
 
 Result<> read_attributes(const sys::OwnedFd& file, TarEntry& entry) {

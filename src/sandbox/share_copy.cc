@@ -1,7 +1,6 @@
 #include "sandbox/share_copy.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include <string_view>
 
 #include "sys/errno.h"
+#include "sys/files.h"
 #include "sys/folder.h"
 
 namespace weir::sandbox {
@@ -90,9 +90,8 @@ class Copy {
   }
 
   static Result<> link(int from, const sys::OwnedFd& to, const std::string& name, const std::string& path) {
-    std::array<char, PATH_MAX> target{};
-    const ssize_t size = ::readlinkat(from, name.c_str(), target.data(), target.size() - 1);
-    if (size < 0 || ::symlinkat(target.data(), to.get(), name.c_str()) != 0)
+    const auto target = sys::link_target(from, name);
+    if (!target || ::symlinkat(target->c_str(), to.get(), name.c_str()) != 0)
       return sys::errno_error("cannot copy the link " + path);
     return {};
   }

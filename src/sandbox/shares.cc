@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/path.h"
 #include "changes/run_outside.h"
 #include "sys/errno.h"
 #include "sys/folder.h"
@@ -31,8 +32,7 @@ std::string resolved(const std::string& path) {
 
 // Whether `inner` is `outer` or below it. Both absolute and without links.
 bool contains(const std::string& outer, const std::string& inner) {
-  if (outer == "/" || outer == inner) return true;
-  return inner.starts_with(outer) && inner[outer.size()] == '/';
+  return outer == "/" || is_at_or_below(outer, inner);
 }
 
 // Looks for a socket below a folder. The path of the first, or nothing.

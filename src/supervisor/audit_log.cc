@@ -48,21 +48,6 @@ audit::Timestamp wall_clock() {
   return {.seconds = now.tv_sec, .microseconds = static_cast<std::uint32_t>(now.tv_nsec / 1000)};
 }
 
-Result<std::string> default_events_folder() {
-  auto folder = state_folder();
-  if (folder) return *folder + "/events";
-  return std::unexpected(std::move(folder)
-                             .error()
-                             .context("there is no folder for events")
-                             .with_remedy("name a file with --events FILE, or --events none"));
-}
-
-Result<std::string> changes_folder() {
-  if (const auto folder = state_folder()) return *folder + "/changes";
-  return std::unexpected(
-      Error("there is no folder for changes: neither XDG_STATE_HOME nor HOME is set").with_remedy("set HOME"));
-}
-
 AuditLog::AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind)
     : envelope_(envelope), writer_(envelope), fd_(std::move(fd)), path_(std::move(path)), kind_(kind) {
   struct stat info{};

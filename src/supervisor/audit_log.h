@@ -90,9 +90,4 @@ class AuditLog : public dial::Recorder {
 
 audit::Timestamp wall_clock();
 
-// $XDG_STATE_HOME/weir/events, or $HOME/.local/state/weir/events.
-Result<std::string> default_events_folder();
-// Where --keep-changes keeps what was written into overlays: beside that one.
-Result<std::string> changes_folder();
-
 }  // namespace weir::supervisor

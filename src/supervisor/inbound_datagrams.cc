@@ -21,14 +21,10 @@ void Inbound::look_at_datagrams(Port& port) {
     // From here on it is readable, so that it is looked at again.
     if (i == kSendersPerRound) return;
     if (under_way_ >= kMaxUnderWay) return pause();
-    switch (head.state) {
-      case dial::Head::State::nothing:
-      case dial::Head::State::nobody:
-        dial::drop_head(port.fd());
-        break;
-      case dial::Head::State::someone:
-        spoke(port, head.sender);
-        break;
+    if (head.state == dial::Head::State::someone) {
+      spoke(port, head.sender);
+    } else {
+      dial::drop_head(port.fd());
     }
   }
 }

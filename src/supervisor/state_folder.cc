@@ -18,6 +18,21 @@ Result<std::string> state_folder() {
   return fail("neither XDG_STATE_HOME nor HOME is set");
 }
 
+Result<std::string> default_events_folder() {
+  auto folder = state_folder();
+  if (folder) return *folder + "/events";
+  return std::unexpected(std::move(folder)
+                             .error()
+                             .context("there is no folder for events")
+                             .with_remedy("name a file with --events FILE, or --events none"));
+}
+
+Result<std::string> changes_folder() {
+  if (const auto folder = state_folder()) return *folder + "/changes";
+  return std::unexpected(
+      Error("there is no folder for changes: neither XDG_STATE_HOME nor HOME is set").with_remedy("set HOME"));
+}
+
 Result<std::string> seal_socket_of(const std::string& id) {
   WEIR_TRY(const std::string folder, state_folder());
   return folder + kLive + "/" + id;

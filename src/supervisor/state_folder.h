@@ -10,6 +10,11 @@ namespace weir::supervisor {
 // $XDG_STATE_HOME/weir, else ~/.local/state/weir. Nothing is made.
 Result<std::string> state_folder();
 
+// $XDG_STATE_HOME/weir/events, or $HOME/.local/state/weir/events.
+Result<std::string> default_events_folder();
+// Where --keep-changes keeps what was written into overlays: beside that one.
+Result<std::string> changes_folder();
+
 // The socket of a live sandbox that `weir seal` speaks to: below state_folder().
 Result<std::string> seal_socket_of(const std::string& id);
 // The same, its folder made.

@@ -1,11 +1,13 @@
 #include "sys/files.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 
 #include "sys/errno.h"
 
@@ -102,6 +104,13 @@ Result<std::optional<std::string>> read_operator_file(const std::string& path, s
   if (const std::string why = foreign_hand(status); !why.empty()) return untrusted(path, why);
   WEIR_TRY(std::string text, read_open_file(fd, path, max_bytes));
   return std::optional(std::move(text));
+}
+
+std::optional<std::string> link_target(int folder, const std::string& name) {
+  std::array<char, PATH_MAX> target{};
+  const ssize_t size = ::readlinkat(folder, name.c_str(), target.data(), target.size());
+  if (size < 0) return std::nullopt;
+  return std::string(target.data(), static_cast<std::size_t>(size));
 }
 
 }  // namespace weir::sys

@@ -26,6 +26,10 @@ Result<> write_whole(const OwnedFd& fd, const std::string& path, Bytes bytes);
 // as they are. Errors name the folder.
 Result<> make_folders(const std::string& path);
 
+// Where the link `name` in the folder leads (readlinkat(2)); an empty name is the link itself that `folder` holds open.
+// nullopt and errno.
+std::optional<std::string> link_target(int folder, const std::string& name);
+
 // The content of a file that only the operator can have written: a regular file (no link) of uid 0 that neither group
 // nor others may write, in a folder of which the same holds. Nothing when the file does not exist. Inside a user
 // namespace that does not map the host's root the owner reads as nobody, and the file is refused.

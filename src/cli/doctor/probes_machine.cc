@@ -16,6 +16,7 @@
 
 #include "cli/doctor/probe.h"
 #include "supervisor/audit_log.h"
+#include "supervisor/state_folder.h"
 #include "sys/child_process.h"
 #include "sys/errno.h"
 #include "sys/throwaway_child.h"

@@ -97,7 +97,9 @@ Result<> PolicyCompiler::add_layer(Layer layer, const PolicyFlags& flags) {
   note_wide(text.publishes, out_.notices);
   if (layer == Layer::run) {
     if (!insisted.floor.empty()) return cannot_widen("a run cannot lift the floor of its session");
-    WEIR_CHECK_OK(check_narrower(out_.source, source, out_.warnings));
+    WEIR_TRY(const std::vector<std::uint8_t> session, build_image(out_.source));
+    WEIR_TRY(const Image image, Image::open(session));
+    WEIR_CHECK_OK(check_narrower(image, out_.source, source, out_.warnings));
   }
   out_.source.lifted.insert(out_.source.lifted.end(), insisted.floor.begin(), insisted.floor.end());
   out_.source.layers.push_back(std::move(source));

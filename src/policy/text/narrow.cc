@@ -43,6 +43,23 @@ Result<Narrowing> compile_layer(const PolicyText& text, const PolicyFlags& flags
   return narrowing;
 }
 
+Result<Narrowed> with_one_more(ImageSource source, const Narrowing& by) {
+  const Layer innermost = source.layers.back().layer;
+  if (innermost == kInnermostLayer) {
+    return std::unexpected(Error("this sandbox has been narrowed too often", ENOSPC)
+                               .with_remedy("end it, and start one with the policy that is wanted"));
+  }
+  Narrowed narrowed;
+  source.layers.push_back(by.layer);
+  source.layers.back().layer = std::max(Layer::run, static_cast<Layer>(static_cast<std::uint8_t>(innermost) + 1));
+  source.limits.narrow(by.limits);
+  source.written_limits |= by.written_limits;
+  WEIR_TRY(narrowed.image, build_image(source));
+  WEIR_TRY(const Image image, Image::open(narrowed.image));
+  narrowed.hash = image.hash();
+  return narrowed;
+}
+
 }  // namespace
 
 Result<Narrowing> compile_narrowing(const PolicyFlags& flags) {
@@ -73,30 +90,17 @@ bool has_room_inside(const Image& policy) {
 }
 
 Result<Narrowed> narrow_policy(const Image& current, const Narrowing& by) {
-  WEIR_TRY(const ImageSource source, read_back(current, "the policy in force"));
+  WEIR_TRY(ImageSource source, read_back(current, "the policy in force"));
   std::vector<std::string> warnings;
-  WEIR_CHECK_OK(check_narrower(source, by.layer, warnings));
-  WEIR_TRY(Narrowed narrowed, put_inside(current, by));
+  WEIR_CHECK_OK(check_narrower(current, source, by.layer, warnings));
+  WEIR_TRY(Narrowed narrowed, with_one_more(std::move(source), by));
   narrowed.warnings = std::move(warnings);
   return narrowed;
 }
 
 Result<Narrowed> put_inside(const Image& current, const Narrowing& by) {
   WEIR_TRY(ImageSource source, read_back(current, "the policy in force"));
-  const Layer innermost = source.layers.back().layer;
-  if (innermost == kInnermostLayer) {
-    return std::unexpected(Error("this sandbox has been narrowed too often", ENOSPC)
-                               .with_remedy("end it, and start one with the policy that is wanted"));
-  }
-  Narrowed narrowed;
-  source.layers.push_back(by.layer);
-  source.layers.back().layer = std::max(Layer::run, static_cast<Layer>(static_cast<std::uint8_t>(innermost) + 1));
-  source.limits.narrow(by.limits);
-  source.written_limits |= by.written_limits;
-  WEIR_TRY(narrowed.image, build_image(source));
-  WEIR_TRY(const Image image, Image::open(narrowed.image));
-  narrowed.hash = image.hash();
-  return narrowed;
+  return with_one_more(std::move(source), by);
 }
 
 }  // namespace weir::policy

@@ -164,11 +164,10 @@ bool is_cannot_widen(const Error& error) {
   return error.code() == EPERM;
 }
 
-Result<> check_narrower(const ImageSource& outer, const LayerSource& run, std::vector<std::string>& warnings) {
+Result<> check_narrower(const Image& image, const ImageSource& outer, const LayerSource& run,
+                        std::vector<std::string>& warnings) {
   WEIR_CHECK_OK(check_mode(outer, run));
   if (run.mode == Mode::host) return {};
-  WEIR_TRY(const std::vector<std::uint8_t> bytes, build_image(outer));
-  WEIR_TRY(const Image image, Image::open(bytes));
   for (const Entry& entry : run.entries) {
     if (entry.action != Action::allow) continue;
     bool some = false;
