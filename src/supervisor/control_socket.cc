@@ -17,7 +17,8 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::listen(sys::Reactor& react
   return self;
 }
 
-void ControlSocket::on_line(LineServer::ClientId client, sys::LineStream::Line line) {
+void ControlSocket::on_line(LineServer::ClientId client, std::uint64_t number, sys::LineStream::Line line) {
+  if (number > 1) return;  // the answer to the first is on its way
   if (!line.passed.empty() || server_->has_more(client)) {
     const Error error = Error("something comes with the line").with_remedy("connect once for each request");
     return answer(client, refusal_of("malformed", error));

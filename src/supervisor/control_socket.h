@@ -25,7 +25,7 @@ class ControlSocket : private LineServer::Owner {
 
  private:
   explicit ControlSocket(Handler handler) : handler_(std::move(handler)) {}
-  void on_line(LineServer::ClientId client, sys::LineStream::Line line) override;
+  void on_line(LineServer::ClientId client, std::uint64_t number, sys::LineStream::Line line) override;
   void on_end(LineServer::ClientId) override {}  // it still reads its answer, or does not
   std::string line_of(LineServer::Trouble trouble) override;
   void answer(LineServer::ClientId client, const wire::ControlReply& reply);

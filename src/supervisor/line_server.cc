@@ -15,7 +15,7 @@ struct LineServer::Client {
   sys::LineStream stream;
   sys::CallbackHandler on_readable;
   sys::Reactor::TimerId deadline = 0;
-  bool has_spoken = false;  // a whole line
+  std::uint64_t lines = 0;
   bool ended = false;
 };
 
@@ -75,7 +75,7 @@ void LineServer::read(ClientId id) {
   hand_over(id);
   if (!has(id)) return;
   if (state && *state == sys::LineStream::State::open) return;
-  if (state && !clients_.at(id)->has_spoken) return send_away(id, Trouble::no_end);
+  if (state && clients_.at(id)->lines == 0) return send_away(id, Trouble::no_end);
   ended(id);
 }
 
@@ -85,9 +85,9 @@ void LineServer::hand_over(ClientId id) {
     Client& client = *found->second;
     auto line = client.stream.next();
     if (!line) return;
-    client.has_spoken = true;
+    const std::uint64_t number = ++client.lines;
     reactor_.cancel(client.deadline);
-    owner_.on_line(id, std::move(*line));
+    owner_.on_line(id, number, std::move(*line));
   }
 }
 
@@ -99,7 +99,7 @@ void LineServer::ended(ClientId id) {
   client.ended = true;
   reactor_.cancel(client.deadline);
   reactor_.forget(client.stream.fd());
-  if (!client.has_spoken) return drop(id);
+  if (client.lines == 0) return drop(id);
   owner_.on_end(id);
 }
 

@@ -32,8 +32,8 @@ class LineServer {
   class Owner {
    public:
     virtual ~Owner() = default;
-    // It stays connected until finish() or drop().
-    virtual void on_line(ClientId client, sys::LineStream::Line line) = 0;
+    // It stays connected until finish() or drop(). `number`: 1 for its first line.
+    virtual void on_line(ClientId client, std::uint64_t number, sys::LineStream::Line line) = 0;
     // It will say nothing more, or is gone; who only shut down its side still reads. Once; finish() or drop() is to
     // follow, now or later. Not called for who was finished, dropped or sent away.
     virtual void on_end(ClientId client) = 0;
@@ -51,7 +51,7 @@ class LineServer {
   LineServer& operator=(const LineServer&) = delete;
 
   bool has(ClientId client) const { return clients_.contains(client); }
-  // More than the line that was handed over has come.
+  // More than what was handed over has come.
   bool has_more(ClientId client) const;
   // A line and the client stays. One that does not read is dropped, and on_end() says so later. Harmless for one that
   // is gone. `passed` are duplicated.
