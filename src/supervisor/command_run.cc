@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "base/quantity.h"
@@ -56,7 +57,9 @@ Result<> CommandRun::start() {
 }
 
 void CommandRun::on_exited(const sandbox::Sandbox::Exited& exited) {
-  live_.end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of(exited.status), .error = exited.not_executed});
+  auto error = exited.not_executed;
+  if (error && error->code() == ENOENT && options_.program_missing) error = options_.program_missing;
+  live_.end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of(exited.status), .error = std::move(error)});
 }
 
 // The caller's terminal is as it was when this process ends, however it ends: with -t it is raw meanwhile, without it

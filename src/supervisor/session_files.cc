@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 
+#include "control/file_messages.h"
 #include "wire/session_reply.h"
 
 namespace weir::supervisor {
@@ -69,23 +70,6 @@ Inside::FileTask::Do inside_of(Do what) {
   return To::stat;
 }
 
-std::string type_name(char type) {
-  switch (type) {
-    case 'f':
-      return "file";
-    case 'd':
-      return "folder";
-    case 'l':
-      return "link";
-    case 'p':
-      return "fifo";
-    case 's':
-      return "socket";
-    default:
-      return "device";
-  }
-}
-
 }  // namespace
 
 void SessionFiles::finish(ClientId client, const Error& error) {
@@ -113,7 +97,7 @@ void SessionFiles::answered(ClientId client, Do what, Result<Inside::FileAnswer>
   wire::FileInfo info{.bytes = answer->bytes, .mode = answer->mode, .modified = answer->modified};
   switch (what) {
     case Do::stat:
-      info.type = type_name(answer->type);
+      info.type = control::name_of(answer->type);
       return server_.finish(client, wire::session_reply_line(info));
     case Do::get:
       return server_.finish(client, wire::session_reply_line(info), std::array{fd});

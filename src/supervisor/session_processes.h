@@ -78,10 +78,10 @@ class SessionProcesses {
     std::uint64_t started_ms = 0;
     sys::Reactor::TimerId timer = 0;  // of its timeout
     Refused refused_before;
-    std::unique_ptr<KeptOutput> out;
-    std::unique_ptr<KeptOutput> err;
-    sys::OwnedFd feed;
-    std::optional<wire::ExitedProcess> exited;
+    std::unique_ptr<KeptOutput> out = {};
+    std::unique_ptr<KeptOutput> err = {};
+    sys::OwnedFd feed = {};
+    std::optional<wire::ExitedProcess> exited = {};
   };
   struct Follower {
     std::uint64_t number = 0;  // of the process
