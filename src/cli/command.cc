@@ -35,6 +35,8 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
       return changes_command(line, caller);
     case CommandId::seal:
       return seal_command(line);
+    case CommandId::session_create:
+      return session_create_command(line, caller);
     case CommandId::session_ls:
     case CommandId::session_show:
     case CommandId::session_narrow:
@@ -51,8 +53,6 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::session_output:
     case CommandId::exec:
       return session_bytes_command(line, caller);
-    case CommandId::session_create:
-      return session_create_command(line, caller);
     case CommandId::doctor:
       return doctor_command(line);
     case CommandId::version:

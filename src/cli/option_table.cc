@@ -182,7 +182,7 @@ constexpr std::array kOptions = {
                "Do not announce the gateway's HTTP and SOCKS5 proxies in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and "
                "NO_PROXY. They are there all the same; programs that do not use them meet the same verdicts.",
                "--no-proxy-env"},
-    OptionSpec{OptionId::subnet, Group::network, "subnet", kNoAliases, '\0', required, "CIDR", Repeat::once, kStarts,
+    OptionSpec{OptionId::subnet, Group::network, "subnet", kNoAliases, '\0', required, "CIDR", Repeat::once, kMakes,
                "The private IPv4 /16 from which the network inside has its addresses; default 10.254.0.0/16. For a "
                "machine whose own networks are there: what is in it cannot be reached from inside. Sandboxes may have "
                "the same one.",
