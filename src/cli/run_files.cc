@@ -1,8 +1,13 @@
 #include "cli/run_files.h"
 
+#include <filesystem>
+#include <system_error>
+
+#include "base/path.h"
 #include "cli/run_plan.h"
 #include "sandbox/shares.h"
 #include "sandbox/tools.h"
+#include "session/state_folder.h"
 
 namespace weir::cli {
 namespace {
@@ -22,6 +27,27 @@ Result<> plan_shares(const CommandLine& line, const Caller& caller, sandbox::Spe
   return sandbox::check_shares(spec.shares);
 }
 
+// Sessions are spoken to by sockets in weir's state, today's and those to come: whoever sees one, read-only or not, has
+// what that session has.
+Result<> keep_sessions_out(const std::vector<sandbox::Share>& shares) {
+  const auto state = session::state_folder();
+  if (!state) return {};  // then there are none
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::weakly_canonical(*state, error);
+  if (error) return fail("cannot resolve " + *state + ": " + error.message(), error.value());
+  for (const sandbox::Share& share : shares) {
+    if (share.access == sandbox::Share::Access::copy) continue;
+    const bool above = is_at_or_below(share.source, folder.native());
+    const bool below = is_at_or_below(folder.native() + "/sessions", share.source) ||
+                       is_at_or_below(folder.native() + "/live", share.source);
+    if (!above && !below) continue;
+    return std::unexpected(Error("the share " + share.source + " would show the sockets of weir's sessions, in " +
+                                 folder.native() + ", to the command")
+                               .with_remedy("share a folder without weir's state, or a copy of it (:copy)"));
+  }
+  return {};
+}
+
 }  // namespace
 
 sandbox::Sharer sharer_of(const CommandLine& line, const Caller& caller) {
@@ -34,6 +60,7 @@ sandbox::Sharer sharer_of(const CommandLine& line, const Caller& caller) {
 
 Result<> plan_files(const CommandLine& line, const Caller& caller, sandbox::Spec& spec) {
   WEIR_CHECK_OK(plan_shares(line, caller, spec));
+  if (!line.has(OptionId::share_sockets)) WEIR_CHECK_OK(keep_sessions_out(spec.shares));
   for (const std::string& tool : line.values(OptionId::tool)) {
     Result<std::string> path = absolute_path(tool, caller.folder);
     if (!path) return std::unexpected(std::move(path).error().context("option --tool"));

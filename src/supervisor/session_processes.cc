@@ -29,6 +29,10 @@ Result<> check_stdio(const sys::OwnedFd& fd) {
   const int flags = ::fcntl(fd.get(), F_GETFL);
   if (S_ISDIR(status.st_mode) || flags < 0 || (flags & O_PATH) != 0)
     return fail("a folder or an O_PATH handle is no standard input and no output", EINVAL);
+  if (::isatty(fd.get()) == 1)
+    return std::unexpected(
+        Error("a terminal of this machine is not handed in: what keeps it could read what is typed", EINVAL)
+            .with_remedy("pass a pipe, or ask for a terminal of the sandbox's own"));
   return {};
 }
 

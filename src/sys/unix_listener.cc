@@ -44,6 +44,15 @@ Result<> check_folder(const OwnedFd& folder, const std::string& path) {
                              .with_remedy("make the socket in a folder of your own, mode 0700"));
 }
 
+// What cannot be looked at is a stranger's.
+bool shares_user_namespace(pid_t process) {
+  struct stat own{};
+  struct stat theirs{};
+  const std::string path = "/proc/" + std::to_string(process) + "/ns/user";
+  return ::stat("/proc/self/ns/user", &own) == 0 && ::stat(path.c_str(), &theirs) == 0 && own.st_dev == theirs.st_dev &&
+         own.st_ino == theirs.st_ino;
+}
+
 }  // namespace
 
 Result<UnixListener> UnixListener::create(const std::string& path) {
@@ -106,7 +115,8 @@ UnixListener::Accepted UnixListener::accept() const {
   socklen_t size = sizeof peer;
   if (!accepted.socket.valid()) return accepted;
   const bool known = ::getsockopt(accepted.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
-  if (known && size == sizeof peer && peer.uid == ::geteuid()) accepted.peer = Accepted::Peer::same_user;
+  if (known && size == sizeof peer && peer.uid == ::geteuid() && shares_user_namespace(peer.pid))
+    accepted.peer = Accepted::Peer::same_user;
   return accepted;
 }
 

@@ -26,7 +26,8 @@ class UnixListener {
 
   struct Accepted {
     OwnedFd socket;  // non-blocking; not valid when nobody waits
-    // By SO_PEERCRED: the user of the process that connected, seen from here.
+    // By SO_PEERCRED: the user of the process that connected, seen from here. A process of another user namespace is
+    // another: a sandbox may have its owner's id.
     enum class Peer : std::uint8_t { same_user, another };
     Peer peer = Peer::another;
   };

@@ -474,3 +474,26 @@ def test_the_page_does_as_it_says(owner):
             assert done.returncode == 0, (command, done)
             pattern = "".join(".*" if each == "..." else re.escape(each) for each in re.split(r"(\.\.\.)", expected))
             assert re.fullmatch(pattern, done.stdout + done.stderr, re.S), (command, done)
+
+
+def test_the_callers_terminal_does_not_go_inside(screen):
+    """What goes on inside when the command is back must not read what is typed next."""
+    screen.type("weir exec demo -- " + sh("setsid sleep 300 & test -t 0; echo tty-$?; readlink /proc/$!/fd/1; exec cat"))
+    screen.wait("tty-1\npipe:")
+    screen.type("typed")
+    screen.wait("typed\ntyped")
+    screen.keys("C-d")
+    screen.sync()
+
+
+@pytest.mark.parametrize("how", ["", ":ro", ":overlay", ":copy"])
+def test_sockets_of_sessions_are_in_no_share(owner, how):
+    """Read-only or not: whoever sees the socket of a session has that session. A copy has none."""
+    state = owner.folder / "state"
+    state.mkdir(exist_ok=True)
+    os.chown(state, owner.uid, owner.gid)
+    out = owner.run("echo", "started", extra=["-v", f"{state}:/x{how}"], events=False)
+    if how == ":copy":
+        assert (out.code, out.stdout) == (0, "started\n"), out
+        return
+    assert out.code == 125 and not out.stdout and "sockets of weir's sessions" in out.stderr, out

@@ -2,7 +2,6 @@
 
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "cli/session/reach.h"
+#include "cli/session/standard_streams.h"
 #include "sandbox/terminal.h"
 #include "session/client.h"
 #include "sys/errno.h"
@@ -24,18 +24,6 @@ namespace {
 // Between asking the process to end, as the caller was asked, and ending it: weir run's own default.
 constexpr std::uint64_t kGraceMs = 2'000;
 constexpr std::array kStandard = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-
-Result<> refuse_folders() {
-  for (const int fd : kStandard) {
-    struct stat status{};
-    if (::fstat(fd, &status) != 0) return sys::errno_error("cannot look at descriptor " + std::to_string(fd));
-    if (!S_ISDIR(status.st_mode)) continue;
-    return std::unexpected(
-        Error("descriptor " + std::to_string(fd) + " is a folder of this machine, which no process inside may have")
-            .with_remedy("redirect it to a file, a pipe or /dev/null"));
-  }
-  return {};
-}
 
 std::optional<winsize> window_size() {
   for (const int fd : kStandard) {
@@ -66,8 +54,13 @@ class AttachedRun {
       }
     }
     WEIR_CHECK_OK(watch_signals());
-    const std::span<const int> passed = request.terminal ? std::span<const int>() : kStandard;
-    WEIR_CHECK_OK(result_of(connection_.send(request, passed)));
+    if (request.terminal) {
+      WEIR_CHECK_OK(result_of(connection_.send(request)));
+    } else {
+      WEIR_TRY(streams_, StandardStreams::prepare(reactor_));
+      WEIR_CHECK_OK(result_of(connection_.send(request, streams_->given())));
+      WEIR_CHECK_OK(streams_->begin());
+    }
     WEIR_CHECK_OK(reactor_.watch(connection_.fd(), EPOLLIN, on_replies_));
     WEIR_CHECK_OK(reactor_.run());
     finish();
@@ -159,6 +152,8 @@ class AttachedRun {
     connection_.close();
     if (pump_) pump_->drain();
     pump_.reset();
+    if (streams_) streams_->drain();
+    streams_.reset();
     flags_.put_back();
     keeper_.reset();
     signals_.reset();
@@ -175,6 +170,7 @@ class AttachedRun {
   std::vector<int> waiting_;  // signals for a process that has not begun
   sys::OwnedFd master_;
   std::unique_ptr<sandbox::TerminalPump> pump_;
+  std::unique_ptr<StandardStreams> streams_;
   Result<wire::ExitedProcess> ended_ = fail("the process was not waited for");
 };
 
@@ -182,7 +178,6 @@ class AttachedRun {
 
 Result<wire::ExitedProcess> run_attached(const session::Registry& registry, const std::string& who,
                                          wire::RunProcess request) {
-  if (!request.terminal) WEIR_CHECK_OK(refuse_folders());
   WEIR_TRY(session::Connection connection, result_of(session::Connection::open(registry, who)));
   WEIR_TRY(sys::Reactor reactor, sys::Reactor::create());
   AttachedRun attached(registry, std::move(connection), std::move(reactor));
