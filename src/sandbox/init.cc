@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -32,19 +31,11 @@
 #include "sandbox/root.h"
 #include "sys/child_process.h"
 #include "sys/errno.h"
+#include "sys/program_arguments.h"
 #include "sys/program_pages.h"
 
 namespace weir::sandbox {
 namespace {
-
-// /proc/1/cmdline is readable by everybody inside, and what lies there is the supervisor's command line and
-// environment: arguments may hold secrets. The kernel puts both between argv[0] and the name of the executed file.
-void scrub_arguments() {
-  char* const first = program_invocation_name;
-  const auto* end = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
-  if (first == nullptr || end == nullptr || first >= end) return;
-  ::explicit_bzero(first, static_cast<std::size_t>(end - first));
-}
 
 // The supervisor blocks signals and ignores SIGPIPE; both would be inherited by the command.
 void reset_signals() {
@@ -86,7 +77,8 @@ class Init {
   Result<> set_up() {
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return sys::errno_error("cannot tie init to the supervisor");
     ::prctl(PR_SET_NAME, "weir-init", 0, 0, 0);
-    scrub_arguments();
+    // /proc/1/cmdline is readable by everybody inside, and what lies there is the supervisor's.
+    sys::erase_program_arguments(sys::Erased::environment);
     reset_signals();
     WEIR_CHECK_OK(close_inherited());
     if (!wait_for<control::Begin>()) ::_exit(kInitFailed);

@@ -15,6 +15,7 @@
 #include "supervisor/sandbox_id.h"
 #include "supervisor/session_options.h"
 #include "sys/errno.h"
+#include "sys/program_arguments.h"
 
 namespace weir::supervisor {
 
@@ -54,6 +55,7 @@ Answer<session::OwnFolder> make_folder(SessionOptions& options) {
 // Nothing of who started it: neither its terminal nor its folder, its signals or its descriptors.
 Result<> let_go(const std::vector<int>& inherited) {
   ::setsid();
+  sys::erase_program_arguments(sys::Erased::arguments);
   for (const int fd : inherited) {
     if (fd > STDERR_FILENO) ::close(fd);
   }
