@@ -209,7 +209,7 @@ void LiveSession::on_line(ClientId client, std::uint64_t number, sys::LineStream
                                         .message = request.error().what(),
                                         .remedy = request.error().remedy()});
   }
-  if (ending_) {
+  if (ending_ && !std::holds_alternative<wire::StopSession>(*request)) {
     return answer(client, wire::Refusal{.code = ErrorCode::gone, .message = "session " + folder_.id() + " is ending"});
   }
   serve(client, *request, std::move(line.passed));

@@ -175,6 +175,24 @@ def test_a_terminal(session):
         assert connection.line()["exited"]["exit_code"] == 0
 
 
+def test_an_end_with_and_without_grace(lab):
+    with Session(lab) as made:
+        pid = made.detach("trap 'sleep 0.1; exit 0' TERM; while :; do sleep 0.01; done")
+        with made.connect() as connection:
+            connection.say({"op": "output", "pid": pid, "follow": True}).line()
+            made.stop()  # the process ends by itself within the grace, and is told of
+            while "exited" not in (line := connection.line()["output"]):
+                pass
+            assert line["exited"]["exit_code"] == 0, line
+    with Session(lab) as made:
+        pid = made.detach("trap '' TERM; while :; do sleep 0.01; done")
+        with made.connect() as first:
+            assert first.say({"op": "stop"}).line() == {"ok": True}
+            assert made.ask({"op": "processes"})["error"]["code"] == "gone"
+            made.stop(kill=True)  # somebody who does not wait
+            assert first.line() is None
+
+
 def test_names(lab, session):
     second = Session(lab, "--name", "web")
     assert second.code == 125 and second.said["error"]["code"] == "name_taken", second.said
