@@ -444,3 +444,12 @@ def test_usage_is_shown(session):
     session.run("true")
     usage = session.show()["usage"]
     assert usage["memory_bytes"] > 0 and usage["processes"] == 0, usage
+
+
+def test_the_words_of_its_start_are_not_told_to_everybody(lab):
+    with Session(lab, "-e", "TOKEN=canary-in-the-words") as made:
+        with open(f"/proc/{made.pid}/cmdline", "rb") as file:
+            words = file.read()
+        assert b"canary" not in words and words.strip(b"\0").endswith(b"weir"), words
+        _, out, _ = made.run("sh", "-c", "echo $TOKEN")
+        assert out == "canary-in-the-words\n"
