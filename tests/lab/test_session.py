@@ -143,10 +143,7 @@ def test_output_is_bounded(session):
 
 def test_signals_and_timeouts(session):
     pid = session.detach("trap 'echo got; exit 7' TERM; echo up; while :; do sleep 0.01; done")
-    with session.connect() as connection:
-        line = connection.say({"op": "output", "pid": pid, "follow": True}).line()
-        while line["output"]["stdout_bytes"] == 0:
-            line = connection.line()
+    session.await_words(pid)
     assert session.ask({"op": "signal", "pid": pid, "signal": "TERM"}) == {"ok": True}
     line, out, _ = session.await_exit(pid)
     assert out == "up\ngot\n" and line["exited"]["exit_code"] == 7, line
@@ -177,7 +174,8 @@ def test_a_terminal(session):
 
 def test_an_end_with_and_without_grace(lab):
     with Session(lab) as made:
-        pid = made.detach("trap 'sleep 0.1; exit 0' TERM; while :; do sleep 0.01; done")
+        pid = made.detach("trap 'sleep 0.1; exit 0' TERM; echo up; while :; do sleep 0.01; done")
+        made.await_words(pid)
         with made.connect() as connection:
             connection.say({"op": "output", "pid": pid, "follow": True}).line()
             made.stop()  # the process ends by itself within the grace, and is told of
@@ -185,7 +183,8 @@ def test_an_end_with_and_without_grace(lab):
                 pass
             assert line["exited"]["exit_code"] == 0, line
     with Session(lab) as made:
-        pid = made.detach("trap '' TERM; while :; do sleep 0.01; done")
+        pid = made.detach("trap '' TERM; echo up; while :; do sleep 0.01; done")
+        made.await_words(pid)
         with made.connect() as first:
             assert first.say({"op": "stop"}).line() == {"ok": True}
             assert made.ask({"op": "processes"})["error"]["code"] == "gone"
@@ -243,11 +242,7 @@ except OSError as e: print(type(e).__name__)
 """
         pid = made.ask({"op": "run", "argv": ["/usr/bin/python3", "-c", code], "detach": True, "stdin": True})
         pid = pid["started"]["pid"]
-        with made.connect() as connection:
-            line = connection.say({"op": "output", "pid": pid, "follow": True}).line()
-            while line["output"]["stdout_bytes"] == 0:
-                assert "exited" not in line["output"], made.output(pid)
-                line = connection.line()
+        made.await_words(pid)
         before = lab.world.packets_to(w.EVIL4, 7)
         wanted = [kept, lost] if verdict == "allow" else [kept]
         reply = made.ask({"op": "narrow", "network_mode": "allowlist", "network_allowlist": wanted})
@@ -284,11 +279,7 @@ def test_a_published_port(lab):
         number = int(port.split(":")[1])
         pid = made.detach("exec python3 -uc \"import socket; s=socket.create_server(('127.0.0.1', 8080)); print('up');"
                           "c,_=s.accept(); c.sendall(b'inside'); c.close()\"")
-        with made.connect() as connection:
-            line = connection.say({"op": "output", "pid": pid, "follow": True}).line()
-            while line["output"]["stdout_bytes"] == 0:
-                assert "exited" not in line["output"], made.output(pid)
-                line = connection.line()
+        made.await_words(pid)
         client = f"import socket; print(socket.create_connection(('127.0.0.1', {number}), 5).recv(100).decode())"
         assert lab.world.host.run(["/usr/bin/python3", "-c", client]).stdout == "inside\n"
         assert made.await_exit(pid)[0]["exited"]["exit_code"] == 0
