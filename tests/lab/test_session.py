@@ -368,6 +368,30 @@ def test_who_may_connect(lab, session):
         session.connect(uid=lab.uid + 1)
 
 
+def test_who_is_inside_may_not_connect(lab):
+    """A sandbox that sees the sockets of sessions, its own and others, is nobody to them: L10, the way to a session with
+    a wider network."""
+    state = lab.folder / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, lab.uid, lab.gid)
+    with Session(lab) as wide, Session(lab, "-v", f"{state}:/state:ro", "--share-sockets", "--events", "none") as made:
+        assert made.code == 0, made.said
+        code = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.settimeout(5)
+try:
+    s.connect(f"/state/weir/sessions/{sys.argv[1]}/socket")
+    try: s.sendall(b'{"op": "show"}' + bytes([10]))
+    except BrokenPipeError: pass  # told before it asks
+    print(s.recv(1000).decode())
+except OSError as error: print(type(error).__name__)
+"""
+        for target in (wide, made):
+            _, out, err = made.run("/usr/bin/python3", "-c", code, target.id)
+            assert out == "PermissionError\n" or '"forbidden"' in out, (out, err)
+            assert "session" in target.ask({"op": "show"})
+
+
 def test_connections_are_bounded(session):
     held = [session.connect() for _ in range(256)]
     held[-1].say({"op": "show"}).line()  # all before it were accepted, and this one is done with
