@@ -79,16 +79,12 @@ Result<ExitedProcess> read_exited(const Json& value) {
   ExitedProcess exited;
   WEIR_TRY(JsonFields fields, fields_of(value, "exited"));
   WEIR_CHECK_OK(fields.integer("exit_code", exited.exit_code));
-  WEIR_CHECK_OK(fields.text("signal", exited.signal));
+  WEIR_CHECK_OK(fields.number("signal", exited.signal));
   WEIR_CHECK_OK(fields.truth("timed_out", exited.timed_out));
   WEIR_CHECK_OK(fields.number("duration_ms", exited.duration_ms));
   WEIR_CHECK_OK(fields.text("not_executed", exited.not_executed));
-  const auto items = [&](const char* key) -> Result<const Json*> {
-    const Json* const list = fields.member(key);
-    if (list != nullptr && !list->is_array()) return fail(quoted_key(key) + " is no list");
-    return list;
-  };
-  WEIR_TRY(const Json* const refused, items("refused"));
+  const Json* const refused = fields.member("refused");
+  if (refused != nullptr && !refused->is_array()) return fail("'refused' is no list");
   for (std::size_t i = 0; refused != nullptr && i < refused->size(); ++i) {
     WEIR_TRY(JsonFields item, fields_of((*refused)[i], "refused"));
     auto& one = exited.refused.emplace_back();
@@ -96,14 +92,7 @@ Result<ExitedProcess> read_exited(const Json& value) {
     WEIR_CHECK_OK(item.text("reason", one.reason));
     WEIR_CHECK_OK(item.number("times", one.times));
   }
-  WEIR_TRY(const Json* const limits, items("limits"));
-  for (std::size_t i = 0; limits != nullptr && i < limits->size(); ++i) {
-    WEIR_TRY(JsonFields item, fields_of((*limits)[i], "limits"));
-    auto& one = exited.limits.emplace_back();
-    WEIR_CHECK_OK(item.text("limit", one.limit));
-    WEIR_CHECK_OK(item.text("value", one.value));
-    WEIR_CHECK_OK(item.number("times", one.times));
-  }
+  WEIR_CHECK_OK(fields.texts("limits", exited.limits));
   return exited;
 }
 
@@ -259,19 +248,15 @@ void write_groups(JsonWriter& json, const SessionInfo& session) {
 
 void write_exited(JsonWriter& json, const ExitedProcess& exited) {
   json.begin_object().field("exit_code", exited.exit_code);
-  write_text(json, "signal", exited.signal);
+  write_count(json, "signal", exited.signal);
   json.field("timed_out", exited.timed_out).field("duration_ms", exited.duration_ms);
   json.key("refused").begin_array();
   for (const ExitedProcess::Refused& each : exited.refused) {
     json.begin_object().field("destination", std::string_view(each.destination));
     json.field("reason", std::string_view(each.reason)).field("times", each.times).end_object();
   }
-  json.end_array().key("limits").begin_array();
-  for (const ExitedProcess::Limit& each : exited.limits) {
-    json.begin_object().field("limit", std::string_view(each.limit)).field("value", std::string_view(each.value));
-    json.field("times", each.times).end_object();
-  }
   json.end_array();
+  write_texts(json, "limits", exited.limits);
   write_text(json, "not_executed", exited.not_executed);
   json.end_object();
 }

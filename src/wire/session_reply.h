@@ -22,18 +22,13 @@ struct ExitedProcess {
     std::string reason = {};
     std::uint64_t times = 0;
   };
-  struct Limit {
-    std::string limit = {};
-    std::string value = {};
-    std::uint64_t times = 1;
-  };
   std::int64_t exit_code = 0;  // as weir run: 124, 126, 127, 128+n
-  std::string signal = {};     // its name, or empty
+  std::uint32_t signal = 0;    // that ended it; 0: none
   bool timed_out = false;
   std::uint64_t duration_ms = 0;
-  std::vector<Refused> refused = {};  // while it ran
-  std::vector<Limit> limits = {};
-  std::string not_executed = {};  // why, or empty
+  std::vector<Refused> refused = {};     // while it ran
+  std::vector<std::string> limits = {};  // that were reached meanwhile: "memory", "pids", ...
+  std::string not_executed = {};         // why, or empty
 };
 
 struct StartedProcess {

@@ -109,9 +109,9 @@ TEST(SessionReply, WhatIsWrittenIsRead) {
   session.limits.memory_bytes = 5;
   session.usage.flows = 2;
   session.service = ServiceInfo{.bootstrap = "b", .restart = "always", .restarts = 3, .health = "healthy"};
-  ExitedProcess exited{.exit_code = 137, .signal = "KILL", .duration_ms = 4};
+  ExitedProcess exited{.exit_code = 137, .signal = 9, .duration_ms = 4};
   exited.refused = {{.destination = "a:1", .reason = "no-rule", .times = 2}};
-  exited.limits = {{.limit = "memory", .value = "1G"}};
+  exited.limits = {"memory"};
   const SessionReply rows[] = {
       Refusal{.code = ErrorCode::gone, .message = "m", .remedy = "r"},
       session,
