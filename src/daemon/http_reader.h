@@ -25,7 +25,7 @@ struct RequestHead {
   bool is_upgrade = false;  // to a WebSocket
   std::string websocket_key;
   std::string websocket_version;
-  bool is_old = false;  // HTTP/1.0, which knows no chunks
+  bool is_old = false;                          // HTTP/1.0, which knows no chunks
   std::optional<std::uint64_t> content_length;  // nothing where the body is chunked
   bool has_body = false;
 };

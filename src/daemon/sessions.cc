@@ -7,6 +7,7 @@
 #include "daemon/handlers.h"
 #include "daemon/making.h"
 #include "daemon/session_call.h"
+#include "daemon/snapshots.h"
 
 namespace weir::daemon {
 
@@ -100,6 +101,9 @@ Task<wire::SessionInfo> seen(Daemon& daemon, wire::SessionInfo stored, const Pri
 Task<Answer<wire::SessionInfo>> make_session(Daemon& daemon, CreateWords words, const Principal& who) {
   WEIR_CO_CHECK(check_room(daemon, who));
   const InTheMaking place(daemon, who);
+  auto resolved = co_await with_own_snapshots(daemon, std::move(words), who);
+  WEIR_CO_CHECK(resolved);
+  words = std::move(*resolved);
   Command command{.words = {"session", "create", "--output=json"}};
   std::ranges::move(words.words, std::back_inserter(command.words));
   command.inherited.resize(2);

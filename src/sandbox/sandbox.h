@@ -152,6 +152,7 @@ class Sandbox {
   std::unique_ptr<Inside> inside_;
   std::vector<sys::OwnedFd> unsafe_to_close_;  // before kill(): what init passed unasked
   std::string command_;                        // for people
+  std::optional<Error> broken_;                // why the sandbox was ended from here
   bool lives_on_ = false;
   bool exited_ = false;
 };
