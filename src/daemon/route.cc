@@ -94,6 +94,7 @@ std::optional<std::vector<std::string_view>> match(std::string_view pattern, std
     }
     const std::string_view segment = next_segment(path);
     if (wanted.starts_with('{')) {
+      if (segment.empty()) return std::nullopt;
       parameters.push_back(segment);
     } else if (wanted != segment) {
       return std::nullopt;
