@@ -43,6 +43,7 @@ enum class CommandId : std::uint8_t {
   diff,
   apply,
   seal,
+  session,
   session_create,
   doctor,
   version,
