@@ -4,10 +4,13 @@ Started as a program (`fake_daemon.py serve --socket PATH`) it is what a test st
 """
 
 import base64
+import contextlib
 import http.server
 import json
+import os
 import pathlib
 import select
+import signal
 import socket
 import socketserver
 import subprocess
@@ -97,7 +100,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
+    request_queue_size = 1024
     block_on_close = False
+
+    def __init__(self, *arguments):
+        self.connections = []
+        super().__init__(*arguments)
+
+    def process_request(self, request, client_address):
+        self.connections.append(request)
+        super().process_request(request, client_address)
 
     def handle_error(self, *_):
         pass
@@ -123,6 +135,9 @@ class FakeDaemon:
     def __exit__(self, *_):
         self._server.shutdown()
         self._server.server_close()
+        for each in self._server.connections:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def serve(self):
         self._server.serve_forever()
@@ -191,7 +206,7 @@ class FakeDaemon:
         if wanted.get("detach"):
             return 201, {"pid": 7}
         argv = wanted.get("argv") or ["sh", "-c", wanted["command"]]
-        child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         child.stdin.write(wanted.get("stdin", "").encode())
         child.stdin.close()
         self.started.set()
@@ -206,13 +221,13 @@ class FakeDaemon:
         child.timed_out = False
         while child.poll() is None:
             if not handler.caller_is_there():
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
                 self.killed.set()
                 raise ConnectionError
             if time.monotonic() > end:
                 child.timed_out = True
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)
             time.sleep(0.005)
         return child.stdout.read(), child.stderr.read()
 
@@ -225,19 +240,19 @@ class FakeDaemon:
     def streamed(self, child, handler):
         handler.begin_stream()
         handler.chunk(b'{"started":{"pid":5}}\n')
-        while data := child.stdout.read1(65536):
+        while True:
+            ready, _, _ = select.select([child.stdout, handler.connection], [], [])
+            if child.stdout not in ready:
+                os.killpg(child.pid, signal.SIGKILL)
+                self.killed.set()
+                raise ConnectionError
+            data = child.stdout.read1(65536)
+            if not data:
+                break
             line = json.dumps(text("stdout", data, either=True)).encode() + b"\n"
             handler.chunk(line[:4])  # lines need not arrive whole
             handler.chunk(line[4:])
-            if not handler.caller_is_there():
-                break
-        while child.poll() is None:
-            if not handler.caller_is_there():
-                child.kill()
-                child.wait()
-                self.killed.set()
-                raise ConnectionError
-            time.sleep(0.005)
+        child.wait()
         if child.returncode != 77:  # a stream that stops in the middle
             handler.chunk(json.dumps({"exited": self.exited(child)}).encode() + b"\n")
         handler.chunk(b"")
@@ -291,4 +306,5 @@ def text(stream, data, either=False):
 
 if __name__ == "__main__":
     assert sys.argv[1:3] == ["serve", "--socket"], sys.argv
+    pathlib.Path(sys.argv[3]).unlink(missing_ok=True)  # what a killed one left
     FakeDaemon(sys.argv[3]).serve()

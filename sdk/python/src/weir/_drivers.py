@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import json
+import pathlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,17 +41,26 @@ def _transport_settings(endpoint: Endpoint) -> dict[str, Any]:
 
 def _arguments(request: Request) -> dict[str, Any]:
     arguments: dict[str, Any] = {
-        "headers": dict(request.headers),
+        "headers": {"content-type": "application/json"} | dict(request.headers)
+        if request.json is not None
+        else dict(request.headers),
         "timeout": httpx.Timeout(request.seconds, connect=CONNECT_SECONDS, pool=None),
     }
     if request.query:
         arguments["params"] = dict(request.query)
-    if request.json is not None:
-        arguments["json"] = request.json
-    if request.body is not None:
+    body = _body(request)
+    if body is not None:
         # With the length the server sees at once what is too large, and the bytes go out as they are.
-        arguments["headers"]["content-length"] = str(request.body.length)
+        arguments["headers"]["content-length"] = str(body.length)
+        arguments["content"] = _told(body)
     return arguments
+
+
+def _body(request: Request) -> Body | None:
+    if request.json is None:
+        return request.body
+    data = json.dumps(request.json).encode()
+    return Body(iter((data,)), len(data))
 
 
 def _failed(error: httpx.TransportError, endpoint: Endpoint) -> Unavailable:
@@ -130,8 +142,6 @@ class Blocking:
 
     def _begin(self, request: Request) -> httpx.Response:
         arguments = _arguments(request)
-        if request.body is not None:
-            arguments["content"] = _told(request.body)
         while True:
             began = not self._ready
             if began:
@@ -206,8 +216,8 @@ class Asynchronous:
 
     async def _begin(self, request: Request) -> httpx.Response:
         arguments = _arguments(request)
-        if request.body is not None:
-            arguments["content"] = _pieces(request.body)
+        if "content" in arguments:
+            arguments["content"] = _in_small_pieces(arguments["content"])
         while True:
             began = not self._ready
             if began:
@@ -236,7 +246,20 @@ class Asynchronous:
         await self._client.aclose()
 
 
-async def _pieces(body: Body) -> AsyncIterator[bytes]:
-    # Read from a page cache as a rule: shorter than the way to another thread and back.
-    for piece in _told(body):
-        yield piece
+async def _in_small_pieces(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    # anyio 3.6, which Debian 12 has, sends a piece from its beginning again when a unix socket took only a part of
+    # it. A piece that fits into one buffer of the kernel (unix_stream_sendmsg) is taken whole or not at all.
+    # Pieces are read from the page cache as a rule: that is shorter than the way to another thread and back.
+    size = _whole_piece()
+    for piece in pieces:
+        for at in range(0, len(piece), size):
+            yield piece[at : at + size]
+
+
+@functools.cache
+def _whole_piece() -> int:
+    try:
+        buffer = int(pathlib.Path("/proc/sys/net/core/wmem_default").read_text())
+    except (OSError, ValueError):
+        buffer = 4096
+    return max(1024, min(32 * 1024, buffer // 2 - 64))

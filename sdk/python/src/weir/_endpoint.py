@@ -100,6 +100,8 @@ def _listens(path: pathlib.Path) -> bool:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return False
+        except BlockingIOError:
+            return True  # more callers at once than it has taken in yet
         except OSError as error:
             raise Unavailable(f"{path}: {error.strerror or error}", "name a daemon with WEIR_URL") from error
     return True
