@@ -51,6 +51,14 @@ struct ImageRoot {
   std::optional<sys::IdMaps> delegated;
 };
 
+// Where weir puts the file of `weir script`, inside.
+inline constexpr const char* kScriptFolder = "/run/weir/script";
+// A file there that is root's and that everybody may read.
+struct ScriptFile {
+  std::string name;  // one part of a path
+  std::string content;
+};
+
 // What everything inside may use together; unset: no limit of weir's own.
 struct Limits {
   std::optional<std::uint64_t> memory_bytes = {};
@@ -64,18 +72,20 @@ struct Limits {
 struct Spec {
   std::string id;  // unique on this machine, e.g. "w-3f9a1c27"
   std::string hostname = "weir";
-  std::vector<std::string> argv;                         // never empty
+  std::vector<std::string> argv;                         // empty only where it lives on
   std::vector<std::pair<std::string, std::string>> env;  // complete: nothing is inherited
   std::string workdir;                                   // inside; empty: the user's home
   User user;
   std::vector<Share> shares;
   std::vector<std::string> tools;  // absolute host paths (--tool): visible read-only, on PATH
   std::optional<ImageRoot> image;
+  std::optional<ScriptFile> script;
   Network network = Network::loopback;
   CaptureAddresses addresses;
   Limits limits;
   bool terminal = false;      // -t: a terminal of its own
   bool shows_layers = false;  // Sandbox::take_layers() gives what overlays keep
+  bool lives_on = false;      // no command of its own: Sandbox::serve_inside() starts processes until it is killed
   bool published = false;     // init opens sockets for published ports
   bool seals = false;         // the command has a descriptor to say so: kSealVariable names it, take_seal() hears it
 };
