@@ -206,7 +206,9 @@ class FakeDaemon:
         if wanted.get("detach"):
             return 201, {"pid": 7}
         argv = wanted.get("argv") or ["sh", "-c", wanted["command"]]
-        child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        child = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
         child.stdin.write(wanted.get("stdin", "").encode())
         child.stdin.close()
         self.started.set()

@@ -126,7 +126,8 @@ def test_addresses_that_make_no_sense(monkeypatch, url, token, words):
 
 
 @pytest.mark.parametrize(
-    ("url", "token"), [("http://127.0.0.1:8443", "t"), ("http://[::1]:1", "t"), ("http://a.example", None), ("https://a.example", "t")]
+    ("url", "token"),
+    [("http://127.0.0.1:8443", "t"), ("http://[::1]:1", "t"), ("http://a.example", None), ("https://a.example", "t")],
 )
 def test_addresses_that_do(monkeypatch, url, token):
     monkeypatch.setenv("WEIR_URL", url)
