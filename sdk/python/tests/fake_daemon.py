@@ -1,6 +1,6 @@
 """A daemon that confines nothing: it answers as docs/openapi.yaml says, runs commands on this machine as they are, and remembers.
 
-Started as a program (`fake_daemon.py serve --socket PATH`) it is what a test starts in place of `weir`.
+Started as a program (`fake_daemon.py serve --socket=PATH`) it is what a test starts in place of `weir`.
 """
 
 import base64
@@ -307,6 +307,7 @@ def text(stream, data, either=False):
 
 
 if __name__ == "__main__":
-    assert sys.argv[1:3] == ["serve", "--socket"], sys.argv
-    pathlib.Path(sys.argv[3]).unlink(missing_ok=True)  # what a killed one left
-    FakeDaemon(sys.argv[3]).serve()
+    assert sys.argv[1] == "serve" and sys.argv[2].startswith("--socket="), sys.argv
+    place = pathlib.Path(sys.argv[2].removeprefix("--socket="))
+    place.unlink(missing_ok=True)  # what a killed one left
+    FakeDaemon(place).serve()

@@ -21,5 +21,7 @@ def test_pip_install(tmp_path):
     assert done.returncode == 0, done.stderr
     installed = {each.name for each in (target / "weir").iterdir()} - {"__pycache__"}
     assert installed == {each.name for each in (PACKAGE / "src" / "weir").iterdir()} - {"__pycache__"}
-    run = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, check=False, env={"PYTHONPATH": str(target)})
+    run = subprocess.run(
+        [sys.executable, "-c", CHECK], capture_output=True, text=True, check=False, env={"PYTHONPATH": str(target)}
+    )
     assert run.stdout.startswith(f"{target}/weir/__init__.py\npypi.org"), run.stderr

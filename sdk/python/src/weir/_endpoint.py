@@ -145,7 +145,7 @@ def _start(path: pathlib.Path) -> None:
     try:
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb") as out:
             child = subprocess.Popen(
-                [_program(), "serve", "--socket", str(path)],
+                [_program(), "serve", f"--socket={path}", "--log=none"],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
