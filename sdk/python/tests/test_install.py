@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1]
-CHECK = "import weir, httpx; print(weir.__file__); weir.Sandbox(network_mode='none'); print(weir.PYPI_HOSTS[0], weir.on_device.session)"
+CHECK = "import weir, httpx; print(weir.__file__); weir.Sandbox(); print(weir.PYPI_HOSTS[0], weir.on_device.session)"
 
 
 def test_pip_install(tmp_path):
