@@ -30,19 +30,7 @@ Result<> take(const CommandLine& line, OptionId id, Target& target, Parse parse)
 Result<Variables> planned_environment(const CommandLine& line, const Caller& caller, const sandbox::Spec& spec,
                                       const std::vector<std::string>& image_variables,
                                       std::vector<std::string>& notices) {
-  std::vector<VariableRequest> requests;
-  // Files first, as docker has it: what stands on the command line wins.
-  for (const std::string& file : line.values(OptionId::env_file)) {
-    Result<std::string> text = sys::read_file(file, kMaxEnvFileBytes);
-    if (!text) return std::unexpected(std::move(text).error().context("option --env-file"));
-    WEIR_TRY(std::vector<VariableRequest> read, parse_env_file(*text, file));
-    std::ranges::move(read, std::back_inserter(requests));
-  }
-  for (const std::string& variable : line.values(OptionId::env)) {
-    Result<VariableRequest> request = parse_variable(variable);
-    if (!request) return std::unexpected(std::move(request).error().context("option -e"));
-    requests.push_back(std::move(*request));
-  }
+  WEIR_TRY(const std::vector<VariableRequest> requests, variable_requests(line));
   const bool proxies = spec.network == sandbox::Network::captured && !line.has(OptionId::no_proxy_env);
   return guest_environment(caller, spec.user, proxies ? proxy_variables(spec.addresses.gateway4) : Variables{},
                            image_variables, requests, notices);
@@ -102,7 +90,12 @@ Result<> plan_spec(const CommandLine& line, const Caller& caller, policy::Mode m
   WEIR_TRY(spec.id, supervisor::new_sandbox_id());
   spec.argv = line.operands;
   spec.network = network_of(mode);
-  spec.addresses = sandbox::CaptureAddresses::defaults();
+  if (const auto subnet = line.value(OptionId::subnet)) {
+    WEIR_TRY(const net::Cidr chosen, parse_subnet(*subnet));
+    spec.addresses = sandbox::CaptureAddresses::in(chosen);
+  } else {
+    spec.addresses = sandbox::CaptureAddresses::defaults();
+  }
   spec.terminal = line.has(OptionId::terminal);
   WEIR_CHECK_OK(take(line, OptionId::user, spec.user, parse_user));
   WEIR_TRY(const image::Description image, plan_image(line, caller, options));
