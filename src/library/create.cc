@@ -66,12 +66,10 @@ Answer<wire::SessionInfo> create_session(const std::vector<std::string>& command
   answer->writing.reset();
   const std::string line = first_line(answer->reading.get());
   const int code = exit_code_of(spawned->pid);
-  auto reply = wire::parse_session_reply(line);
-  if (reply) {
-    if (auto* const info = std::get_if<wire::SessionInfo>(&*reply); info != nullptr && code == 0)
-      return std::move(*info);
-    if (const auto* const refusal = std::get_if<wire::Refusal>(&*reply)) return std::unexpected(*refusal);
-  }
+  if (auto info = wire::parse_session(line); info && code == 0) return std::move(*info);
+  const auto reply = wire::parse_session_reply(line);
+  if (const auto* const refusal = reply ? std::get_if<wire::Refusal>(&*reply) : nullptr)
+    return std::unexpected(*refusal);
   return refuse(
       ErrorCode::internal,
       command_line.front() + " session create ended with " + std::to_string(code) + " and did not say what came of it",

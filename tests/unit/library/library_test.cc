@@ -78,8 +78,9 @@ class Started : public testing::Test {
     info.created = "2026-01-01T00:00:00Z";
     info.network_mode = "none";
     info.ports = {"127.0.0.1:8080:80"};
-    std::string line = wire::session_reply_line(info);
-    line.pop_back();
+    JsonWriter json;
+    wire::write_session(json, info);
+    const std::string line = json.take();
     return state_.script("weir.sh", "printf '%s\\n' \"$@\" > " + state_.path() + "/words; echo '" + line + "'\n");
   }
   Sandbox start() const {
