@@ -52,6 +52,8 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::session_output:
     case CommandId::exec:
       return session_bytes_command(line, caller);
+    case CommandId::serve:
+      return serve_command(line);
     case CommandId::doctor:
       return doctor_command(line);
     case CommandId::version:

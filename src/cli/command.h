@@ -62,6 +62,8 @@ Result<Outcome> session_create_command(const CommandLine& line, const Caller& ca
 Result<Outcome> session_command(const CommandLine& line);
 // session run, shell, cp, output; exec: descriptors 0, 1 and 2 are theirs while they run.
 Result<Outcome> session_bytes_command(const CommandLine& line, const Caller& caller);
+// Becomes weir-serve, the program beside this one.
+Result<Outcome> serve_command(const CommandLine& line);
 Result<Outcome> doctor_command(const CommandLine& line);
 Result<Outcome> version_command(const CommandLine& line);
 Result<Outcome> completion_command(const CommandLine& line);

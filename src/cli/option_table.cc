@@ -318,6 +318,43 @@ constexpr std::array kOptions = {
                "Learn from what was recorded instead of running a command: a receipt (the FILE.json of weir run "
                "--receipt) or a file of events.",
                "--from r.txt.json"},
+    OptionSpec{OptionId::socket, Group::network, "socket", kNoAliases, '\0', required, "PATH", Repeat::once,
+               only(serve),
+               "The unix socket to listen on: whoever may open it is the owner of every session. Default "
+               "$XDG_RUNTIME_DIR/weir.sock, as root /run/weir.sock, unless --listen or a service manager gives another "
+               "place.",
+               "--socket ./weir.sock"},
+    OptionSpec{OptionId::listen, Group::network, "listen", kNoAliases, '\0', required, "ADDRESS:PORT", Repeat::once,
+               only(serve),
+               "Listen on TCP. Needs --token-file, and where others than this machine can reach it --tls-cert and "
+               "--tls-key.",
+               "--listen 127.0.0.1:8080"},
+    OptionSpec{OptionId::token_file, Group::network, "token-file", kNoAliases, '\0', required, "FILE", Repeat::once,
+               only(serve),
+               "Who may ask by TCP: lines NAME:TOKEN, or NAME:TOKEN:ro for one that may look and not change. Nobody "
+               "else may read the file. Each token sees what was made with it, and nothing else.",
+               "--token-file /etc/weir/tokens"},
+    OptionSpec{OptionId::tls_cert, Group::network, "tls-cert", kNoAliases, '\0', required, "FILE", Repeat::once,
+               only(serve), "The certificate for --listen, with its chain (PEM).", "--tls-cert cert.pem"},
+    OptionSpec{OptionId::tls_key, Group::network, "tls-key", kNoAliases, '\0', required, "FILE", Repeat::once,
+               only(serve), "The key of the certificate (PEM).", "--tls-key key.pem"},
+    OptionSpec{OptionId::max_sessions, Group::process, "max-sessions", kNoAliases, '\0', required, "NUMBER",
+               Repeat::once, only(serve), "Sessions of all together; by default 4096. More are refused (429).",
+               "--max-sessions 1000"},
+    OptionSpec{OptionId::max_sessions_per_token, Group::process, "max-sessions-per-token", kNoAliases, '\0', required,
+               "NUMBER", Repeat::once, only(serve), "Sessions of one token; by default 256.",
+               "--max-sessions-per-token 20"},
+    OptionSpec{OptionId::max_connections, Group::process, "max-connections", kNoAliases, '\0', required, "NUMBER",
+               Repeat::once, only(serve), "Connections at a time; by default 512. More are refused (429).",
+               "--max-connections 2000"},
+    OptionSpec{OptionId::grace, Group::process, "grace", kNoAliases, '\0', required, "SECONDS", Repeat::once,
+               only(serve),
+               "How long requests that are being answered may take after SIGTERM; by default 10. Sessions go on.",
+               "--grace 30"},
+    OptionSpec{OptionId::log_form, Group::output, "log", kNoAliases, '\0', required, "text|json|none", Repeat::once,
+               only(serve),
+               "One line for each request on standard error: who, what, how it ended. No query, no header, no body.",
+               "--log json"},
     OptionSpec{OptionId::json, Group::output, "json", kNoAliases, '\0', none, "", Repeat::once, kPrints,
                "The same as -o json.", "--json"},
     OptionSpec{OptionId::quiet, Group::output, "quiet", kNoAliases, 'q', none, "", Repeat::once,
@@ -333,6 +370,10 @@ constexpr std::array kOptions = {
                "Print the help of the command.", "--help"},
 };
 
+constexpr std::array kServeExamples = {
+    Example{"weir serve", "for this user, on $XDG_RUNTIME_DIR/weir.sock"},
+    Example{"weir serve --listen 127.0.0.1:8080 --token-file tokens --log json", "with tokens, on TCP"},
+};
 constexpr std::array kRunExamples = {
     Example{"weir run -- python3 task.py", "no network at all: every connect fails at once"},
     Example{"weir run --allow pypi.org,files.pythonhosted.org -- pip install requests", "two hosts, nothing else"},
@@ -591,6 +632,13 @@ constexpr std::array kCommands = {
         kStopExamples},
     CommandSpec{exec, "exec", "ID [--] COMMAND [ARG...]", 2, kAnyNumber, true, "run a command in a session",
                 "The same as weir session run.", kExecExamples},
+    CommandSpec{
+        serve, "serve", "", 0, 0, false, "answer the HTTP API",
+        "Answers the HTTP API of docs/openapi.yaml on a unix socket, and with tokens on TCP, until it is told to end. "
+        "It "
+        "is a way to speak to sessions: those go on without it, and are found again by the next one. Sockets of a "
+        "service manager (LISTEN_FDS) are used where there are some.",
+        kServeExamples},
     CommandSpec{
         CommandId::log, "log", "[ID|FILE]", 0, 1, false, "print or follow the record of what sandboxes tried",
         "Prints events: of a file (weir run --events FILE), of one sandbox by its id, or of every record that is kept. "

@@ -35,14 +35,15 @@ std::unexpected<wire::Refusal> Connection::failed(const Error& error) const {
   }
 }
 
-Answer<Connection> Connection::open(const Registry& registry, std::string_view who) {
+Answer<Connection> Connection::open(const Registry& registry, std::string_view who, sys::WhenFull when_full) {
   WEIR_TRY(const Stored stored, registry.find(who));
   const std::string& id = stored.info.id;
   if (stored.info.state == kAsleep) return refuse(ErrorCode::unavailable, "session " + id + " is asleep");
   Connection none(id, {});
   const auto folder = registry.open_folder(id);
   if (!folder) return none.gone();
-  auto socket = sys::connect_unix_in(*folder, OwnFolder::kSocket);
+  auto socket = sys::connect_unix_in(*folder, OwnFolder::kSocket, when_full);
+  if (!socket && socket.error().code() == EAGAIN) return refuse(ErrorCode::too_many, "too many ask session " + id);
   if (!socket && (socket.error().code() == ECONNREFUSED || socket.error().code() == ENOENT)) return none.gone();
   if (!socket) return none.failed(socket.error());
   auto stream = sys::LineStream::of(std::move(*socket), kMaxReply);

@@ -13,6 +13,7 @@
 
 #include "session/registry.h"
 #include "sys/line_stream.h"
+#include "sys/unix_listener.h"
 #include "wire/session_reply.h"
 #include "wire/session_request.h"
 
@@ -36,8 +37,10 @@ class Connection {
     }
   };
 
-  // To the session of that id, name, or beginning of an id. Codes as Registry::find().
-  static wire::Answer<Connection> open(const Registry& registry, std::string_view who);
+  // To the session of that id, name, or beginning of an id. Codes as Registry::find(), and `too_many` where so many
+  // wait already that this would have to, and `when_full` says that it does not.
+  static wire::Answer<Connection> open(const Registry& registry, std::string_view who,
+                                       sys::WhenFull when_full = sys::WhenFull::wait);
 
   // Once; the connection stays open for what belongs to the request. `passed` (at most 3) are duplicated.
   wire::Answer<> send(const wire::SessionRequest& request, std::span<const int> passed = {});

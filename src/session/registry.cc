@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/json.h"
 #include "base/json_document.h"
@@ -228,6 +229,11 @@ Answer<std::string> Registry::resolve(std::string_view who) const {
   }
   if (found.empty()) return not_found(who);
   return found;
+}
+
+std::size_t Registry::count() const {
+  const auto all = ids();
+  return all ? all->size() : std::numeric_limits<std::size_t>::max();
 }
 
 Answer<Stored> Registry::find(std::string_view who) const {

@@ -73,6 +73,10 @@ class Registry {
   // left out.
   Result<std::vector<Stored>> list() const;
 
+  // How many folders there are, whatever has become of their sessions; the most that a size can say where that cannot be
+  // read.
+  std::size_t count() const;
+
   // By id, by name, or by the beginning of an id that no other shares, with or without "w-". Codes: not_found; gone:
   // its supervisor was killed, and what it left is swept now; conflict: several begin so; unavailable: it does not
   // stand yet.

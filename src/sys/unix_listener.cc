@@ -113,9 +113,10 @@ UnixListener::Accepted UnixListener::accept() const {
 namespace {
 
 // `name`: for messages.
-Result<OwnedFd> connect_to(const std::string& path, const std::string& name) {
+Result<OwnedFd> connect_to(const std::string& path, const std::string& name, WhenFull when_full) {
   WEIR_TRY(const sockaddr_un address, address_of(path));
-  WEIR_TRY(OwnedFd socket, checked_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "cannot make a unix socket"));
+  const int flags = SOCK_CLOEXEC | (when_full == WhenFull::refuse ? SOCK_NONBLOCK : 0);
+  WEIR_TRY(OwnedFd socket, checked_fd(::socket(AF_UNIX, SOCK_STREAM | flags, 0), "cannot make a unix socket"));
   if (::connect(socket.get(), generic(address), sizeof address) != 0) {
     return errno_error("cannot reach the sandbox at " + name);
   }
@@ -125,11 +126,11 @@ Result<OwnedFd> connect_to(const std::string& path, const std::string& name) {
 }  // namespace
 
 Result<OwnedFd> connect_unix(const std::string& path) {
-  return connect_to(path, path);
+  return connect_to(path, path, WhenFull::wait);
 }
 
-Result<OwnedFd> connect_unix_in(const OwnedFd& folder, const std::string& name) {
-  return connect_to(path_in(folder, name), name);
+Result<OwnedFd> connect_unix_in(const OwnedFd& folder, const std::string& name, WhenFull when_full) {
+  return connect_to(path_in(folder, name), name, when_full);
 }
 
 }  // namespace weir::sys

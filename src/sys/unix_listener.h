@@ -47,7 +47,12 @@ class UnixListener {
 
 // A blocking stream connected to the socket at `path`. Errors name it.
 Result<OwnedFd> connect_unix(const std::string& path);
+// Where as many wait to be accepted as the listener takes.
+enum class WhenFull : std::uint8_t {
+  wait,    // for as long as it takes
+  refuse,  // EAGAIN, at once; and the socket is non-blocking
+};
 // The same to `name` in an open folder.
-Result<OwnedFd> connect_unix_in(const OwnedFd& folder, const std::string& name);
+Result<OwnedFd> connect_unix_in(const OwnedFd& folder, const std::string& name, WhenFull when_full = WhenFull::wait);
 
 }  // namespace weir::sys

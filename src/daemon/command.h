@@ -1,0 +1,53 @@
+// `weir` commands that the daemon has run: what makes sessions, images and exports.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "daemon/daemon.h"
+#include "sys/spawn.h"
+#include "wire/session_reply.h"
+
+namespace weir::daemon {
+
+struct Command {
+  std::vector<std::string> words;            // behind `weir`
+  std::vector<sys::OwnedFd> inherited = {};  // become 3, 4 ...; one that is not valid is left out
+};
+
+struct Ended {
+  int exit_code = 0;
+  std::string out;
+  std::string err;
+};
+
+// Waits for its turn, runs it and takes what it prints, at most 16 MiB of either. A command that takes longer than
+// `seconds` is killed (`unavailable`). `memory`: holds what is printed.
+Task<wire::Answer<Ended>> run_command(Daemon& daemon, Command command, unsigned seconds);
+
+// A file in memory with this content, to be read from its beginning.
+Result<sys::OwnedFd> file_in_memory(std::string_view content);
+
+// What a command that failed is to the caller: the refusal that it printed as JSON, or its last line.
+wire::Refusal refusal_of(const Ended& ended);
+
+// A command whose input or output is streamed: started by itself, ended when this dies.
+class RunningCommand {
+ public:
+  static Result<RunningCommand> start(const Daemon& daemon, Command command, int in, int out, int err);
+  RunningCommand(RunningCommand&&) noexcept = default;
+  RunningCommand& operator=(RunningCommand&&) = delete;
+  ~RunningCommand();
+
+  // Readable when it has ended.
+  int pidfd() const { return process_.pidfd.get(); }
+  // After it has ended: 128 + n where a signal ended it.
+  int exit_code();
+  void kill();
+
+ private:
+  explicit RunningCommand(sys::Spawned process) : process_(std::move(process)) {}
+  sys::Spawned process_;
+};
+
+}  // namespace weir::daemon

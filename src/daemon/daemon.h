@@ -1,0 +1,82 @@
+// What all requests share.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/asio.h"
+#include "daemon/budget.h"
+#include "daemon/exchange.h"
+#include "daemon/metrics.h"
+#include "daemon/principal.h"
+#include "daemon/route.h"
+#include "daemon/store.h"
+#include "daemon/turnstile.h"
+#include "session/registry.h"
+
+namespace weir::daemon {
+
+struct Limits {
+  std::size_t connections = 512;
+  std::size_t sessions = 4096;  // of all together, asleep ones included
+  std::size_t sessions_per_token = 256;
+  std::size_t children = 16;              // `weir` commands that run at a time; others wait
+  std::uint64_t put_bytes = 16ull << 30;  // of one file or archive
+  std::size_t memory_bytes = 256u << 20;  // bodies and collected output, of all requests together
+};
+
+struct Daemon {
+  Limits limits;
+  std::string weir;    // the program
+  std::string folder;  // an empty one, in which commands start: no name is a file there
+  std::vector<std::string> environment;
+  session::Registry registry;
+  Store store;
+  Metrics metrics;
+  Budget memory;
+  Turnstile children;
+  Executor executor;
+  // Sessions that are being made, by the name of the token; the machine's owner's under "/".
+  std::map<std::string, std::size_t, std::less<>> making = {};
+  bool ending = false;  // nothing new is taken
+};
+
+// One request on its way through its handler.
+struct Call {
+  Daemon& daemon;
+  Exchange& exchange;
+  const Route& route;
+  const Target& target;
+  const Principal& who;
+
+  const std::string& parameter(std::size_t at) const { return route.parameters.at(at); }
+};
+
+using Outcome = wire::Answer<Reply>;
+
+// Inside a coroutine, what WEIR_TRY is elsewhere.
+#define WEIR_CO_TRY(declaration, expression) WEIR_CO_TRY_AS(WEIR_CONCAT(weir_try_, __LINE__), declaration, expression)
+#define WEIR_CO_TRY_AS(temporary, declaration, expression)                 \
+  auto temporary = expression;                                             \
+  if (!temporary) co_return std::unexpected(std::move(temporary).error()); \
+  declaration = std::move(*temporary)
+#define WEIR_CO_CHECK(expression)                                     \
+  do {                                                                \
+    auto&& weir_status = expression;                                  \
+    if (!weir_status) co_return std::unexpected(weir_status.error()); \
+  } while (false)
+
+// An error of this machine, not of the caller.
+inline std::unexpected<wire::Refusal> internal(const Error& error) {
+  return wire::refuse(wire::ErrorCode::internal, error);
+}
+
+// What was told to somebody who is not there any more.
+inline std::unexpected<wire::Refusal> nobody_there() {
+  return wire::refuse(wire::ErrorCode::gone, "the caller has gone");
+}
+
+}  // namespace weir::daemon

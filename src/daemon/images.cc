@@ -1,0 +1,69 @@
+// Images: `weir image`, for all to see and for the machine's owner to change.
+#include "base/json_document.h"
+#include "daemon/command.h"
+#include "daemon/handlers.h"
+#include "daemon/streamed_command.h"
+
+namespace weir::daemon {
+
+namespace {
+
+using wire::ErrorCode;
+using wire::refuse;
+
+constexpr unsigned kSeconds = 60;
+constexpr unsigned kImportSeconds = 1800;
+
+Task<wire::Answer<Json>> all_images(Daemon& daemon) {
+  auto ended = co_await run_command(daemon, {.words = {"image", "ls", "--output=json"}}, kSeconds);
+  WEIR_CO_CHECK(ended);
+  if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
+  auto document = parse_json(ended->out);
+  if (!document || !document->is_array()) co_return refuse(ErrorCode::internal, "weir image ls says nonsense");
+  co_return std::move(*document);
+}
+
+}  // namespace
+
+Task<Outcome> list_images(Call& call, std::string) {
+  auto all = co_await all_images(call.daemon);
+  WEIR_CO_CHECK(all);
+  co_return json_reply(200, "{\"images\":" + all->dump() + "}");
+}
+
+Task<Outcome> show_image(Call& call, std::string) {
+  auto all = co_await all_images(call.daemon);
+  WEIR_CO_CHECK(all);
+  for (const Json& image : *all) {
+    const Json* const name = json_member(image, "name");
+    if (name != nullptr && *name == call.parameter(0)) co_return json_reply(200, image.dump());
+  }
+  co_return refuse(ErrorCode::image_not_found, "there is no image " + call.parameter(0));
+}
+
+Task<Outcome> import_image(Call& call, std::string) {
+  auto spooled = co_await spool_body(call);
+  WEIR_CO_CHECK(spooled);
+  Command command{
+      .words = {"image", "import", "--output=json", "--", "/dev/fd/" + std::to_string(kSpooledFd), call.parameter(0)}};
+  command.inherited.push_back(std::move(*spooled));
+  auto ended = co_await run_command(call.daemon, std::move(command), kImportSeconds);
+  WEIR_CO_CHECK(ended);
+  if (ended->exit_code == 0) co_return json_reply(201, ended->out);
+  wire::Refusal refusal = refusal_of(*ended);
+  // What an archive is refused for is a matter of the archive.
+  if (refusal.code == ErrorCode::internal) refusal.code = ErrorCode::bad_request;
+  co_return std::unexpected(std::move(refusal));
+}
+
+Task<Outcome> delete_image(Call& call, std::string) {
+  const auto there = co_await show_image(call, "");
+  WEIR_CO_CHECK(there);
+  auto ended =
+      co_await run_command(call.daemon, {.words = {"image", "rm", "--output=json", "--", call.parameter(0)}}, kSeconds);
+  WEIR_CO_CHECK(ended);
+  if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
+  co_return no_content();
+}
+
+}  // namespace weir::daemon

@@ -1,0 +1,89 @@
+#include "daemon/session_call.h"
+
+#include <sys/socket.h>
+
+#include "base/json.h"
+
+namespace weir::daemon {
+
+namespace {
+
+constexpr unsigned kConnectSeconds = 5;
+constexpr auto kConnectAgain = std::chrono::milliseconds(5);
+
+std::unexpected<wire::Refusal> no_session(const std::string& who_is) {
+  return wire::refuse(wire::ErrorCode::not_found, "there is no session " + who_is);
+}
+
+}  // namespace
+
+Task<wire::Answer<SessionCall>> SessionCall::open(Daemon& daemon, std::string who_is, const Principal& who) {
+  const auto found = daemon.registry.find(who_is);
+  // What one may not see is no different from what is not there, whatever is wrong with it.
+  if (!found && !who.is_owner()) co_return no_session(who_is);
+  if (!found) co_return std::unexpected(found.error());
+  const std::string id = found->info.id;
+  // A token names its session in full: the beginning of an id could say what others there are.
+  const bool in_full = who_is == id || who_is == found->info.name;
+  if (!daemon.store.is_visible(Owned::session, id, who) || (!in_full && !who.is_owner())) co_return no_session(who_is);
+  const Deadline deadline = in_seconds(kConnectSeconds);
+  while (true) {
+    auto connection = session::Connection::open(daemon.registry, id, sys::WhenFull::refuse);
+    if (connection) co_return SessionCall(daemon.executor, std::move(*connection));
+    const bool full = connection.error().code == wire::ErrorCode::too_many;
+    if (!full || Clock::now() > deadline) co_return std::unexpected(connection.error());
+    co_await sleep_until(Clock::now() + kConnectAgain);
+  }
+}
+
+wire::Answer<> SessionCall::send(const wire::SessionRequest& request, std::vector<int> passed) {
+  const std::string line = wire::session_request_line(request);
+  if (line.size() > kMaxLine) {
+    return wire::refuse(wire::ErrorCode::too_large, "the request is too long for a session",
+                        "put what is long into a file of the session");
+  }
+  return connection_.send_line(line, passed);
+}
+
+wire::Answer<> SessionCall::send_line(std::string_view line) {
+  return connection_.send_line(line);
+}
+
+Task<wire::Answer<SessionReply>> SessionCall::receive(Deadline deadline) {
+  while (true) {
+    auto reply = connection_.next();
+    if (reply) co_return std::move(*reply);
+    const Waited waited = co_await waiter_->readable(deadline);
+    if (waited == Waited::late) {
+      co_return wire::refuse(wire::ErrorCode::unavailable, "session " + id() + " does not answer", "try again later");
+    }
+    if (waited == Waited::failed) co_return wire::refuse(wire::ErrorCode::gone, "session " + id() + " has ended");
+    const auto read = connection_.read();
+    if (!read) co_return std::unexpected(read.error());
+  }
+}
+
+Task<wire::Answer<SessionReply>> ask_session(Daemon& daemon, std::string who_is, const Principal& who,
+                                             wire::SessionRequest request) {
+  auto call = co_await SessionCall::open(daemon, std::move(who_is), who);
+  WEIR_CO_CHECK(call);
+  WEIR_CO_CHECK(call->send(request));
+  auto reply = co_await call->receive(in_seconds(SessionCall::kPatience));
+  co_return reply;
+}
+
+void SessionCall::close() {
+  ::shutdown(connection_.fd(), SHUT_RDWR);
+}
+
+std::string session_json(wire::SessionInfo session, const Principal& who) {
+  if (!who.is_owner()) {
+    session.events.clear();
+    session.supervisor = 0;
+  }
+  JsonWriter json;
+  wire::write_session(json, session);
+  return json.take();
+}
+
+}  // namespace weir::daemon

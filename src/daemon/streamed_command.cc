@@ -1,0 +1,101 @@
+#include "daemon/streamed_command.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "daemon/pipes.h"
+#include "sys/errno.h"
+#include "sys/files.h"
+
+namespace weir::daemon {
+
+namespace {
+
+using wire::ErrorCode;
+using wire::refuse;
+
+constexpr std::size_t kPiece = 256u << 10;
+constexpr std::size_t kMaxError = 65536;
+enum Tag : int { kOut, kErr, kClient };
+
+// What it says on standard error, as far as it is of use.
+bool take_error(int fd, std::string& text) {
+  std::vector<std::uint8_t> buffer(4096);
+  while (true) {
+    const Moved moved = read_some(fd, buffer);
+    if (moved.state == Moved::State::ended) return false;
+    if (moved.bytes == 0) return true;
+    if (text.size() < kMaxError) text += as_text(Bytes(buffer).first(moved.bytes));
+  }
+}
+
+}  // namespace
+
+Task<wire::Answer<sys::OwnedFd>> spool_body(Call& call) {
+  const std::uint64_t most = call.daemon.limits.put_bytes;
+  const auto too_large = [] { return refuse(ErrorCode::too_large, "the archive is longer than weir serve takes"); };
+  if (call.exchange.head().content_length.value_or(0) > most) co_return too_large();
+  sys::OwnedFd file(::open(call.daemon.folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (!file.valid()) co_return internal(sys::errno_error("cannot keep the body").error());
+  std::vector<std::uint8_t> buffer(kPiece);
+  std::uint64_t total = 0;
+  while (true) {
+    const auto count = co_await call.exchange.read_body(buffer);
+    WEIR_CO_CHECK(count);
+    if (*count == 0) break;
+    total += *count;
+    if (total > most) co_return too_large();
+    if (const auto written = sys::write_whole(file, "the body", Bytes(buffer).first(*count)); !written) {
+      const bool full = written.error().code() == ENOSPC || written.error().code() == EDQUOT;
+      co_return refuse(full ? ErrorCode::limit : ErrorCode::internal, written.error());
+    }
+  }
+  if (::lseek(file.get(), 0, SEEK_SET) != 0) co_return internal(sys::errno_error("cannot keep the body").error());
+  co_return file;
+}
+
+Task<Outcome> send_output(Call& call, std::vector<std::string> words, std::string type) {
+  const auto place = co_await call.daemon.children.enter();
+  const sys::OwnedFd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  auto out = make_pipe(OwnEnd::reading);
+  auto err = make_pipe(OwnEnd::reading);
+  auto watch = Watch::create(call.daemon.executor);
+  if (!out || !err || !watch) co_return internal(Error("cannot make a pipe"));
+  auto running = RunningCommand::start(call.daemon, {.words = std::move(words)}, nothing.get(), out->writing.get(),
+                                       err->writing.get());
+  if (!running) co_return internal(running.error());
+  out->writing.reset();
+  err->writing.reset();
+  static_cast<void>(watch->add(out->reading.get(), EPOLLIN, kOut));
+  static_cast<void>(watch->add(err->reading.get(), EPOLLIN, kErr));
+  static_cast<void>(watch->add(call.exchange.fd(), EPOLLRDHUP, kClient));
+  Ended ended;
+  std::vector<std::uint8_t> buffer(kPiece);
+  while (true) {
+    const Watch::Ready ready = co_await watch->wait(kNever);
+    if (ready.late || ready.has(kClient)) co_return nobody_there();
+    if (ready.has(kErr) && !take_error(err->reading.get(), ended.err)) watch->remove(err->reading.get());
+    if (!ready.has(kOut)) continue;
+    const Moved moved = read_some(out->reading.get(), buffer);
+    if (moved.state == Moved::State::ended) break;
+    if (moved.bytes == 0) continue;
+    if (!call.exchange.has_begun()) {
+      const bool begun = co_await call.exchange.begin_stream(200, type);
+      if (!begun) co_return nobody_there();
+    }
+    const bool taken = co_await call.exchange.write(as_text(Bytes(buffer).first(moved.bytes)));
+    if (!taken) co_return nobody_there();
+  }
+  // Its end of the pipe is closed; it ends now.
+  Waiter waiter(call.daemon.executor, running->pidfd());
+  const Waited waited = co_await waiter.readable(in_seconds(60));
+  if (waited != Waited::ready) co_return refuse(ErrorCode::unavailable, "weir does not come to its end");
+  ended.exit_code = running->exit_code();
+  if (ended.exit_code != 0) co_return std::unexpected(refusal_of(ended));
+  const bool closed = co_await call.exchange.end_stream();
+  if (!closed) co_return nobody_there();
+  co_return streamed(200);
+}
+
+}  // namespace weir::daemon
