@@ -26,8 +26,8 @@ LONG_SECONDS = 3600.0
 GRACE_SECONDS = 60.0
 DEFAULT_IDLE_SECONDS = 86_400
 _PIECE = 1024 * 1024
-_ABANDON_TRIES = 50
-_ABANDON_PAUSE_SECONDS = 0.1
+_MAKE_TRIES = 100
+_MAKE_PAUSE_SECONDS = 0.1
 
 Bytes = bytes | bytearray | memoryview
 
@@ -185,7 +185,7 @@ def _create_request(box: Described) -> Request:
 
 def _created(box: Described) -> Call[Any]:
     try:
-        return (yield from asked(_create_request(box)))
+        return (yield from _made(box))
     except WeirError as error:
         if error.status is None:
             yield from _abandoned(box)
@@ -195,18 +195,21 @@ def _created(box: Described) -> Call[Any]:
         raise
 
 
+def _made(box: Described) -> Call[Any]:
+    for _ in range(_MAKE_TRIES):
+        try:
+            return (yield from asked(_create_request(box)))
+        except Conflict:  # another first call, or one that was abandoned, has sent the same and is being worked on
+            yield Pause(_MAKE_PAUSE_SECONDS)
+    return (yield from asked(_create_request(box)))
+
+
 def _abandoned(box: Described) -> Call[None]:
     """Ends a session whose creation was not waited for. What cannot be done now is done by its idle time."""
     box._closed = True
     with contextlib.suppress(WeirError):
-        for _ in range(_ABANDON_TRIES):
-            try:
-                made = yield from asked(_create_request(box))
-            except Conflict:  # the first request is still being worked on
-                yield Pause(_ABANDON_PAUSE_SECONDS)
-            else:
-                yield from asked(Request("DELETE", f"/v1/sessions/{made['id']}", query={"kill": "1"}))
-                return
+        made = yield from _made(box)
+        yield from asked(Request("DELETE", f"/v1/sessions/{made['id']}", query={"kill": "1"}))
 
 
 def start(box: Described) -> Call[None]:

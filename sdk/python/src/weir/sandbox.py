@@ -65,9 +65,7 @@ class _Create(Generic[P]):
 
     def __get__(self, instance: object, owner: type[S]) -> Callable[P, S]:
         def create(*args: P.args, **options: P.kwargs) -> S:
-            made = owner(*args, **options)
-            made.start()  # type: ignore[attr-defined]
-            return made
+            return owner(*args, **options).__enter__()  # type: ignore[attr-defined, no-any-return]
 
         create.__doc__ = "Makes a sandbox with the constructor's options, and starts it."
         return create
@@ -377,11 +375,14 @@ class AsyncSandbox(ops.Described):
             await self._driver.close()
 
     def __await__(self: S) -> Generator[Any, None, S]:
-        yield from self.start().__await__()  # type: ignore[attr-defined]
-        return self
+        return (yield from self.__aenter__().__await__())  # type: ignore[attr-defined, no-any-return]
 
     async def __aenter__(self: S) -> S:
-        await self.start()  # type: ignore[attr-defined]
+        try:
+            await self.start()  # type: ignore[attr-defined]
+        except BaseException:
+            await self._driver.close()  # type: ignore[attr-defined]
+            raise
         return self
 
     async def __aexit__(
