@@ -61,6 +61,11 @@ class Words {
 
   Result<> network() {
     if (fields_.has("network") && fields_.has("network_mode")) return fail("'network' and 'network_mode' are one key");
+    for (const char* key : {"network", "network_mode"}) {
+      const Json* const mode = fields_.member(key);
+      // It needs a flag that is said nowhere here; this is for a message that makes sense.
+      if (mode != nullptr && *mode == "host") return fail("'host' is no network of a sandbox");
+    }
     WEIR_CHECK_OK(text("network", "net"));
     WEIR_CHECK_OK(text("network_mode", "net"));
     WEIR_CHECK_OK(texts("network_allowlist", "allow"));

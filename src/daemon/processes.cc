@@ -180,7 +180,9 @@ Task<Outcome> signal_process(Call& call, std::string body) {
 
 Task<Outcome> write_stdin(Call& call, std::string body) {
   const std::uint32_t pid = pid_of(call);
-  if (!body.empty()) {
+  const bool closes = is_on(call.target, "close");
+  // With nothing to write and nothing to close it still says whether there is such a process.
+  if (!body.empty() || !closes) {
     auto reply = co_await ask_session(call.daemon, call.parameter(0), call.who, wire::FeedProcess{.pid = pid});
     WEIR_CO_CHECK(reply);
     if (reply->passed.size() != 1) co_return nonsense();
@@ -189,7 +191,7 @@ Task<Outcome> write_stdin(Call& call, std::string body) {
     auto written = co_await write_all(call.daemon.executor, *pipe, body);
     WEIR_CO_CHECK(written);
   }
-  if (is_on(call.target, "close")) {
+  if (closes) {
     auto reply =
         co_await ask_session(call.daemon, call.parameter(0), call.who, wire::FeedProcess{.pid = pid, .close = true});
     WEIR_CO_CHECK(reply);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 
 #include "daemon/tls.h"
@@ -90,13 +91,26 @@ Result<int> passed_sockets() {
   return number;
 }
 
-// In the clear: this caller has not asked anything yet, and is not waited for.
-void turn_away(int socket) {
+// As many as are told that there is no room; what comes beyond them is closed without a word.
+constexpr std::size_t kMaxTurnedAway = 64;
+constexpr unsigned kTurningSeconds = 1;
+
+// Reads a little of what is asked first: who is still speaking when the connection ends may never see the answer. In
+// the clear, also where TLS is spoken: no handshake is made for this.
+Task<> turn_away(Server& server, sys::OwnedFd socket) {
   static constexpr std::string_view kBusy =
       "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
       "Content-Length: 104\r\n\r\n"
       R"({"error":{"code":"too_many","message":"as many connections as may be","remedy":"come back in a moment"}})";
-  static_cast<void>(::send(socket, kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+  ++server.turned_away;
+  {
+    Waiter waiter(server.daemon.executor, socket.get());
+    const Waited waited = co_await waiter.readable(in_seconds(kTurningSeconds));
+    std::array<char, 4096> asked;
+    if (waited == Waited::ready) static_cast<void>(::recv(socket.get(), asked.data(), asked.size(), MSG_DONTWAIT));
+    static_cast<void>(::send(socket.get(), kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+  }
+  --server.turned_away;
 }
 
 // Counts a connection as long as it lives.
@@ -166,7 +180,9 @@ Task<> accept_all(Server& server, std::size_t door) {
     ++metrics.connections_total;
     if (metrics.connections_open >= server.daemon.limits.connections) {
       ++metrics.connections_refused;
-      turn_away(socket.get());
+      if (server.turned_away < kMaxTurnedAway) {
+        asio::co_spawn(server.daemon.executor, turn_away(server, std::move(socket)), asio::detached);
+      }
       continue;
     }
     prepare(socket.get());

@@ -33,6 +33,7 @@ struct Server {
   const Tokens* tokens = nullptr;  // null: there are none
   const Tls* tls = nullptr;        // null: in the clear
   std::vector<Door> doors = {};
+  std::size_t turned_away = 0;  // that are just being told so
 };
 
 // Accepts until the daemon is ending.

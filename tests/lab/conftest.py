@@ -71,6 +71,9 @@ def weir_binary(request, world):
     target.parent.mkdir()
     shutil.copy(source, target)
     target.chmod(0o755)
+    # weir serve is found beside it.
+    if (source.parent / "weir-serve").exists():
+        shutil.copy(source.parent / "weir-serve", target.parent)
     return str(target)
 
 

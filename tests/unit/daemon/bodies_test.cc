@@ -50,6 +50,7 @@ TEST(CreateBody, WhatIsWrongIsSaidAndNothingIsMade) {
                            R"({"snapshot":"a/b"})",
                            R"({"network":"none","network_mode":"none"})",
                            R"({"network_mode":""})",
+                           R"({"network":"host"})",
                            R"({"network_allowlist":"pypi.org"})",
                            R"({"network_allowlist":[""]})",
                            R"({"network_allowlist":[1]})",
