@@ -162,11 +162,6 @@ constexpr std::array kOptions = {
         "that name: write ./FILE. Of an OCI image variables and working folder count, and its entry point and command "
         "where no COMMAND is given; its user does not: say --user.",
         "--image debian"},
-    OptionSpec{OptionId::backend, Group::process, "backend", kNoAliases, '\0', required, "process|qemu", Repeat::once,
-               kMakes,
-               "What keeps the sandbox apart: process (also userns), namespaces of this kernel, which is the default. "
-               "qemu, a machine of its own, is not there yet and refused.",
-               "--backend process"},
     OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once,
                kMakes | kInSession | only(session_shell),
                "The folder, inside, in which the command starts; default the home folder, with --here the current "

@@ -75,7 +75,6 @@ enum class OptionId : std::uint8_t {
   share_sockets,
   tool,
   image,
-  backend,
   workdir,
   env,
   env_file,

@@ -100,20 +100,8 @@ Result<sys::OwnedFd> finish_compiled(PolicyInput input, const policy::ImagePatch
   return std::move(input.compiled_file);
 }
 
-namespace {
-
-Result<> check_backend(const CommandLine& line) {
-  const std::string backend = line.value(OptionId::backend).value_or("process");
-  if (backend == "process" || backend == "userns") return {};
-  if (backend == "qemu") return not_yet("--backend qemu", "leave it out: namespaces keep the sandbox apart");
-  return std::unexpected(Error("option --backend: '" + backend + "' is none").with_remedy("write process"));
-}
-
-}  // namespace
-
 Result<> check_runnable(const policy::Compiled& compiled, const CommandLine& line) {
   WEIR_CHECK_OK(check_host_mode(compiled.mode, line));
-  WEIR_CHECK_OK(check_backend(line));
   const auto is_tls = [](const policy::DnsUpstream& upstream) {
     return upstream.transport == policy::DnsUpstream::Transport::tls;
   };
