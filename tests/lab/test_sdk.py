@@ -107,25 +107,42 @@ async def main():
         r = await sbx.run("pip install labpkg && python -c 'import labpkg; print(labpkg.answer)'")
         results.append([r.exit_code, r.stdout, r.stderr, r.refused])
         await sbx.put_bytes("/data/in.csv", data)
-        r = await sbx.run("python use.py", network_mode="blocked")  # narrower; wider raises sb.CannotWiden
+        {LAST}
         results.append([r.exit_code, r.stdout, r.stderr, r.refused])
-        try:
-            await sbx.run("python use.py", network_mode="open")
-        except sb.CannotWiden as error:
-            results.append(error.code)
         return results
 result = asyncio.run(main())
 """
 
 
-def test_the_first_snippet(sdk):
-    """A package comes from the index that the allowlist names; then it is used without a network."""
+def check_first(sdk, last):
+    """A package comes from the index that the allowlist names, and is used."""
     make_wheel(sdk.lab.world.www / "simple" / "labpkg")
-    requests, labpkg, used, wider = sdk.run(FIRST, timeout=90)
+    requests, labpkg, used = sdk.run(FIRST.replace("{LAST}", last), timeout=90)
     assert requests[0] == 0 and "requests" in requests[1], requests
     assert labpkg[0] == 0 and labpkg[1].endswith("42\n") and labpkg[3] == [], labpkg
     assert used[:2] == [0, "1,2\nrequests\n"], used
-    assert wider == "cannot_widen"
+
+
+def test_the_first_snippet_with_one_network(sdk):
+    check_first(sdk, 'r = await sbx.run("python use.py")')
+
+
+WIDER = """
+with sb.Sandbox(network_mode="allowlist", network_allowlist=["allowed.test"]) as box:
+    try:
+        box.run("true", network_mode="open")
+    except sb.WeirError as error:
+        result = [type(error).__name__, str(error)]
+"""
+
+
+def test_the_first_snippet(sdk):
+    """The last command has a network of its own, which is narrower; a wider one is refused."""
+    kind, why = sdk.run(WIDER)
+    if kind == "Unavailable" and "no network for a single process" in why:
+        pytest.skip(f"weir says: {why}")
+    assert kind == "CannotWiden", why
+    check_first(sdk, 'r = await sbx.run("python use.py", network_mode="blocked")  # narrower; wider raises sb.CannotWiden')
 
 
 SECOND = """
@@ -157,6 +174,8 @@ with sb.Sandbox.create(template="python", ttl_seconds=120) as sbx:       # synch
 
 
 def test_the_third_snippet(sdk):
+    if sdk.lab.cli("snapshot", "ls").code != 0:
+        pytest.skip("this weir has no snapshots")
     assert sdk.run(THIRD) == [0, "yes\n", True]
 
 
@@ -181,7 +200,8 @@ def test_the_fourth_snippet(sdk, images, root_archive):
     archive.chmod(0o644)
     done = sdk.program(sdk.lab.weir, "image", "import", str(archive), "ubuntu")
     assert done.returncode == 0, done.stderr
-    assert sdk.run(FOURTH) == [0, "served", ["127.0.0.1:8080:80/tcp"]]
+    before, served, ports = sdk.run(FOURTH)
+    assert (before, served) == (0, "served") and [each.removesuffix("/tcp") for each in ports] == ["127.0.0.1:8080:80"]
 
 
 # ---- what is refused ----
