@@ -12,7 +12,7 @@ SRC = pathlib.Path(__file__).resolve().parents[1] / "src"
 
 LEVEL = {"base": 0, "net": 1, "wire": 2, "policy": 2, "control": 2, "audit": 2, "languages": 2, "sys": 2, "changes": 3,
          "netlink": 3, "session": 3, "gateway": 4, "dial": 4, "sandbox": 4, "image": 4, "supervisor": 5,
-         "daemon": 6, "cli": 7, "start": 8}
+         "daemon": 6, "library": 6, "cli": 7, "start": 8}
 PURE = {"base", "net", "wire", "policy", "control", "audit", "languages"}
 IMPURE_HEADERS = re.compile(
     r"^(sys/|net/if|netinet/|arpa/|linux/|fcntl\.h|unistd\.h|poll\.h|sched\.h|signal\.h|csignal|pthread\.h|thread|mutex|"
@@ -113,6 +113,17 @@ def test_gateway_does_not_see_policy_text():
                 for own, name in includes(path) if own and name.startswith("policy/text/")]
 
 
+def internal_headers(files):
+    """A program that links the library sees its headers and no others."""
+    return [f"{path.name} includes {name}" for path in files for own, name in includes(path)
+            if own and not name.startswith("weir/") or not own and "/" in name]
+
+
+def test_public_headers_include_nothing_of_weirs_own():
+    headers = sorted((SRC.parent / "include" / "weir").glob("*.h"))
+    assert len(headers) > 3 and not internal_headers(headers)
+
+
 def test_functions_are_short():
     assert not too_long(sources())
 
@@ -155,6 +166,11 @@ def planted(tmp_path, monkeypatch):
     ("base/a.h", '#include "cli/b.h"\n'), ("sys/a.cc", '# include "netlink/b.h"\n')])
 def test_a_wrong_direction_is_found(planted, name, text):
     assert directions_broken(planted(name, text))
+
+
+@pytest.mark.parametrize("text", ['#include "base/error.h"\n', "#include <nlohmann/json.hpp>\n"])
+def test_an_internal_header_is_found(planted, text):
+    assert internal_headers(planted("weir/a.h", text))
 
 
 @pytest.mark.parametrize("header", ["sys/socket.h", "thread", "unistd.h", "chrono", "fstream", "arpa/inet.h"])

@@ -143,7 +143,11 @@ class Words {
     WEIR_CHECK_OK(name("name", "name"));
     WEIR_CHECK_OK(text("network_proxy_url", "upstream-proxy"));
     WEIR_CHECK_OK(text("network_socks_url", "upstream-socks"));
-    WEIR_CHECK_OK(name("backend", "backend"));
+    std::optional<std::string> backend;
+    WEIR_CHECK_OK(fields_.text("backend", backend));
+    if (backend && *backend != "process" && *backend != "userns" && *backend != "qemu") {
+      return fail("'backend' is neither process nor qemu");
+    }
     WEIR_CHECK_OK(number("ttl_seconds", "ttl", kMaxSeconds, "s"));
     WEIR_CHECK_OK(number("idle_seconds", "idle", kMaxSeconds, "s"));
     WEIR_CHECK_OK(name("on_idle", "on-idle"));
@@ -238,6 +242,10 @@ Result<CreateWords> sandbox_words(JsonFields& fields) {
 Answer<CreateWords> parse_create(std::string_view body, Making making, const Principal& who) {
   WEIR_TRY(const Json object, body_object(body));
   WEIR_CHECK_OK(check_reach(object, who));
+  // Namespaces of this kernel are what there is: said again, they change nothing.
+  if (const Json* const backend = json_member(object, "backend"); backend != nullptr && *backend == "qemu") {
+    return refuse(ErrorCode::cannot_enforce, "backend qemu: not available in this version", "leave it out");
+  }
   JsonFields fields(object);
   Words words(fields);
   WEIR_CHECK_OK(as_bad_request(words.session()));

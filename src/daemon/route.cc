@@ -12,6 +12,8 @@ using wire::refuse;
 
 constexpr std::array<std::string_view, 1> kFollow = {"follow"};
 constexpr std::array<std::string_view, 1> kLabel = {"label"};
+constexpr std::size_t kMaxLabel = 400;  // bytes of one; as docs/openapi.yaml
+constexpr std::ptrdiff_t kMaxLabels = 16;
 constexpr std::array<std::string_view, 1> kKill = {"kill"};
 constexpr std::array<std::string_view, 1> kClose = {"close"};
 constexpr std::array<std::string_view, 2> kList = {"list", "recursive"};
@@ -182,11 +184,17 @@ wire::Answer<> check_query(const Row& row, const Target& target) {
     }
     const bool again = std::any_of(target.query.begin(), item, [&](const auto& each) { return each.first == name; });
     if (again && name != "label") return refuse(ErrorCode::bad_request, "the parameter '" + name + "' twice");
+    if (name == "label" &&
+        (value.size() > kMaxLabel || value.find('=') == std::string::npos || value.starts_with('='))) {
+      return refuse(ErrorCode::bad_request, "the parameter 'label' is no label", "write label=KEY=VALUE");
+    }
     const bool is_switch = std::ranges::find(kSwitches, name) != kSwitches.end();
     if (is_switch && value != "0" && value != "1") {
       return refuse(ErrorCode::bad_request, "the parameter '" + name + "' is neither 0 nor 1");
     }
   }
+  const auto labels = std::ranges::count(target.query, "label", [](const auto& each) { return each.first; });
+  if (labels > kMaxLabels) return refuse(ErrorCode::bad_request, "more than 16 parameters 'label'");
   return {};
 }
 

@@ -223,7 +223,10 @@ class Task {
   Result<> untar() {
     WEIR_TRY(const sys::OwnedFd folder, folder_at(path_));
     WEIR_CHECK_OK(answer({.type = control::FileType::folder}));
-    return read_archive(pipe_, folder);
+    const Result<> read = read_archive(pipe_, folder);
+    // Without an errno it is the archive that is wrong, and not this machine.
+    if (read || read.error().code() != 0) return read;
+    return std::unexpected(Error(read.error().what(), EINVAL).with_remedy(read.error().remedy()));
   }
 
   Result<> remove() {

@@ -59,6 +59,8 @@ def zone():
         "xallowed.test": both(EVIL4, EVIL6), "allowed.test.evil.test": both(EVIL4, EVIL6),
         "sub.allowed.test": both(EVIL4, EVIL6),
         "a.cdn.test": both(SHARED4, SHARED6), "b.cdn.test": both(SHARED4, SHARED6),
+        # The package index of the lab: what it serves is below `www`.
+        "pypi.org": both(ALLOWED4, ALLOWED6), "files.pythonhosted.org": both(ALLOWED4, ALLOWED6),
         "example.com": both(EXAMPLE4, EXAMPLE6), "www.example.com": both(EXAMPLE4, EXAMPLE6),
         "host-silent.test": both(SILENT4, SILENT6), "host-unreachable.test": both(UNREACHABLE4, UNREACHABLE6),
         "private.test": both(PRIVATE4, PRIVATE6), "metadata.test": both(METADATA4, METADATA6),
@@ -92,7 +94,7 @@ def zone():
 
 
 TLS_NAMES = ["allowed.test", "evil.test", "a.cdn.test", "b.cdn.test", "example.com", "www.example.com", "alias.test",
-             "*.wild.test", "*.evil.test", "mixed.test", "rebind.test", "*.dns.test", ALLOWED4, EVIL4]
+             "pypi.org", "files.pythonhosted.org", "*.wild.test", "*.evil.test", "mixed.test", "rebind.test", "*.dns.test", ALLOWED4, EVIL4]
 
 
 def _die_with_parent():
