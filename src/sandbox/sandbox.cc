@@ -66,10 +66,7 @@ Result<Sandbox> Sandbox::prepare(const Spec& spec) {
   WEIR_CHECK_OK(prepare_tools(tools, identity));
   Placeholders placeholders;
   WEIR_TRY(const std::vector<PreparedShare> shares, prepare_shares(spec, identity, placeholders));
-  sys::OwnedFd image;
-  if (spec.image) {
-    WEIR_TRY(image, prepare_image(*spec.image, identity));
-  }
+  WEIR_TRY(const std::vector<sys::OwnedFd> lowers, prepare_lowers(spec, identity));
   WEIR_TRY(auto channels, sys::Channel::pair());
   auto& [ours, theirs] = channels;
   std::optional<Limiter> limiter;
@@ -81,7 +78,7 @@ Result<Sandbox> Sandbox::prepare(const Spec& spec) {
                       .identity = identity.kind(),
                       .shares = shares,
                       .tools = tools,
-                      .image = image,
+                      .lowers = lowers,
                       .limiter = limiter ? &*limiter : nullptr};
   auto init = sys::ChildProcess::clone(kNamespaces, limiter ? limiter->cgroup_fd() : -1);
   if (!init) return std::unexpected(with_clone_remedy(std::move(init).error()));

@@ -51,6 +51,12 @@ struct ImageRoot {
   std::optional<sys::IdMaps> delegated;
 };
 
+// Files over the root's programs, or over the image: what a session before left. Never written.
+struct LayerRoot {
+  std::string folder;          // absolute host path, links resolved
+  std::uint32_t first_id = 0;  // as ImageRoot's
+};
+
 // What everything inside may use together; unset: no limit of weir's own.
 struct Limits {
   std::optional<std::uint64_t> memory_bytes = {};
@@ -71,6 +77,7 @@ struct Spec {
   std::vector<Share> shares;
   std::vector<std::string> tools;  // absolute host paths (--tool): visible read-only, on PATH
   std::optional<ImageRoot> image;
+  std::vector<LayerRoot> layers;  // top first; at most kMaxLayers
   Network network = Network::loopback;
   CaptureAddresses addresses;
   Limits limits;
