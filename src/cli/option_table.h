@@ -95,9 +95,9 @@ enum class OptionId : std::uint8_t {
 };
 
 // The commands that take an option: a set of CommandId.
-using CommandSet = std::uint32_t;
+using CommandSet = std::uint64_t;
 constexpr CommandSet only(CommandId command) {
-  return static_cast<CommandSet>(1u << static_cast<unsigned>(command));
+  return CommandSet{1} << static_cast<unsigned>(command);
 }
 template <class... Ids>
 constexpr CommandSet any_of(Ids... commands) {

@@ -52,6 +52,7 @@ Result<> check_standard_descriptors() {
 }
 
 std::string text_of(const Spec& spec) {
+  if (spec.argv.empty()) return "";
   const std::string program = spec.argv.front().empty() ? "''" : spec.argv.front();
   return spec.image ? program + " in image '" + spec.image->name + "'" : program;
 }
@@ -59,7 +60,7 @@ std::string text_of(const Spec& spec) {
 }  // namespace
 
 Result<Sandbox> Sandbox::prepare(const Spec& spec) {
-  WEIR_ASSERT(!spec.argv.empty());
+  WEIR_ASSERT(spec.lives_on == spec.argv.empty());
   WEIR_CHECK_OK(check_standard_descriptors());
   WEIR_TRY(Identity identity, Identity::claim(spec));
   WEIR_TRY(std::vector<Tool> tools, resolve_tools(spec.tools));
@@ -86,6 +87,7 @@ Result<Sandbox> Sandbox::prepare(const Spec& spec) {
   theirs = sys::Channel();
   Sandbox sandbox(std::move(identity), std::move(limiter), std::move(placeholders), std::move(*init), std::move(ours));
   sandbox.command_ = text_of(spec);
+  sandbox.lives_on_ = spec.lives_on;
   WEIR_CHECK_OK(sandbox.begin());
   return sandbox;
 }
@@ -110,9 +112,9 @@ Result<> Sandbox::begin() {
   return send(control::Begin{});
 }
 
-Result<> Sandbox::send(const control::ToInit& order) {
+Result<> Sandbox::send(const control::ToInit& order, std::span<const int> passed) {
   std::array<std::uint8_t, control::kMaxMessage> buffer;
-  return control_.send(control::encode(order, buffer));
+  return control_.send(control::encode(order, buffer), passed);
 }
 
 Result<bool> Sandbox::await_start(const Spec& spec, int interrupt) {
@@ -185,6 +187,13 @@ Result<GuestSockets*> Sandbox::serve_sockets(sys::Reactor& reactor) {
   const auto send_order = [this](const control::ToInit& order) { return send(order); };
   WEIR_TRY(sockets_, GuestSockets::create(reactor, std::exchange(namespace_socket_, {}), send_order));
   return sockets_.get();
+}
+
+Result<Inside*> Sandbox::serve_inside(sys::Reactor& reactor) {
+  if (!lives_on_) return fail("the sandbox runs one command and serves no other");
+  inside_ = std::make_unique<Inside>(
+      reactor, [this](const control::ToInit& order, std::span<const int> passed) { return send(order, passed); });
+  return inside_.get();
 }
 
 // False: no message about a socket that was asked for.

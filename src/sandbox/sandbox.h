@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@
 #include "sandbox/capture.h"
 #include "sandbox/guest_sockets.h"
 #include "sandbox/identity.h"
+#include "sandbox/inside.h"
 #include "sandbox/limiter.h"
 #include "sandbox/placeholders.h"
 #include "sandbox/spec.h"
@@ -82,6 +84,10 @@ class Sandbox {
   // on. Once.
   Result<GuestSockets*> serve_sockets(sys::Reactor& reactor);
 
+  // After the start of a Spec that lives on: what is asked for inside. The sandbox stays where it is from here on.
+  // Once.
+  Result<Inside*> serve_inside(sys::Reactor& reactor);
+
   // For the event loop: readable when on_control_readable() has something to do.
   int control_fd() const { return control_.fd(); }
   // Nothing: nothing yet. Otherwise the sandbox is over. An error: init broke the protocol or died; the sandbox is to
@@ -120,7 +126,7 @@ class Sandbox {
         init_(std::move(init)),
         control_(std::move(control)) {}
   Result<> begin();
-  Result<> send(const control::ToInit& order);
+  Result<> send(const control::ToInit& order, std::span<const int> passed = {});
   Result<bool> take_start_message(const Spec& spec);
   bool take_socket_message(const control::FromInit& message, sys::OwnedFd& passed);
   struct Taken {
@@ -143,8 +149,10 @@ class Sandbox {
   sys::OwnedFd namespace_socket_;
   sys::OwnedFd seal_;
   std::unique_ptr<GuestSockets> sockets_;
+  std::unique_ptr<Inside> inside_;
   std::vector<sys::OwnedFd> unsafe_to_close_;  // before kill(): what init passed unasked
   std::string command_;                        // for people
+  bool lives_on_ = false;
   bool exited_ = false;
 };
 

@@ -70,7 +70,7 @@ struct Limits {
 struct Spec {
   std::string id;  // unique on this machine, e.g. "w-3f9a1c27"
   std::string hostname = "weir";
-  std::vector<std::string> argv;                         // never empty
+  std::vector<std::string> argv;                         // empty only where it lives on
   std::vector<std::pair<std::string, std::string>> env;  // complete: nothing is inherited
   std::string workdir;                                   // inside; empty: the user's home
   User user;
@@ -83,6 +83,7 @@ struct Spec {
   Limits limits;
   bool terminal = false;      // -t: a terminal of its own
   bool shows_layers = false;  // Sandbox::take_layers() gives what overlays keep
+  bool lives_on = false;      // no command of its own: Sandbox::serve_inside() starts processes until it is killed
   bool published = false;     // init opens sockets for published ports
   bool seals = false;         // the command has a descriptor to say so: kSealVariable names it, take_seal() hears it
 };

@@ -1,0 +1,119 @@
+// What a sandbox that lives on (Spec::lives_on) is asked for: processes, files, standing still. The supervisor's side.
+//
+// Init lives in the guest's world, so its word is hostile: an id must be known and wait for just that answer, and a
+// descriptor is what it has to be (fstat) before anyone gets it. Anything else breaks the protocol, which ends the
+// sandbox: Sandbox::on_control_readable() gives the error. A file task speaks to its own child inside over a socket of
+// its own; what breaks there is the error of that task.
+//
+// No callback runs before the call that gives it has returned, and none after the sandbox is gone. They may call back.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "control/init_messages.h"
+#include "sys/channel.h"
+#include "sys/owned_fd.h"
+#include "sys/reactor.h"
+
+namespace weir::sandbox {
+
+class Inside {
+ public:
+  // Of one process or file task; never reused.
+  using Id = std::uint64_t;
+
+  // Processes that live at a time, and file tasks: each costs init a table entry and the machine a process.
+  static constexpr std::size_t kMaxProcesses = 1024;
+  static constexpr std::size_t kMaxFileTasks = 64;
+
+  struct Program {
+    std::vector<std::string> argv;                         // never empty; looked up on the PATH of env
+    std::vector<std::pair<std::string, std::string>> env;  // complete: nothing is inherited
+    std::string workdir;                                   // absolute inside; empty: the user's home
+    bool terminal = false;  // a new terminal of the sandbox's devpts, which is 0, 1 and 2; no Stdio then
+    std::uint16_t rows = 24;
+    std::uint16_t columns = 80;
+  };
+  // Become 0, 1 and 2 inside. The caller has made sure that none is a folder.
+  struct Stdio {
+    sys::OwnedFd in;
+    sys::OwnedFd out;
+    sys::OwnedFd err;
+  };
+  struct Begun {
+    std::uint32_t pid = 0;  // as seen inside
+    sys::OwnedFd terminal;  // Program::terminal: its master
+  };
+  struct Ended {
+    int status = 0;  // as waitpid() gives it
+    // Of the process and what it waited for.
+    std::uint64_t user_us = 0;
+    std::uint64_t system_us = 0;
+    std::uint64_t max_rss_kib = 0;
+    // It began, but could not be executed, or not in that folder. The status is a shell's: 127 where there is no such
+    // command, 126 otherwise.
+    std::optional<Error> not_executed = {};
+  };
+  using OnBegun = std::function<void(Result<Begun>)>;
+  using OnEnded = std::function<void(Ended)>;
+
+  // Each process leads a session and process group of its own. on_begun once; an error: it could not be begun, and
+  // on_ended is not called. Otherwise on_ended once. What the process leaves behind lives on.
+  Id start(const Program& program, Stdio stdio, OnBegun on_begun, OnEnded on_ended);
+  // To its process group. Nothing happens once on_ended was called. `number`: 1 to 64.
+  void signal(Id process, int number);
+  // The size of its terminal.
+  void resize(Id process, std::uint16_t rows, std::uint16_t columns);
+  std::size_t processes() const;
+
+  // One file task is one child of init, with the rights of the sandbox's user and its root, that ends with the task.
+  // The user's links are followed inside; links of /proc (/proc/self/root ...) and files of the kernel never.
+  struct FileTask {
+    enum class Do : std::uint8_t { get, put, list, stat, remove, make_folder, tar, untar } what = Do::get;
+    std::string path;           // absolute inside
+    std::uint32_t mode = 0644;  // put: permission bits; others are left out
+    bool recursive = false;     // list, remove
+  };
+  struct FileAnswer {
+    // get, put, stat; of the descriptor where there is one.
+    std::uint64_t bytes = 0;
+    std::uint32_t mode = 0;     // permission bits
+    std::int64_t modified = 0;  // seconds since 1970
+    // As `find -printf %y`: f, d, l, p, s, c, b.
+    char type = 'f';
+    // get: the file, read-only. put: a file to write. list, tar: a pipe to read. untar: a pipe to write.
+    sys::OwnedFd fd;
+  };
+  using OnAnswer = std::function<void(Result<FileAnswer>)>;
+  using OnDone = std::function<void(Result<>)>;
+
+  // on_answer once; after an error nothing more. Then on_done once with how it ended: right away for get, stat, remove
+  // and make_folder; when all was written for list and tar; when all was read and stands for untar; after commit() or
+  // abandon() for put. A put replaces what is there whole, or leaves it as it was.
+  Id files(const FileTask& task, OnAnswer on_answer, OnDone on_done);
+  // Of a put that was answered: what was written is put in place.
+  void commit(Id put);
+  // Ends any task; of a put nothing stays. on_done gets ECANCELED, or on_answer where it was not called yet.
+  void abandon(Id task);
+
+  // Stops everything inside but init, and confirms it; `on_done` once. While it stands still nothing is started and no
+  // file task begins (EBUSY). thaw() lets all go on, also what was stopped before.
+  void freeze(OnDone on_done);
+  void thaw();
+
+  // For Sandbox: sends an order to init.
+  using Send = std::function<Result<>(const control::ToInit&, std::span<const int> passed)>;
+  Inside(sys::Reactor& reactor, Send send);
+  ~Inside();
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+};
+
+}  // namespace weir::sandbox
