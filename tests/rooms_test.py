@@ -11,7 +11,8 @@ import pytest
 SRC = pathlib.Path(__file__).resolve().parents[1] / "src"
 
 LEVEL = {"base": 0, "net": 1, "wire": 2, "policy": 2, "control": 2, "audit": 2, "languages": 2, "sys": 2, "changes": 3,
-         "netlink": 3, "gateway": 4, "dial": 4, "sandbox": 4, "image": 4, "supervisor": 5, "daemon": 6, "cli": 7, "start": 8}
+         "netlink": 3, "session": 3, "gateway": 4, "dial": 4, "sandbox": 4, "image": 4, "supervisor": 5,
+         "daemon": 6, "cli": 7, "start": 8}
 PURE = {"base", "net", "wire", "policy", "control", "audit", "languages"}
 IMPURE_HEADERS = re.compile(
     r"^(sys/|net/if|netinet/|arpa/|linux/|fcntl\.h|unistd\.h|poll\.h|sched\.h|signal\.h|csignal|pthread\.h|thread|mutex|"

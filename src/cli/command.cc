@@ -13,6 +13,7 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
   }
   switch (line.command) {
     case CommandId::run:
+    case CommandId::script:
       return run_command(line, caller);
     case CommandId::policy_check:
     case CommandId::policy_explain:

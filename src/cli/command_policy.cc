@@ -214,34 +214,13 @@ Result<Outcome> sets(const CommandLine& line, OutputFormat format) {
 
 Result<Outcome> policy_command(const CommandLine& line, const Caller& caller) {
   WEIR_TRY(const OutputFormat format, output_format(line));
-  switch (line.command) {
-    case CommandId::policy_compile:
-      return compile(line, caller);
-    case CommandId::policy_check:
-      return check(line, caller, format);
-    case CommandId::policy_explain:
-      return explain(line, caller, format);
-    case CommandId::policy_show:
-      return show(line, caller, format);
-    case CommandId::policy_test:
-      return test(line, caller, format);
-    case CommandId::policy_sets:
-      return sets(line, format);
-    case CommandId::run:
-    case CommandId::policy_learn:
-    case CommandId::image_import:
-    case CommandId::image_ls:
-    case CommandId::image_rm:
-    case CommandId::log:
-    case CommandId::diff:
-    case CommandId::apply:
-    case CommandId::seal:
-    case CommandId::doctor:
-    case CommandId::version:
-    case CommandId::completion:
-    case CommandId::help:
-      break;
-  }
+  const CommandId command = line.command;
+  if (command == CommandId::policy_compile) return compile(line, caller);
+  if (command == CommandId::policy_check) return check(line, caller, format);
+  if (command == CommandId::policy_explain) return explain(line, caller, format);
+  if (command == CommandId::policy_show) return show(line, caller, format);
+  if (command == CommandId::policy_test) return test(line, caller, format);
+  if (command == CommandId::policy_sets) return sets(line, format);
   return fail("weir policy: not a command about policies");
 }
 

@@ -103,7 +103,7 @@ std::string command_help(CommandId id, std::size_t width) {
   for (const Example& example : command.examples) {
     out += "  " + std::string(example.command) + "\n" + wrapped(example.says, 6, width);
   }
-  if (id == CommandId::run) {
+  if (id == CommandId::run || id == CommandId::script) {
     out += "\nExit codes:\n";
     for (const ExitCode& row : kRunExitCodes) out += "  " + padded(row.code, 8) + std::string(row.meaning) + "\n";
   }

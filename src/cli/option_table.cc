@@ -12,21 +12,27 @@ using enum CommandId;
 using enum ValueKind;
 
 constexpr CommandSet kAll =
-    any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets, policy_compile, image_import,
-           image_ls, image_rm, log, diff, apply, seal, doctor, version, completion, help);
-constexpr CommandSet kRun = only(run);
+    any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, policy_compile,
+           image_import, image_ls, image_rm, log, diff, apply, seal, doctor, version, completion, help);
+constexpr CommandSet kRun = any_of(run, script);
 // What starts a sandbox: its files, its process.
-constexpr CommandSet kStarts = any_of(run, policy_learn);
-constexpr CommandSet kDenies = any_of(run, policy_explain, policy_show, policy_compile, policy_learn);
-constexpr CommandSet kPolicyFlags = any_of(run, policy_explain, policy_show, policy_compile);
-constexpr CommandSet kInsist = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_compile);
-constexpr CommandSet kPrints = any_of(run, policy_check, policy_explain, policy_show, policy_test, policy_sets,
+constexpr CommandSet kStarts = any_of(run, script, policy_learn);
+constexpr CommandSet kDenies = any_of(run, script, policy_explain, policy_show, policy_compile, policy_learn);
+constexpr CommandSet kPolicyFlags = any_of(run, script, policy_explain, policy_show, policy_compile);
+constexpr CommandSet kInsist =
+    any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_compile);
+constexpr CommandSet kPrints = any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets,
                                       image_import, image_ls, image_rm, log, diff, apply, seal, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
 
 constexpr std::array kOptions = {
+    OptionSpec{OptionId::language, Group::process, "language", kNoAliases, 's', required, "LANG", Repeat::once,
+               only(script),
+               "The operand is code in this language, not a file; - reads it from standard input. python, bash, sh, "
+               "javascript, typescript, ruby, perl, php, lua, c, c++, go, rust, java, or a usual short name.",
+               "-s python 'print(6 * 7)'"},
     OptionSpec{OptionId::network, Group::network, "net", kNetworkAliases, 'n', required, "MODE", Repeat::once,
                kPolicyFlags,
                "What the sandbox may reach. none (also blocked, zerotrust, off): nothing but its own loopback; the "
@@ -239,7 +245,8 @@ constexpr std::array kOptions = {
                "limits.",
                "--summary"},
     OptionSpec{
-        OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once, any_of(run, apply),
+        OptionId::dry_run, Group::output, "dry-run", kNoAliases, '\0', none, "", Repeat::once,
+        any_of(run, script, apply),
         "Print the effective policy and what would be mounted, or what weir apply would take over; start and change "
         "nothing.",
         "--dry-run"},
@@ -287,6 +294,14 @@ constexpr std::array kRunExamples = {
     Example{"weir run -it -- bash", "look around inside"},
     Example{"weir run --image alpine -it -- sh", "the same in an image"},
     Example{"weir run --dry-run --here -v ./data:/data:ro -- true", "show what it would be, start nothing"},
+};
+constexpr std::array kScriptExamples = {
+    Example{"weir script task.py", "its language is told by the extension, or by a first line with #!"},
+    Example{"weir script --allow api.example.com task.js a b", "options of weir run, then the file and its arguments"},
+    Example{"weir script -s python 'print(6 * 7)'", "code that is in no file"},
+    Example{"weir script -s c++ - < main.txt", "code from standard input; compiled, then run"},
+    Example{"weir script --here=overlay main.py", "in the current folder, with the modules beside it"},
+    Example{"weir script --image node:22 task.ts", "with what the image has"},
 };
 constexpr std::array kCheckExamples = {
     Example{"weir policy check agents.toml", "errors with line and column, then warnings"},
@@ -367,6 +382,14 @@ constexpr std::array kCommands = {
                 "sandbox reaches exactly what its policy names, and every attempt leaves one record. The first word "
                 "that is no option is the command: what follows belongs to it.",
                 kRunExamples},
+    CommandSpec{
+        script, "script", "FILE|CODE [ARG...]", 1, kAnyNumber, true, "run a script in a sandbox",
+        "Runs a file of code, or with -s the code itself, as weir run runs a command, and takes the same options. What "
+        "runs it is looked for inside: an interpreter, or a compiler, whose result is then run under the same limits. "
+        "A copy of the file alone is put inside; with --here one of the current folder is run where it is. No shell "
+        "reads the code. Exit code: the script's, a compiler's that failed, 127 where the program that runs it is "
+        "missing (the Debian package is named), others as of weir run.",
+        kScriptExamples},
     CommandSpec{policy_check, "policy check", "FILE", 1, 1, false, "check a policy file",
                 "Reads a policy file and says what is wrong with it: errors with file, line and column, then warnings "
                 "about entries that do not do what they seem to. Exit code 0: usable, with or without warnings. 1: "

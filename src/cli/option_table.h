@@ -14,6 +14,7 @@ namespace weir::cli {
 
 enum class CommandId : std::uint8_t {
   run,
+  script,
   policy_check,
   policy_explain,
   policy_show,
@@ -35,6 +36,7 @@ enum class CommandId : std::uint8_t {
 };
 
 enum class OptionId : std::uint8_t {
+  language,
   network,
   allow,
   deny,
@@ -144,7 +146,8 @@ struct CommandSpec {
   std::string_view operands;  // as in the usage line; empty: takes none
   std::uint8_t min_operands;
   std::uint8_t max_operands;  // 255: any number
-  // True for run: the first word that is no option ends the options, the rest belongs to the command that runs inside.
+  // True for run and script: the first word that is no option ends the options, the rest belongs to the command that
+  // runs inside.
   bool first_operand_ends_options;
   std::string_view summary;      // half a line
   std::string_view description;  // one paragraph, no newline

@@ -145,7 +145,9 @@ class Parser {
     // An image may say what runs in it.
     const bool optional = command.id == CommandId::run && line_.has(OptionId::image);
     if (line_.operands.size() < command.min_operands && !optional) {
-      const std::string missing = command.id == CommandId::run ? "no command to run" : "too few arguments";
+      const std::string missing = command.id == CommandId::run      ? "no command to run"
+                                  : command.id == CommandId::script ? "no file and no code to run"
+                                                                    : "too few arguments";
       return usage_error("weir " + std::string(command.name) + ": " + missing, usage);
     }
     const bool bounded = command.max_operands != 255;

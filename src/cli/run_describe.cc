@@ -66,7 +66,8 @@ std::uint64_t milliseconds(std::chrono::milliseconds time) {
 
 std::string plan_text(const supervisor::RunOptions& options, std::string_view policy) {
   const sandbox::Spec& spec = options.spec;
-  std::string out = row("command", joined(spec.argv));
+  std::string out = spec.script ? row("script", std::string(sandbox::kScriptFolder) + "/" + spec.script->name)
+                                : row("command", joined(spec.argv));
   out += row("user", spec.user.name + " (" + std::to_string(spec.user.uid) + ")");
   out += row("starts in", workdir_of(spec));
   std::string names;
@@ -98,7 +99,10 @@ std::string plan_json(const supervisor::RunOptions& options, std::string_view po
   JsonWriter json;
   json.begin_object().key("command").begin_array();
   for (const std::string& word : spec.argv) json.value(std::string_view(word));
-  json.end_array().key("user").begin_object();
+  json.end_array();
+  if (spec.script)
+    json.field("script", std::string_view(std::string(sandbox::kScriptFolder) + "/" + spec.script->name));
+  json.key("user").begin_object();
   json.field("name", std::string_view(spec.user.name)).field("uid", std::uint64_t{spec.user.uid}).end_object();
   if (spec.image) json.field("image", std::string_view(spec.image->name));
   json.field("workdir", std::string_view(workdir_of(spec))).key("environment").begin_array();

@@ -55,11 +55,13 @@ constexpr std::array kLanguages = {
     Language{"bash", kShellNames, kBashEndings, kBash, "main.sh", kBash, "", "bash"},
     Language{"sh", kNone, kNone, kShInterpreters, "main.sh", kSh, "", "dash"},
     Language{"javascript", kNodeNames, kNodeEndings, kNodeInterpreters, "main.js", kNode, "", "nodejs"},
-    // Types are left out, not checked, whichever program it is; node does so since 22.6.
+    // Debian's own node looks into /usr/share/nodejs by itself, others do not. Types are left out, not checked,
+    // whichever program it is; node does so since 22.6.
     Language{"typescript", kTypeScriptNames, kTypeScriptEndings, kTypeScriptInterpreters, "main.ts",
              kTypeScriptPrograms,
              "case $p in\n"
-             "  ts-node) exec ts-node --transpile-only --skip-project \"$f\" \"$@\" ;;\n"
+             "  ts-node) export NODE_PATH=\"${NODE_PATH:-/usr/share/nodejs}\"\n"
+             "        exec ts-node --transpile-only --skip-project \"$f\" \"$@\" ;;\n"
              "  deno) exec deno run --allow-all --no-check \"$f\" \"$@\" ;;\n"
              "  node) node --experimental-strip-types -e 0 2>/dev/null || missing\n"
              "        exec node --experimental-strip-types --no-warnings \"$f\" \"$@\" ;;\n"

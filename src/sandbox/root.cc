@@ -13,6 +13,7 @@
 #include "sandbox/image_root.h"
 #include "sandbox/root_files.h"
 #include "sys/errno.h"
+#include "sys/files.h"
 #include "sys/mounts.h"
 
 namespace weir::sandbox {
@@ -141,6 +142,19 @@ Result<> mount_proc() {
   return sys::attach_mount(settings, AT_FDCWD, "proc/sys");
 }
 
+// A file system of its own: what an image or a share has in that place is covered, never written.
+Result<> mount_script(const ScriptFile& script) {
+  WEIR_TRY(const sys::OwnedFd folder, sys::new_filesystem("tmpfs", {{"mode", "0755"}, {"nr_inodes", "2"}},
+                                                          MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+  constexpr int kNew = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  const std::string what = "the script " + script.name + " inside";
+  WEIR_TRY(const sys::OwnedFd file,
+           sys::checked_fd(::openat(folder.get(), script.name.c_str(), kNew, 0444), "cannot make " + what));
+  WEIR_CHECK_OK(sys::write_whole(file, what, as_bytes(script.content)));
+  WEIR_TRY(const sys::OwnedFd point, mount_point(kScriptFolder, MountPointKind::folder));
+  return sys::attach_mount(folder, point.get(), "");
+}
+
 // What is the host's, and the folders of the sandbox: made, but nothing mounted yet.
 Result<> make_from_host(const Spec& spec, WaitingMounts& mounts) {
   WEIR_CHECK_OK(take_programs(mounts));
@@ -206,7 +220,8 @@ Result<> fill_root(const RootPlan& plan) {
   WEIR_CHECK_OK(make_devices());
   WEIR_CHECK_OK(mount_proc());
   WEIR_CHECK_OK(mount_shares(plan.shares, plan.spec, plan.layer_taker));
-  return mount_tools(plan.tools);
+  WEIR_CHECK_OK(mount_tools(plan.tools));
+  return plan.spec.script ? mount_script(*plan.spec.script) : Result<>();
 }
 
 // The host's root ends up on top of the new one at "/" and is let go of.

@@ -57,6 +57,14 @@ struct LayerRoot {
   std::uint32_t first_id = 0;  // as ImageRoot's
 };
 
+// Where weir puts the file of `weir script`, inside.
+inline constexpr const char* kScriptFolder = "/run/weir/script";
+// A file there that is root's and that everybody may read.
+struct ScriptFile {
+  std::string name;  // one part of a path
+  std::string content;
+};
+
 // What everything inside may use together; unset: no limit of weir's own.
 struct Limits {
   std::optional<std::uint64_t> memory_bytes = {};
@@ -78,6 +86,7 @@ struct Spec {
   std::vector<std::string> tools;  // absolute host paths (--tool): visible read-only, on PATH
   std::optional<ImageRoot> image;
   std::vector<LayerRoot> layers;  // top first; at most kMaxLayers
+  std::optional<ScriptFile> script;
   Network network = Network::loopback;
   CaptureAddresses addresses;
   Limits limits;

@@ -45,6 +45,9 @@ enum class SummaryFormat : std::uint8_t { text, json };
 struct RunOptions {
   sandbox::Spec spec;
 
+  // Said instead of "No such file or directory" when there is no such program as spec.argv names.
+  std::optional<Error> program_missing;
+
   // Keeps the files of spec.image in place until the run has ended; nullptr without one.
   std::shared_ptr<const image::Lease> image;
 

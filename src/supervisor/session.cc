@@ -210,7 +210,9 @@ void Session::on_sandbox_readable() {
   const auto exited = sandbox_->on_control_readable();
   if (!exited) return end_with(exited.error());
   if (!exited->has_value()) return;
-  end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of((*exited)->status), .error = (*exited)->not_executed});
+  auto error = (*exited)->not_executed;
+  if (error && error->code() == ENOENT && options_.program_missing) error = options_.program_missing;
+  end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of((*exited)->status), .error = std::move(error)});
 }
 
 void Session::on_signal(int signal) {

@@ -1,7 +1,5 @@
 #include "supervisor/state_folder.h"
 
-#include <cstdlib>
-
 #include "sys/files.h"
 
 namespace weir::supervisor {
@@ -9,14 +7,6 @@ namespace weir::supervisor {
 namespace {
 constexpr const char* kLive = "/live";
 }  // namespace
-
-Result<std::string> state_folder() {
-  const char* state = std::getenv("XDG_STATE_HOME");
-  if (state != nullptr && state[0] == '/') return std::string(state) + "/weir";
-  const char* home = std::getenv("HOME");
-  if (home != nullptr && home[0] == '/') return std::string(home) + "/.local/state/weir";
-  return fail("neither XDG_STATE_HOME nor HOME is set");
-}
 
 Result<std::string> default_events_folder() {
   auto folder = state_folder();

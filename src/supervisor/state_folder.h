@@ -4,11 +4,11 @@
 #include <string>
 
 #include "base/error.h"
+#include "session/state_folder.h"
 
 namespace weir::supervisor {
 
-// $XDG_STATE_HOME/weir, else ~/.local/state/weir. Nothing is made.
-Result<std::string> state_folder();
+using session::state_folder;
 
 // $XDG_STATE_HOME/weir/events, or $HOME/.local/state/weir/events.
 Result<std::string> default_events_folder();

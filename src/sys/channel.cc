@@ -18,7 +18,7 @@ Result<std::pair<Channel, Channel>> Channel::pair() {
   return std::pair(Channel(OwnedFd(ends[0])), Channel(OwnedFd(ends[1])));
 }
 
-Result<> Channel::send(Bytes message, std::span<const int> passed) {
+Result<std::size_t> Channel::send_some(Bytes message, std::span<const int> passed) {
   WEIR_ASSERT(passed.size() <= kMaxPassed);
   iovec part{.iov_base = const_cast<std::uint8_t*>(message.data()), .iov_len = message.size()};
   msghdr header{};
@@ -34,7 +34,13 @@ Result<> Channel::send(Bytes message, std::span<const int> passed) {
     rights->cmsg_len = CMSG_LEN(passed.size_bytes());
     std::memcpy(CMSG_DATA(rights), passed.data(), passed.size_bytes());
   }
-  if (::sendmsg(fd_.get(), &header, MSG_NOSIGNAL) < 0) return errno_error("cannot send a message");
+  const ssize_t sent = ::sendmsg(fd_.get(), &header, MSG_NOSIGNAL);
+  if (sent < 0) return errno_error("cannot send a message");
+  return static_cast<std::size_t>(sent);
+}
+
+Result<> Channel::send(Bytes message, std::span<const int> passed) {
+  WEIR_CHECK_OK(send_some(message, passed));
   return {};
 }
 

@@ -26,6 +26,8 @@ class Channel {
   // Sends one message. What is in `passed` is duplicated into the peer. EAGAIN is an error with that code: the peer has
   // stopped reading.
   Result<> send(Bytes message, std::span<const int> passed);
+  // The same on a stream, which may take a part only: how many bytes it took.
+  Result<std::size_t> send_some(Bytes bytes, std::span<const int> passed);
   // `passed`: -1 for none.
   Result<> send(Bytes message, int passed = -1) {
     return send(message, std::span<const int>(&passed, passed < 0 ? 0u : 1u));

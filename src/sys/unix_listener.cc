@@ -14,7 +14,7 @@ namespace weir::sys {
 
 namespace {
 
-constexpr int kBacklog = 8;
+constexpr int kBacklog = 128;
 
 Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
@@ -29,6 +29,10 @@ Result<sockaddr_un> address_of(const std::string& path) {
 
 const sockaddr* generic(const sockaddr_un& address) {
   return reinterpret_cast<const sockaddr*>(&address);
+}
+
+std::string path_in(const OwnedFd& folder, const std::string& name) {
+  return "/proc/self/fd/" + std::to_string(folder.get()) + "/" + name;
 }
 
 // Who may write the folder could put another socket in the place of this one.
@@ -50,10 +54,19 @@ Result<UnixListener> UnixListener::create(const std::string& path) {
   if (name.empty() || name == "." || name == "..") return fail("no name for a socket: " + path);
   WEIR_TRY(OwnedFd held,
            checked_fd(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC), "cannot open the folder of " + path));
-  WEIR_CHECK_OK(check_folder(held, path));
+  return create_as(std::move(held), name, path);
+}
+
+Result<UnixListener> UnixListener::create_in(OwnedFd folder, const std::string& name) {
+  return create_as(std::move(folder), name, name);
+}
+
+// `path`: for messages.
+Result<UnixListener> UnixListener::create_as(OwnedFd folder, const std::string& name, const std::string& path) {
+  WEIR_CHECK_OK(check_folder(folder, path));
   WEIR_TRY(OwnedFd socket,
            checked_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "cannot make a unix socket"));
-  UnixListener listener(std::move(held), std::move(socket), name);
+  UnixListener listener(std::move(folder), std::move(socket), name);
   WEIR_CHECK_OK(listener.bind(path));
   return listener;
 }
@@ -62,8 +75,7 @@ Result<> UnixListener::bind(const std::string& path) {
   // unix(7): the name gets the mode of the socket, so there is no moment at which others may connect.
   if (::fchmod(socket_.get(), 0600) != 0) return errno_error("cannot prepare the socket " + path);
   // By way of the folder that was looked at, whatever the path leads to by now.
-  const std::string in_folder = "/proc/self/fd/" + std::to_string(folder_.get()) + "/" + name_;
-  WEIR_TRY(const sockaddr_un address, address_of(in_folder));
+  WEIR_TRY(const sockaddr_un address, address_of(path_in(folder_, name_)));
   if (::bind(socket_.get(), generic(address), sizeof address) != 0) {
     const int cause = errno;
     if (cause != EADDRINUSE) return errno_error("cannot make the socket " + path, cause);
@@ -98,13 +110,26 @@ UnixListener::Accepted UnixListener::accept() const {
   return accepted;
 }
 
-Result<OwnedFd> connect_unix(const std::string& path) {
+namespace {
+
+// `name`: for messages.
+Result<OwnedFd> connect_to(const std::string& path, const std::string& name) {
   WEIR_TRY(const sockaddr_un address, address_of(path));
   WEIR_TRY(OwnedFd socket, checked_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "cannot make a unix socket"));
   if (::connect(socket.get(), generic(address), sizeof address) != 0) {
-    return errno_error("cannot reach the sandbox at " + path);
+    return errno_error("cannot reach the sandbox at " + name);
   }
   return socket;
+}
+
+}  // namespace
+
+Result<OwnedFd> connect_unix(const std::string& path) {
+  return connect_to(path, path);
+}
+
+Result<OwnedFd> connect_unix_in(const OwnedFd& folder, const std::string& name) {
+  return connect_to(path_in(folder, name), name);
 }
 
 }  // namespace weir::sys

@@ -15,6 +15,8 @@ class UnixListener {
   // SOCK_STREAM, non-blocking, mode 0600 from birth. Errors, which name the path: something is there already; the
   // folder is not this user's own or others may write it; the path is longer than an address can hold.
   static Result<UnixListener> create(const std::string& path);
+  // The same in a folder that is open already, however long its path is. connect_unix_in() reaches it.
+  static Result<UnixListener> create_in(OwnedFd folder, const std::string& name);
   // Removes its name, unless something else has it by now.
   ~UnixListener();
   UnixListener(UnixListener&&) noexcept = default;
@@ -33,6 +35,7 @@ class UnixListener {
  private:
   UnixListener(OwnedFd folder, OwnedFd socket, std::string name)
       : folder_(std::move(folder)), socket_(std::move(socket)), name_(std::move(name)) {}
+  static Result<UnixListener> create_as(OwnedFd folder, const std::string& name, const std::string& path);
   Result<> bind(const std::string& path);
 
   OwnedFd folder_;
@@ -44,5 +47,7 @@ class UnixListener {
 
 // A blocking stream connected to the socket at `path`. Errors name it.
 Result<OwnedFd> connect_unix(const std::string& path);
+// The same to `name` in an open folder.
+Result<OwnedFd> connect_unix_in(const OwnedFd& folder, const std::string& name);
 
 }  // namespace weir::sys

@@ -111,15 +111,14 @@ def test_compiled(lab, verdict, via, flags):
 @pytest.fixture
 def floor(lab):
     """A floor of the machine, seen by the lab's host alone."""
-    folder = pathlib.Path("/etc/weir")
-    made = not folder.exists()
-    folder.mkdir(exist_ok=True)
-    lab.world.host.sh("mount -t tmpfs -o mode=755 floor /etc/weir\n"
-                      "printf 'version = 1\\ndeny = [\"evil.test\"]\\n' > /etc/weir/floor.toml")
+    # All of /etc is the lab's own meanwhile: a folder of the machine would be shared with labs beside this one.
+    upper = lab.folder / "etc"
+    lab.world.host.sh(f"mkdir {upper}; mount -t tmpfs -o mode=755 etc {upper}; mkdir -p {upper}/upper/weir {upper}/work\n"
+                      f"printf 'version = 1\\ndeny = [\"evil.test\"]\\n' > {upper}/upper/weir/floor.toml\n"
+                      f"mount -t overlay -o lowerdir=/etc,upperdir={upper}/upper,workdir={upper}/work etc /etc\n"
+                      f"mount --bind {lab.world.folder}/resolv.conf $(realpath /etc/resolv.conf)")
     yield
-    lab.world.host.sh("umount /etc/weir")
-    if made:
-        folder.rmdir()
+    lab.world.host.sh(f"umount -R /etc; umount {upper}")
 
 
 @TWINS

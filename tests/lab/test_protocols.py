@@ -9,6 +9,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -59,8 +60,7 @@ def postgres(world):
     if not (POSTGRES / "initdb").exists():
         pytest.skip("postgresql is not installed")
     user = pwd.getpwnam("postgres")
-    data = pathlib.Path("/tmp") / f"weir-lab-postgres-{os.getpid()}"
-    data.mkdir(mode=0o700)
+    data = pathlib.Path(tempfile.mkdtemp(prefix="weir-lab-postgres-"))
     os.chown(data, user.pw_uid, user.pw_gid)
     as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     try:

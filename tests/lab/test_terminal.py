@@ -53,6 +53,11 @@ class Screen:
         self.type(f"echo at-''{self.count}-shell")
         self.wait(f"at-{self.count}-shell")
 
+    def back_from(self, last_word):
+        """As sync(), after a command with a terminal of its own: what is typed before its end would be its input."""
+        wait_until(lambda: last_word in (text := self.text()) and text.rstrip().endswith("\n$"), 20, "the prompt")
+        self.sync()
+
     def answer(self, command):
         """The one line that a command of the caller's shell prints."""
         self.count += 1
@@ -95,19 +100,20 @@ def test_size_and_resize(screen):
     screen.tmux("resize-window", "-x", "101", "-y", "31")
     screen.wait("size 101 31")
     screen.keys("C-c")
-    screen.sync()
+    screen.back_from("KeyboardInterrupt")
 
 
 def test_job_control_of_a_shell_inside(screen):
     screen.type(run("-i", "-t", "-e", "PS1='in> '", "--", "bash", "--norc"))
     screen.wait("in> ")
-    screen.type("sleep 300")
+    screen.type("sh -c 'echo in-the-''foreground; exec sleep 300'")
+    screen.wait("in-the-foreground")
     screen.keys("C-z")
     screen.wait("Stopped")
     screen.type("jobs; echo seen-''jobs")
     screen.wait("seen-jobs")
     screen.type("fg")
-    screen.wait("fg\nsleep 300")
+    screen.wait("fg\nsh -c")
     screen.keys("C-c")
     screen.type("echo alive-''$((6 * 7))")
     screen.wait("alive-42")

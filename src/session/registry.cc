@@ -1,0 +1,318 @@
+#include "session/registry.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/json.h"
+#include "base/json_document.h"
+#include "session/state_folder.h"
+#include "sys/errno.h"
+#include "sys/files.h"
+#include "sys/folder.h"
+#include "sys/pending_file.h"
+#include "wire/json_fields.h"
+
+namespace weir::session {
+
+namespace {
+
+using wire::Answer;
+using wire::ErrorCode;
+using wire::refuse;
+
+constexpr std::size_t kMaxStored = 4u << 20;  // session.json: a request line, and what is said of it
+constexpr std::size_t kIdLength = 10;
+constexpr const char* kDocument = "session.json";
+
+std::string sessions_of(const std::string& state) {
+  return state + "/sessions";
+}
+std::string name_file(const std::string& state, const std::string& name) {
+  return state + "/names/" + name;
+}
+
+// Others must not be able to put a folder of theirs in the place of one.
+Result<> make_private(const std::string& path) {
+  WEIR_CHECK_OK(sys::make_folders(path));
+  struct stat status{};
+  if (::lstat(path.c_str(), &status) != 0) return sys::errno_error("cannot look at " + path);
+  if (S_ISDIR(status.st_mode) && status.st_uid == ::geteuid() && (status.st_mode & 077) == 0) return {};
+  return std::unexpected(Error(path + " is open to others than its owner, so the sessions in it could be anybody's")
+                             .with_remedy("chmod 700 " + path + ", after a look at who owns it"));
+}
+
+Result<> lock_whole(const sys::OwnedFd& fd, const std::string& path) {
+  while (::flock(fd.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return sys::errno_error("cannot lock " + path);
+  }
+  return {};
+}
+
+Result<sys::OwnedFd> lock_registry(const std::string& state) {
+  const std::string path = sessions_of(state) + "/.lock";
+  WEIR_TRY(sys::OwnedFd fd, sys::checked_fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600),
+                                            "cannot open " + path));
+  WEIR_CHECK_OK(lock_whole(fd, path));
+  return fd;
+}
+
+sys::OwnedFd open_lock(const sys::OwnedFd& folder, int flags) {
+  return sys::OwnedFd(::openat(folder.get(), "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600));
+}
+
+// Holds it from here on. Nothing: somebody else does.
+bool try_lock(const sys::OwnedFd& lock) {
+  return ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0;
+}
+
+Result<Stored> read_stored(const std::string& folder) {
+  WEIR_TRY(const std::string text, sys::read_file(folder + "/" + kDocument, kMaxStored));
+  WEIR_TRY(const Json document, parse_json(text));
+  const Json* const session = json_member(document, "session");
+  if (session == nullptr) return fail("no session in " + folder);
+  Stored stored;
+  WEIR_TRY(stored.info, wire::parse_session(session->dump()));
+  wire::JsonFields fields(document);
+  WEIR_CHECK_OK(fields.texts("create", stored.create));
+  WEIR_CHECK_OK(fields.text("called_in", stored.called_in));
+  WEIR_CHECK_OK(fields.number("expires_at", stored.expires_at));
+  return stored;
+}
+
+bool has_expired(const Stored& stored) {
+  return stored.expires_at != 0 && static_cast<std::uint64_t>(::time(nullptr)) >= stored.expires_at;
+}
+
+std::string id_in(const std::string& path) {
+  const auto text = sys::read_file(path, 64);
+  return text ? *text : std::string();
+}
+
+// Only while it leads to this session.
+void give_up_name(const std::string& state, const std::string& id) {
+  const sys::Folder names(::opendir((state + "/names").c_str()));
+  if (names == nullptr) return;
+  while (const dirent* entry = sys::next_entry(names)) {
+    const std::string path = name_file(state, entry->d_name);
+    if (id_in(path) == id) ::unlink(path.c_str());
+  }
+}
+
+// Everything in it is a file of weir's. The lock goes last but for the folder: what is left of an interrupted removal
+// is swept.
+void empty_folder(const std::string& path) {
+  const sys::Folder entries(::opendir(path.c_str()));
+  if (entries == nullptr) return;
+  while (const dirent* entry = sys::next_entry(entries)) ::unlinkat(::dirfd(entries.get()), entry->d_name, 0);
+  ::rmdir(path.c_str());
+}
+
+std::unexpected<wire::Refusal> internal(const Error& error) {
+  return refuse(ErrorCode::internal, error);
+}
+
+std::unexpected<wire::Refusal> not_found(std::string_view who) {
+  return refuse(ErrorCode::not_found, "there is no session '" + std::string(who.substr(0, 100)) + "'",
+                "weir ps lists them");
+}
+
+}  // namespace
+
+bool is_session_id(std::string_view text) {
+  return text.size() == kIdLength && text.starts_with("w-") &&
+         text.find_first_not_of("0123456789abcdef", 2) == std::string_view::npos;
+}
+
+Result<> OwnFolder::write(const Stored& stored) const {
+  JsonWriter json;
+  json.begin_object();
+  wire::write_session(json.key("session"), stored.info);
+  json.key("create").begin_array();
+  for (const std::string& word : stored.create) json.value(std::string_view(word));
+  json.end_array().field("called_in", std::string_view(stored.called_in)).field("expires_at", stored.expires_at);
+  json.end_object();
+  WEIR_TRY(const sys::PendingFile file, sys::PendingFile::prepare(path_ + "/" + kDocument));
+  return file.write(as_bytes(json.text() + "\n"));
+}
+
+void OwnFolder::remove() {
+  if (!lock_.valid()) return;
+  const auto all = lock_registry(state_);
+  give_up_name(state_, id_);
+  empty_folder(path_);
+  lock_.reset();
+  folder_.reset();
+}
+
+Result<Registry> Registry::open() {
+  auto state = state_folder();
+  if (!state) return std::unexpected(std::move(state).error().context("there is no folder for sessions"));
+  return open(std::move(*state));
+}
+
+Result<Registry> Registry::open(std::string state) {
+  WEIR_CHECK_OK(make_private(sessions_of(state)));
+  WEIR_CHECK_OK(make_private(state + "/names"));
+  return Registry(std::move(state));
+}
+
+Result<sys::OwnedFd> Registry::lock() const {
+  return lock_registry(state_);
+}
+
+Result<sys::OwnedFd> Registry::open_folder(const std::string& id) const {
+  return sys::checked_fd(::open(path_of(id).c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+                         "cannot open the folder of session " + id);
+}
+
+Result<std::vector<std::string>> Registry::ids() const {
+  const std::string path = sessions_of(state_);
+  const sys::Folder entries(::opendir(path.c_str()));
+  if (entries == nullptr) return sys::errno_error("cannot list " + path);
+  std::vector<std::string> found;
+  while (const dirent* entry = sys::next_entry(entries)) {
+    if (is_session_id(entry->d_name)) found.emplace_back(entry->d_name);
+  }
+  if (errno != 0) return sys::errno_error("cannot list " + path);
+  return found;
+}
+
+// The caller holds lock(). What nobody holds and does not sleep is removed here.
+Registry::Seen Registry::look_at(const std::string& id) const {
+  const auto folder = open_folder(id);
+  if (!folder) return {};
+  const sys::OwnedFd held = open_lock(*folder, 0);
+  auto stored = read_stored(path_of(id));
+  if (held.valid() && !try_lock(held)) {
+    if (!stored) return {.life = Life::starting};
+    return {.life = Life::running, .stored = std::move(*stored)};
+  }
+  if (stored && stored->info.state == kAsleep && !has_expired(*stored))
+    return {.life = Life::asleep, .stored = std::move(*stored)};
+  give_up_name(state_, id);
+  empty_folder(path_of(id));
+  return {.life = Life::swept};
+}
+
+Result<std::vector<Stored>> Registry::list() const {
+  WEIR_TRY(const sys::OwnedFd held, lock());
+  WEIR_TRY(const std::vector<std::string> all, ids());
+  std::vector<Stored> found;
+  for (const std::string& id : all) {
+    Seen seen = look_at(id);
+    if (seen.life == Life::running || seen.life == Life::asleep) found.push_back(std::move(seen.stored));
+  }
+  std::ranges::sort(found, {}, [](const Stored& each) { return std::pair(each.info.created, each.info.id); });
+  return found;
+}
+
+Answer<std::string> Registry::resolve(std::string_view who) const {
+  if (is_session_id(who)) return std::string(who);
+  if (who.empty() || who.find('/') != std::string_view::npos || who.starts_with('.')) return not_found(who);
+  const std::string named = id_in(name_file(state_, std::string(who)));
+  if (is_session_id(named)) return named;
+  const std::string beginning = who.starts_with("w-") ? std::string(who) : "w-" + std::string(who);
+  const auto all = ids();
+  if (!all) return internal(all.error());
+  std::string found;
+  for (const std::string& id : *all) {
+    if (beginning.size() <= 2 || !id.starts_with(beginning)) continue;
+    if (!found.empty())
+      return refuse(ErrorCode::conflict, "several sessions begin with '" + std::string(who) + "'", "write more of it");
+    found = id;
+  }
+  if (found.empty()) return not_found(who);
+  return found;
+}
+
+Answer<Stored> Registry::find(std::string_view who) const {
+  const auto held = lock();
+  if (!held) return internal(held.error());
+  WEIR_TRY(const std::string id, resolve(who));
+  Seen seen = look_at(id);
+  switch (seen.life) {
+    case Life::none:
+      return not_found(who);
+    case Life::swept:
+      return refuse(ErrorCode::gone, "session " + id + " is gone: its supervisor was killed",
+                    "weir session create makes another");
+    case Life::starting:
+      return refuse(ErrorCode::unavailable, "session " + id + " does not stand yet", "ask again in a moment");
+    case Life::running:
+    case Life::asleep:
+      break;
+  }
+  return std::move(seen.stored);
+}
+
+Answer<> Registry::take_name(const std::string& name, const std::string& id) const {
+  const std::string path = name_file(state_, name);
+  for (int attempt = 0;; ++attempt) {
+    const sys::OwnedFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (file.valid()) {
+      if (auto written = sys::write_whole(file, path, as_bytes(id)); !written) {
+        ::unlink(path.c_str());
+        return internal(written.error());
+      }
+      return {};
+    }
+    if (errno != EEXIST) return internal(sys::errno_error("cannot make " + path).error());
+    const std::string other = id_in(path);
+    const Life life = is_session_id(other) ? look_at(other).life : Life::none;
+    if (attempt != 0 || (life != Life::none && life != Life::swept)) {
+      return refuse(ErrorCode::name_taken, "the name '" + name + "' is that of session " + other,
+                    "choose another, or end that one: weir rm " + name);
+    }
+    // What a killed one left.
+    ::unlink(path.c_str());
+  }
+}
+
+Answer<OwnFolder> Registry::create(const std::string& id, const std::string& name) const {
+  if (!is_session_id(id)) return internal(Error("'" + id + "' is no id of a session"));
+  if (name.starts_with("w-") || name.starts_with('.') || name.find('/') != std::string::npos) {
+    return refuse(ErrorCode::bad_request, "the name '" + name + "' could be taken for an id",
+                  "choose one that does not begin with w-");
+  }
+  const auto held = lock();
+  if (!held) return internal(held.error());
+  if (::mkdir(path_of(id).c_str(), 0700) != 0) {
+    if (errno == EEXIST) return refuse(ErrorCode::conflict, "there is a session " + id);
+    return internal(sys::errno_error("cannot make " + path_of(id)).error());
+  }
+  auto folder = open_folder(id);
+  sys::OwnedFd own = folder ? open_lock(*folder, O_CREAT | O_EXCL) : sys::OwnedFd();
+  if (!own.valid() || !try_lock(own)) {
+    const Error error = sys::errno_error("cannot lock " + path_of(id)).error();
+    empty_folder(path_of(id));
+    return internal(error);
+  }
+  if (!name.empty()) {
+    if (auto taken = take_name(name, id); !taken) {
+      empty_folder(path_of(id));
+      return std::unexpected(taken.error());
+    }
+  }
+  return OwnFolder(state_, id, std::move(*folder), std::move(own));
+}
+
+Answer<OwnFolder> Registry::take_asleep(const std::string& id) const {
+  const auto held = lock();
+  if (!held) return internal(held.error());
+  if (!is_session_id(id)) return not_found(id);
+  const Seen seen = look_at(id);
+  if (seen.life == Life::starting || seen.life == Life::running)
+    return refuse(ErrorCode::conflict, "session " + id + " is awake already");
+  if (seen.life != Life::asleep) return not_found(id);
+  auto folder = open_folder(id);
+  sys::OwnedFd own = folder ? open_lock(*folder, O_CREAT) : sys::OwnedFd();
+  if (!own.valid() || !try_lock(own)) return internal(sys::errno_error("cannot lock " + path_of(id)).error());
+  return OwnFolder(state_, id, std::move(*folder), std::move(own));
+}
+
+}  // namespace weir::session
