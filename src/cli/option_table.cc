@@ -13,7 +13,8 @@ using enum ValueKind;
 
 constexpr CommandSet kAll =
     any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, policy_compile,
-           image_import, image_ls, image_rm, log, diff, apply, seal, doctor, version, completion, help);
+           image_import, image_ls, image_rm, snapshot_create, snapshot_ls, snapshot_show, snapshot_export,
+           snapshot_import, snapshot_rm, log, diff, apply, seal, doctor, version, completion, help);
 constexpr CommandSet kRun = any_of(run, script);
 // What starts a sandbox: its files, its process.
 constexpr CommandSet kStarts = any_of(run, script, policy_learn);
@@ -21,8 +22,10 @@ constexpr CommandSet kDenies = any_of(run, script, policy_explain, policy_show, 
 constexpr CommandSet kPolicyFlags = any_of(run, script, policy_explain, policy_show, policy_compile);
 constexpr CommandSet kInsist =
     any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_compile);
-constexpr CommandSet kPrints = any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets,
-                                      image_import, image_ls, image_rm, log, diff, apply, seal, doctor, version);
+constexpr CommandSet kPrints =
+    any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, image_import, image_ls,
+           image_rm, snapshot_create, snapshot_ls, snapshot_show, snapshot_export, snapshot_import, snapshot_rm, log,
+           diff, apply, seal, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -97,10 +100,12 @@ constexpr std::array kOptions = {
     OptionSpec{OptionId::upstream_socks_auth, Group::network, "upstream-socks-auth", kNoAliases, '\0', required,
                "file:PATH|env:NAME", Repeat::once, kPolicyFlags, "The same for --upstream-socks.",
                "--upstream-socks-auth file:/home/me/.socks-user"},
-    OptionSpec{OptionId::insist, Group::network, "insist", kNoAliases, '\0', required, "WHAT", Repeat::many, kInsist,
-               "Accept what weir otherwise refuses, named exactly: broad=PATTERN for a wildcard over a public suffix, "
-               "floor=ADDRESS for an address of the hard floor. Printed at start.",
-               "--insist 'broad=*.github.io'"},
+    OptionSpec{
+        OptionId::insist, Group::network, "insist", kNoAliases, '\0', required, "WHAT", Repeat::many, kInsist,
+        "Accept what weir otherwise refuses, named exactly: broad=PATTERN for a wildcard over a public suffix, "
+        "floor=ADDRESS for an address of the hard floor, taint for a snapshot that was written without a network "
+        "and is opened with one. Printed at start.",
+        "--insist 'broad=*.github.io'"},
     OptionSpec{OptionId::insist_file, Group::files, "insist", kNoAliases, '\0', required, "file=PATH", Repeat::many,
                only(apply),
                "Take over this one change although it would be run outside by itself, leads out of the folder, or its "
@@ -154,6 +159,16 @@ constexpr std::array kOptions = {
         "that name: write ./FILE. Of an OCI image variables and working folder count, and its entry point and command "
         "where no COMMAND is given; its user does not: say --user.",
         "--image debian"},
+    OptionSpec{OptionId::snapshot, Group::files, "snapshot", kNoAliases, '\0', required, "ID|NAME", Repeat::once, kRun,
+               "Begin with the files of a snapshot (weir snapshot), over the host's programs or the image that it was "
+               "made over. It is never written, and how large it is does not matter. One that was written without a "
+               "network is opened with one only with --insist taint.",
+               "--snapshot tools"},
+    OptionSpec{OptionId::template_name, Group::files, "template", kNoAliases, '\0', required, "NAME", Repeat::once,
+               kRun,
+               "Begin with what has that name: a snapshot, an image, or one of python and code-interpreter, which the "
+               "host's own programs are where it has them.",
+               "--template python"},
     OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once, kStarts,
                "The folder, inside, in which the command starts; default the home folder, with --here the current "
                "one.",
@@ -201,6 +216,12 @@ constexpr std::array kOptions = {
                "--disk 1G"},
     OptionSpec{OptionId::name, Group::process, "name", kNoAliases, '\0', required, "NAME", Repeat::once, kStarts,
                "A name for the sandbox, for lists and messages: letters, digits, '_', '.', '-'.", "--name build-7"},
+    OptionSpec{OptionId::snapshot_name, Group::output, "name", kNoAliases, '\0', required, "NAME", Repeat::once,
+               any_of(snapshot_create, snapshot_import),
+               "What the snapshot is called besides its id: 1 to 63 letters, digits, '_', '.', ':' or '-'.",
+               "--name tools"},
+    OptionSpec{OptionId::label, Group::output, "label", kNoAliases, '\0', required, "KEY=VALUE", Repeat::many,
+               only(snapshot_create), "Something to remember about it.", "--label team=data"},
     OptionSpec{OptionId::interactive, Group::process, "interactive", kNoAliases, 'i', none, "", Repeat::once, kStarts,
                "Keep standard input connected: always so for run, accepted out of habit.", "-it"},
     OptionSpec{OptionId::terminal, Group::process, "tty", kNoAliases, 't', none, "", Repeat::once, kStarts,
@@ -337,6 +358,19 @@ constexpr std::array kImportExamples = {
 };
 constexpr std::array kImageLsExamples = {Example{"weir image ls -o json", "what there is, for scripts"}};
 constexpr std::array kImageRmExamples = {Example{"weir image rm alpine", "refused while a sandbox runs in it"}};
+constexpr std::array kSnapshotCreateExamples = {
+    Example{"weir snapshot create build --name tools", "what session build has written, as snapshot tools"},
+};
+constexpr std::array kSnapshotLsExamples = {Example{"weir snapshot ls", "what is kept"}};
+constexpr std::array kSnapshotShowExamples = {
+    Example{"weir snapshot show tools -o json", "its layers and where it is from"}};
+constexpr std::array kSnapshotExportExamples = {
+    Example{"weir snapshot export tools tools.tar", "to a file"},
+    Example{"weir snapshot export tools - | zstd > tools.tar.zst", "to standard output"},
+};
+constexpr std::array kSnapshotImportExamples = {
+    Example{"weir snapshot import tools.tar.zst", "plain, gzip, zstd or xz"}};
+constexpr std::array kSnapshotRmExamples = {Example{"weir snapshot rm tools", "refused while a sandbox uses it"}};
 constexpr std::array kLogExamples = {
     Example{"weir log", "every event of every record that is kept, oldest record first"},
     Example{"weir log -f", "follow the newest sandbox until it ends"},
@@ -436,6 +470,35 @@ constexpr std::array kCommands = {
                 "Prints name, digest, size, format and time of import of every stored image.", kImageLsExamples},
     CommandSpec{image_rm, "image rm", "NAME", 1, 1, false, "remove a stored image",
                 "Removes an image and its files. Refused while a sandbox runs in it.", kImageRmExamples},
+    CommandSpec{
+        snapshot_create, "snapshot create", "SESSION", 1, 1, false, "keep what a session has written",
+        "Stops everything in the session for the moment, copies what was written since it began into a layer, and lets "
+        "it go on. Left out are shares and tools, /run, /dev, /proc, what weir itself has put there, sockets, pipes "
+        "and "
+        "set-id bits. The network mode is remembered: what was written without a network is not opened with one unless "
+        "somebody insists.",
+        kSnapshotCreateExamples},
+    CommandSpec{
+        snapshot_ls, "snapshot ls", "", 0, 0, false, "list the snapshots",
+        "Prints id, name, size, network mode and time of every snapshot. Layers that several have in common are "
+        "stored once.",
+        kSnapshotLsExamples},
+    CommandSpec{
+        snapshot_show, "snapshot show", "ID|NAME", 1, 1, false, "what is known of a snapshot",
+        "Prints its layers with their digests, the base that they lie on, the policy they were written under and "
+        "the session they are from.",
+        kSnapshotShowExamples},
+    CommandSpec{snapshot_export, "snapshot export", "ID|NAME FILE|-", 2, 2, false, "a snapshot as one file",
+                "Writes a tar archive of its description, the manifests of its layers and their files; not the image "
+                "that it lies on. A file that is there is not replaced.",
+                kSnapshotExportExamples},
+    CommandSpec{snapshot_import, "snapshot import", "FILE", 1, 1, false, "a snapshot from such a file",
+                "Reads what weir snapshot export wrote, in a process without network that can write to one new folder "
+                "only. Each layer has to be what its digest says. It gets a new id.",
+                kSnapshotImportExamples},
+    CommandSpec{snapshot_rm, "snapshot rm", "ID|NAME", 1, 1, false, "remove a snapshot",
+                "Removes a snapshot and the layers that no other has. Refused while a sandbox uses it.",
+                kSnapshotRmExamples},
     CommandSpec{
         CommandId::log, "log", "[ID|FILE]", 0, 1, false, "print or follow the record of what sandboxes tried",
         "Prints events: of a file (weir run --events FILE), of one sandbox by its id, or of every record that is kept. "

@@ -164,7 +164,9 @@ Result<sys::OwnedFd> lock_root() {
 // `parent`: a pipe whose only writer is weir.
 Result<std::string> confine_and_work(Job& job, const sys::OwnedFd& parent) {
   if (job.target.empty()) {
-    WEIR_TRY(job.target_mount, sys::new_filesystem("tmpfs", {{"mode", "0755"}, {"size", "4k"}}, kTargetAttributes));
+    WEIR_TRY(job.target_mount,
+             sys::new_filesystem("tmpfs", {{"mode", "0755"}, {"uid", "0"}, {"gid", "0"}, {"size", "4k"}},
+                                 kTargetAttributes));
   } else if (!job.target_mount.valid()) {
     WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(job.target));
     WEIR_TRY(job.target_mount, sys::clone_mount(folder.get(), "", sys::Submounts::left_out, kTargetAttributes));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "audit/tally.h"
+#include "image/snapshot/store.h"
 #include "image/store.h"
 #include "net/ip_address.h"
 #include "policy/compiled/image.h"
@@ -50,6 +51,8 @@ struct RunOptions {
 
   // Keeps the files of spec.image in place until the run has ended; nullptr without one.
   std::shared_ptr<const image::Lease> image;
+  // The same for the snapshot that spec.layers are of.
+  std::shared_ptr<const image::SnapshotLease> snapshot;
 
   // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured and nothing is
   // published: such a run has no gateway.

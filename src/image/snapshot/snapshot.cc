@@ -20,7 +20,7 @@ struct TextField {
 };
 constexpr std::array kTexts = {
     TextField{"id", &Snapshot::id},           TextField{"name", &Snapshot::name},
-    TextField{"created", &Snapshot::created}, TextField{"mode", &Snapshot::mode},
+    TextField{"created", &Snapshot::created}, TextField{"network_mode", &Snapshot::mode},
     TextField{"policy", &Snapshot::policy},   TextField{"taint", &Snapshot::taint},
     TextField{"session", &Snapshot::session}, TextField{"session_name", &Snapshot::session_name},
     TextField{"parent", &Snapshot::parent}};
@@ -125,6 +125,37 @@ std::string snapshot_json(const Snapshot& snapshot) {
   for (const SnapshotLayer& layer : snapshot.layers) {
     json.begin_object()
         .field("digest", std::string_view(layer.digest))
+        .field("entries", layer.entries)
+        .field("bytes", layer.bytes)
+        .end_object();
+  }
+  json.end_array().end_object();
+  return json.take();
+}
+
+std::string snapshot_summary(const Snapshot& snapshot) {
+  std::uint64_t bytes = 0;
+  for (const SnapshotLayer& layer : snapshot.layers) bytes += layer.bytes;
+  JsonWriter json;
+  json.begin_object()
+      .field("id", std::string_view(snapshot.id))
+      .field("name", std::string_view(snapshot.name.empty() ? snapshot.id : snapshot.name))
+      .field("created", std::string_view(snapshot.created))
+      .field("bytes", bytes)
+      .field("network_mode", std::string_view(snapshot.mode))
+      .field("policy", std::string_view(snapshot.policy));
+  for (const auto& [key, value] : {std::pair<const char*, const std::string&>("image", snapshot.base.image),
+                                   {"taint", snapshot.taint},
+                                   {"session", snapshot.session},
+                                   {"parent", snapshot.parent}}) {
+    if (!value.empty()) json.field(key, std::string_view(value));
+  }
+  json.key("labels").begin_object();
+  for (const auto& [key, value] : snapshot.labels) json.field(key, std::string_view(value));
+  json.end_object().key("layers").begin_array();
+  for (const SnapshotLayer& layer : snapshot.layers) {
+    json.begin_object()
+        .field("digest", std::string_view("sha256:" + layer.digest))
         .field("entries", layer.entries)
         .field("bytes", layer.bytes)
         .end_object();

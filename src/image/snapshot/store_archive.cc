@@ -62,6 +62,7 @@ Result<Snapshot> Snapshots::read_archive(const std::string& file, const std::str
   Result<> done;
   for (std::size_t i = 0; i < snapshot.layers.size() && done; ++i)
     done = read_layer_into(file, snapshot, i, ids, layers);
+  for (std::size_t i = 0; i < layers.size() && done; ++i) snapshot.layers[i] = layers[i].layer;
   if (done) done = commit(layers, snapshot);
   if (!done) {
     for (const Begun& each : layers) {
