@@ -57,7 +57,7 @@ Result<> set_capabilities(std::uint64_t keep) {
 
 }  // namespace
 
-Result<> confine(const User& user, Identity::Kind identity) {
+Result<> confine(const User& user, Identity::Kind identity, Filtered filtered) {
   const std::uint64_t keep = user.uid == 0 ? kRootCapabilities : 0;
   WEIR_CHECK_OK(drop_bounding_set(keep));
   if (identity != Identity::Kind::own_id) WEIR_CHECK_OK(become(user));
@@ -68,7 +68,7 @@ Result<> confine(const User& user, Identity::Kind identity) {
   // Init's memory is a copy of the supervisor's: nobody inside reads it, traces it or sees its descriptors.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return sys::errno_error("cannot protect init");
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return sys::errno_error("cannot tie init to the supervisor");
-  return guest_filter().install();
+  return guest_filter(filtered).install();
 }
 
 }  // namespace weir::sandbox

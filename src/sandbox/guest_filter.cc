@@ -95,8 +95,13 @@ void restrict_ioctl(Filter& filter) {
   filter.add(__NR_ioctl, Action::allow());
 }
 
+// Its flags and mode are in memory; programs fall back to openat().
+void refuse_openat2(Filter& filter) {
+  filter.add(__NR_openat2, Action::fail_with(ENOSYS));
+}
+
 // A set-id file in a shared folder would run outside with the rights of whoever owns the folder.
-void refuse_set_id_files(Filter& filter) {
+void refuse_set_id_files(Filter& filter, Filtered filtered) {
   constexpr std::uint64_t kSetId = S_ISUID | S_ISGID;
   constexpr std::uint64_t kTmpfileBit = O_TMPFILE & ~O_DIRECTORY;
   const Action refuse = Action::fail_with(EPERM);
@@ -105,8 +110,7 @@ void refuse_set_id_files(Filter& filter) {
     filter.add(number, Action::allow());
   };
   creating(__NR_openat, 2);
-  // Its flags and mode are in memory; programs fall back to openat().
-  filter.add(__NR_openat2, Action::fail_with(ENOSYS));
+  if (filtered == Filtered::everything) refuse_openat2(filter);
   filter.add(__NR_fchmod, refuse, {has_any_of(1, kSetId)});
   filter.add(__NR_fchmodat, refuse, {has_any_of(2, kSetId)});
   filter.add(__NR_fchmodat2, refuse, {has_any_of(2, kSetId)});
@@ -169,9 +173,15 @@ constexpr long kAbsent[] = {__NR_io_uring_setup, __NR_io_uring_enter, __NR_io_ur
 
 }  // namespace
 
-Filter guest_filter() {
+Filter process_filter() {
   Filter filter(Action::allow(), Action::fail_with(ENOSYS));
-  refuse_set_id_files(filter);
+  refuse_openat2(filter);
+  return filter;
+}
+
+Filter guest_filter(Filtered filtered) {
+  Filter filter(Action::allow(), Action::fail_with(ENOSYS));
+  refuse_set_id_files(filter, filtered);
   restrict_ioctl(filter);
   restrict_sockets(filter);
   refuse_namespaces(filter);

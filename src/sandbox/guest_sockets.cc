@@ -66,6 +66,18 @@ Result<sys::OwnedFd> begin_connect(const control::OpenSocket& wanted) {
   return socket;
 }
 
+void serve_socket(const control::OpenSocket& wanted,
+                  const std::function<Result<>(const control::FromInit&, int passed)>& send) {
+  const auto socket = begin_connect(wanted);
+  const auto sent =
+      socket ? send(control::SocketMade{.id = wanted.id}, socket->get()) : Result<>(std::unexpected(socket.error()));
+  if (sent) return;
+  // Also when the user's processes together have too many descriptors on the way. A supervisor that is gone need not be
+  // told: its end is this process's end.
+  static_cast<void>(
+      send(control::SocketFailed{.id = wanted.id, .code = static_cast<std::uint32_t>(sent.error().code())}, -1));
+}
+
 // Until init has answered; then until the socket is connected.
 struct GuestSockets::Owed : sys::EventHandler {
   Owed(GuestSockets& owner, const control::OpenSocket& wanted, OnDone callback)

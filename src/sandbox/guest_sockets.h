@@ -27,6 +27,10 @@ Result<sys::OwnedFd> open_namespace_socket();
 // Init's side: non-blocking; for TCP the connect may be under way. The error's code is an errno.
 Result<sys::OwnedFd> begin_connect(const control::OpenSocket& wanted);
 
+// Init's side: begins it, and answers over `send`.
+void serve_socket(const control::OpenSocket& wanted,
+                  const std::function<Result<>(const control::FromInit&, int passed)>& send);
+
 class GuestSockets {
  public:
   // A connected socket (SO_LINGER{1,0}, TCP_NODELAY, non-blocking as far as init is honest), or the errno that says why

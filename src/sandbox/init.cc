@@ -27,6 +27,8 @@
 #include "sandbox/confinement.h"
 #include "sandbox/guest_sockets.h"
 #include "sandbox/image_root.h"
+#include "sandbox/launch.h"
+#include "sandbox/living.h"
 #include "sandbox/remedies.h"
 #include "sandbox/root.h"
 #include "sys/child_process.h"
@@ -35,9 +37,6 @@
 
 namespace weir::sandbox {
 namespace {
-
-// Init's own exit code when it fails; the supervisor has been told why.
-constexpr int kInitFailed = 125;
 
 // /proc/1/cmdline is readable by everybody inside, and what lies there is the supervisor's command line and
 // environment: arguments may hold secrets. The kernel puts both between argv[0] and the name of the executed file.
@@ -70,6 +69,7 @@ class Init {
   [[noreturn]] void run() {
     if (auto ready = set_up(); !ready) give_up(ready.error());
     tell(control::Started{});
+    if (spec_.lives_on) live_on(living());
     if (const int code = start_command(); code != 0) {
       tell(control::NotExecuted{.code = static_cast<std::uint32_t>(code)});
       ::_exit(kInitFailed);
@@ -78,6 +78,10 @@ class Init {
   }
 
  private:
+  Living living() {
+    return {.plan = plan_, .supervisor = supervisor_, .children = children_, .seal = seal_, .proc = proc_};
+  }
+
   // Each step needs what the ones before it left: the network is made while /dev/net/tun and /proc/sys are the host's,
   // the root is changed while there are capabilities, and the command starts when nothing is left to give up.
   Result<> set_up() {
@@ -96,9 +100,13 @@ class Init {
     if (::sethostname(spec_.hostname.c_str(), spec_.hostname.size()) != 0)
       return sys::errno_error("cannot set the host name of the sandbox");
     WEIR_CHECK_OK(is_layered(spec_) ? fill_root(root_plan()) : wait_for_builder());
+    // While there is a /proc that a new one may be like.
+    if (spec_.lives_on) {
+      WEIR_TRY(proc_, open_proc());
+    }
     WEIR_CHECK_OK(change_root());
     WEIR_CHECK_OK(watch_children());
-    WEIR_CHECK_OK(confine(spec_.user, plan_.identity));
+    WEIR_CHECK_OK(confine(spec_.user, plan_.identity, spec_.lives_on ? Filtered::init : Filtered::everything));
     WEIR_CHECK_OK(apply_limits());
     WEIR_CHECK_OK(enter_workdir());
     if (spec_.terminal) WEIR_CHECK_OK(open_terminal());
@@ -138,9 +146,11 @@ class Init {
             .shares = plan_.shares,
             .tools = plan_.tools,
             .lowers = plan_.lowers,
-            .layer_taker = [this](std::uint32_t share, const sys::OwnedFd& layer) {
-              return send(control::LayerMade{.share = share}, layer.get());
-            }};
+            .layer_taker =
+                [this](std::uint32_t share, const sys::OwnedFd& layer) {
+                  return send(control::LayerMade{.share = share}, layer.get());
+                },
+            .written_taker = [this](const sys::OwnedFd& tree) { return send(control::WrittenMade{}, tree.get()); }};
   }
 
   Result<> wait_for_builder() {
@@ -232,88 +242,39 @@ class Init {
   }
 
   Result<> enter_workdir() {
-    const std::string& folder = spec_.workdir.empty() ? spec_.user.home : spec_.workdir;
+    const std::string folder = start_folder(spec_);
     if (::chdir(folder.c_str()) == 0) return {};
     const int code = errno;
     return std::unexpected(Error("cannot start in " + folder + " (inside): " + sys::errno_text(code), code)
                                .with_remedy("choose a folder that exists inside (-w), or share it (-v, --here)"));
   }
 
-  // A terminal of the sandbox's own devpts: nothing typed or pushed into it reaches the caller's.
   Result<> open_terminal() {
-    WEIR_TRY(const sys::OwnedFd master,
-             sys::checked_fd(::open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), "cannot make a terminal"));
-    const int unlocked = 0;
-    if (::ioctl(master.get(), TIOCSPTLCK, &unlocked) != 0) return sys::errno_error("cannot unlock the terminal");
-    WEIR_TRY(terminal_, sys::checked_fd(::ioctl(master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC),
-                                        "cannot open the terminal"));
+    WEIR_TRY(Terminal made, make_terminal());
+    terminal_ = std::move(made.slave);
     for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
       winsize size{};
       if (::ioctl(fd, TIOCGWINSZ, &size) != 0) continue;
-      ::ioctl(master.get(), TIOCSWINSZ, &size);
+      ::ioctl(made.master.get(), TIOCSWINSZ, &size);
       break;
     }
-    return send(control::TerminalMade{}, master.get());
+    return send(control::TerminalMade{}, made.master.get());
   }
 
-  // 0, or the errno of execve(). vfork(): this process sleeps until the command runs, so the answer is known then, and
-  // no page is copied.
+  std::vector<std::string> given_environment() const {
+    std::vector<std::string> given;
+    for (const auto& [name, value] : spec_.env) given.push_back(name + "=" + value);
+    return given;
+  }
+
+  // 0, or the errno of execve().
   int start_command() {
-    const std::vector<std::string> environment = command_environment(spec_, plan_.tools);
-    const std::vector<std::string> programs = candidates(spec_.argv.front(), environment);
-    std::vector<const char*> argv;
-    for (const std::string& argument : spec_.argv) argv.push_back(argument.c_str());
-    argv.push_back(nullptr);
-    std::vector<const char*> envp;
-    for (const std::string& variable : environment) envp.push_back(variable.c_str());
-    envp.push_back(nullptr);
-    volatile int code = 0;
-    // Parent and child write the same member, one after the other; a copy of the address space would cost more than
-    // everything else here.
-    // NOLINTBEGIN(clang-analyzer-unix.Vfork,clang-analyzer-security.insecureAPI.vfork,bugprone-unsafe-functions)
-    command_ = ::vfork();
-    // NOLINTEND(clang-analyzer-unix.Vfork,clang-analyzer-security.insecureAPI.vfork,bugprone-unsafe-functions)
-    if (command_ < 0) return errno;
-    if (command_ == 0) become_command(programs, argv.data(), envp.data(), code);
-    return code;
-  }
-
-  static bool is_folder(const std::string& path) {
-    struct stat status{};
-    return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-  }
-
-  // Runs in init's memory and on its stack.
-  [[noreturn]] void become_command(const std::vector<std::string>& programs, const char* const* argv,
-                                   const char* const* envp, volatile int& code) const {
-    ::setsid();
-    if (terminal_.valid()) {
-      ::ioctl(terminal_.get(), TIOCSCTTY, 0);
-      for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(terminal_.get(), fd);
-    }
-    int last = STDERR_FILENO;
-    if (seal_.valid()) {
-      last = kSealDescriptor;
-      // dup2() onto itself would leave it close-on-exec.
-      if (seal_.get() == last) ::fcntl(last, F_SETFD, 0);
-      if (seal_.get() != last) ::dup2(seal_.get(), last);
-    }
-    ::close_range(static_cast<unsigned>(last) + 1, ~0u, 0);
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::umask(022);
-    int refusal = ENOENT;
-    for (const std::string& program : programs) {
-      ::execve(program.c_str(), const_cast<char* const*>(argv), const_cast<char* const*>(envp));
-      const int failed = errno;
-      // A file that is there but may not run is worth telling over one that is not there. execve() says "permission
-      // denied" of a folder.
-      if (failed != ENOENT && failed != ENOTDIR) refusal = failed == EACCES && is_folder(program) ? EISDIR : failed;
-      if (failed != ENOENT && failed != ENOTDIR && failed != EACCES) break;
-    }
-    code = refusal;
-    ::_exit(kInitFailed);
+    const Launched launched = launch({.argv = spec_.argv,
+                                      .environment = command_environment(given_environment(), spec_, plan_.tools),
+                                      .terminal = terminal_.get(),
+                                      .seal = seal_.get()});
+    command_ = launched.pid;
+    return launched.code;
   }
 
   [[noreturn]] void serve() {
@@ -346,32 +307,21 @@ class Init {
   [[noreturn]] void report(int status) {
     rusage usage{};
     ::getrusage(RUSAGE_CHILDREN, &usage);
-    const auto microseconds = [](const timeval& time) {
-      return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
-    };
-    tell(control::Exited{.status = static_cast<std::uint32_t>(status),
-                         .user_us = microseconds(usage.ru_utime),
-                         .system_us = microseconds(usage.ru_stime),
-                         .max_rss_kib = static_cast<std::uint64_t>(usage.ru_maxrss)});
+    tell(exited(status, usage));
     ::_exit(0);
   }
 
   void obey() {
     const auto message = receive();
     if (!message || !*message) ::_exit(kInitFailed);  // the supervisor is gone: so is the sandbox
-    if (const auto* wanted = std::get_if<control::OpenSocket>(&**message)) return open_socket(*wanted);
+    if (const auto* wanted = std::get_if<control::OpenSocket>(&**message)) {
+      return serve_socket(*wanted,
+                          [this](const control::FromInit& message, int passed) { return send(message, passed); });
+    }
     const auto* order = std::get_if<control::SendSignal>(&**message);
     if (order == nullptr) ::_exit(kInitFailed);
     // The command leads a session and a process group of its own. ESRCH: it has ended, and the report is on its way.
     ::kill(-command_, order->number);
-  }
-
-  void open_socket(const control::OpenSocket& wanted) {
-    const auto socket = begin_connect(wanted);
-    const auto sent =
-        socket ? send(control::SocketMade{.id = wanted.id}, socket->get()) : Result<>(std::unexpected(socket.error()));
-    // Also when the user's processes together have too many descriptors on the way.
-    if (!sent) tell(control::SocketFailed{.id = wanted.id, .code = static_cast<std::uint32_t>(sent.error().code())});
   }
 
   // A supervisor that is gone need not be told: its end is this process's end.
@@ -407,12 +357,17 @@ class Init {
   sys::OwnedFd children_;
   sys::OwnedFd terminal_;
   sys::OwnedFd seal_;  // the command's end
+  sys::OwnedFd proc_;  // Spec::lives_on
   pthread_t builder_{};
   Result<> filled_;  // the builder's, until it has ended
   pid_t command_ = -1;
 };
 
 }  // namespace
+
+const char* start_folder(const Spec& spec) {
+  return spec.workdir.empty() ? spec.user.home.c_str() : spec.workdir.c_str();
+}
 
 void run_init(const InitPlan& plan, sys::Channel supervisor) {
   Init(plan, std::move(supervisor)).run();

@@ -13,6 +13,9 @@
 
 namespace weir::sandbox {
 
+// Init's own exit code when it fails; the supervisor has been told why.
+inline constexpr int kInitFailed = 125;
+
 // What the supervisor prepares before the clone; all of it lives in the memory that the child gets a copy of.
 struct InitPlan {
   const Spec& spec;
@@ -22,6 +25,9 @@ struct InitPlan {
   const std::vector<sys::OwnedFd>& lowers;
   const Limiter* limiter = nullptr;  // Spec::limits
 };
+
+// Where processes begin that name no folder.
+const char* start_folder(const Spec& spec);
 
 // Runs in the child of a clone with the flags of all namespaces but the network's, which is a copy of the supervisor
 // and executes no other program (that would cost more than everything it does). Takes over the child's end of the

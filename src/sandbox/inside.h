@@ -9,14 +9,18 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "control/file_messages.h"
 #include "control/init_messages.h"
 #include "sys/channel.h"
 #include "sys/owned_fd.h"
@@ -76,7 +80,9 @@ class Inside {
   // One file task is one child of init, with the rights of the sandbox's user and its root, that ends with the task.
   // The user's links are followed inside; links of /proc (/proc/self/root ...) and files of the kernel never.
   struct FileTask {
-    enum class Do : std::uint8_t { get, put, list, stat, remove, make_folder, tar, untar } what = Do::get;
+    using Do = control::StartFileTask::Do;
+
+    Do what = Do::get;
     std::string path;           // absolute inside
     std::uint32_t mode = 0644;  // put: permission bits; others are left out
     bool recursive = false;     // list, remove
@@ -86,8 +92,7 @@ class Inside {
     std::uint64_t bytes = 0;
     std::uint32_t mode = 0;     // permission bits
     std::int64_t modified = 0;  // seconds since 1970
-    // As `find -printf %y`: f, d, l, p, s, c, b.
-    char type = 'f';
+    control::FileType type = control::FileType::file;
     // get: the file, read-only. put: a file to write. list, tar: a pipe to read. untar: a pipe to write.
     sys::OwnedFd fd;
   };
@@ -108,12 +113,60 @@ class Inside {
   void freeze(OnDone on_done);
   void thaw();
 
-  // For Sandbox: sends an order to init.
+  // For Sandbox: an order to init; the end of everything inside, for this reason.
   using Send = std::function<Result<>(const control::ToInit&, std::span<const int> passed)>;
-  Inside(sys::Reactor& reactor, Send send);
+  using Break = std::function<void(Error)>;
+  Inside(sys::Reactor& reactor, Send send, Break on_broken);
   ~Inside();
   Inside(const Inside&) = delete;
   Inside& operator=(const Inside&) = delete;
+  // For Sandbox: what init says. False: nobody waits for it, or it is not what was waited for. `passed` is taken over
+  // only with true, and is not valid where nothing came along.
+  bool take(const control::FromInit& message, sys::OwnedFd& passed);
+
+ private:
+  struct Process;
+  struct File;
+  // Orders for which init had no room yet.
+  struct Order {
+    control::ToInit order;
+    std::vector<sys::OwnedFd> passed;
+  };
+  enum class Motion : std::uint8_t { moves, stopping, stopping_no_more, stands_still };
+
+  void later(std::function<void()> action);
+  sys::Reactor::TimerId after(std::uint64_t ms, std::function<void()> action);
+  void tell(control::ToInit order, std::vector<sys::OwnedFd> passed = {});
+  void send_waiting();
+
+  Result<> check_room(std::size_t there, std::size_t most, const char* what) const;
+  Result<> begin(Id id, const Program& program, Stdio stdio);
+  bool take(const control::ProcessStarted& started, sys::OwnedFd& passed);
+  bool take(const control::ProcessFailed& failed);
+  bool take(const control::ProcessNotExecuted& refused);
+  bool take(const control::ProcessExited& exited);
+  bool take_standstill(Result<> how);
+
+  Result<> begin(Id id, const FileTask& task, std::unique_ptr<File> file);
+  void on_file_message(Id id);
+  bool take(File& file, const control::FromFileTask& message, sys::OwnedFd passed);
+  Result<FileAnswer> checked(File& file, const control::FileAnswered& answered, sys::OwnedFd passed);
+  void watch_deadline(File& file);
+  std::unique_ptr<File> remove(Id id);
+  void finish(Id id, Result<> how);
+
+  sys::Reactor& reactor_;
+  Send send_;
+  Break on_broken_;
+  Id last_id_ = 0;
+  std::map<Id, Process> processes_;
+  std::map<Id, std::unique_ptr<File>> files_;
+  std::deque<Order> waiting_;
+  Motion motion_ = Motion::moves;
+  OnDone on_still_;
+  sys::Reactor::TimerId still_deadline_ = 0;
+  std::vector<sys::OwnedFd> unsafe_to_close_;  // before the sandbox is dead
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
 }  // namespace weir::sandbox

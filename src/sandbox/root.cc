@@ -169,9 +169,18 @@ Result<> mount_from_host(const WaitingMounts& mounts) {
   return allow_pip();
 }
 
-Result<> fill_from_host(const Spec& spec) {
+// The current folder, whatever is mounted below it later.
+Result<> show_written(const RootPlan& plan) {
+  if (!plan.spec.lives_on) return {};
+  constexpr std::uint64_t kOnlyRead = kNoPrograms | MOUNT_ATTR_RDONLY;
+  WEIR_TRY(const sys::OwnedFd tree, sys::clone_mount(AT_FDCWD, ".", sys::Submounts::left_out, kOnlyRead));
+  return plan.written_taker(tree);
+}
+
+Result<> fill_from_host(const RootPlan& plan) {
   WaitingMounts mounts;
-  WEIR_CHECK_OK(make_from_host(spec, mounts));
+  WEIR_CHECK_OK(show_written(plan));
+  WEIR_CHECK_OK(make_from_host(plan.spec, mounts));
   WEIR_CHECK_OK(make_folder("dev", 0755));
   return mount_from_host(mounts);
 }
@@ -185,6 +194,7 @@ Result<> fill_layered(const RootPlan& plan) {
            sys::clone_mount(AT_FDCWD, "dev", sys::Submounts::left_out, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
   WEIR_TRY(const sys::OwnedFd layers, take_layers(plan.spec));
   WEIR_TRY(LayeredRoot root, LayeredRoot::begin(plan.spec, plan.lowers));
+  WEIR_CHECK_OK(show_written(plan));
   WaitingMounts mounts;
   if (plan.spec.image) {
     WEIR_CHECK_OK(root.fill_over_image());
@@ -216,7 +226,7 @@ Result<> begin_root(const Spec& spec) {
 }
 
 Result<> fill_root(const RootPlan& plan) {
-  WEIR_CHECK_OK(is_layered(plan.spec) ? fill_layered(plan) : fill_from_host(plan.spec));
+  WEIR_CHECK_OK(is_layered(plan.spec) ? fill_layered(plan) : fill_from_host(plan));
   WEIR_CHECK_OK(make_devices());
   WEIR_CHECK_OK(mount_proc());
   WEIR_CHECK_OK(mount_shares(plan.shares, plan.spec, plan.layer_taker));

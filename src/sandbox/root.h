@@ -5,6 +5,7 @@
 // session left (image_root.h) the root is a private layer over that; an image takes the place of the host's programs.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "base/error.h"
@@ -23,6 +24,8 @@ struct RootPlan {
   const std::vector<Tool>& tools;
   const std::vector<sys::OwnedFd>& lowers;  // prepare_lowers()
   LayerTaker layer_taker;                   // for mount_shares()
+  // Of a sandbox that lives on: gets the folder that is written into (control::WrittenMade), before anything is in it.
+  std::function<Result<>(const sys::OwnedFd& tree)> written_taker;
 };
 
 // All three with CAP_SYS_ADMIN over a mount namespace of its own in which "/" is still the host's, in this order:

@@ -149,6 +149,8 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
     limiter_->take_root(received.take_passed());
   } else if (std::holds_alternative<control::NamespaceMade>(*message)) {
     namespace_socket_ = received.take_passed();
+  } else if (std::holds_alternative<control::WrittenMade>(*message) && spec.lives_on) {
+    written_ = received.take_passed();
   } else if (std::holds_alternative<control::SealMade>(*message)) {
     seal_ = received.take_passed();
   } else if (std::holds_alternative<control::TerminalMade>(*message)) {
@@ -162,6 +164,7 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
   } else if (std::holds_alternative<control::Started>(*message)) {
     if (spec.network == Network::captured && !(capture_.listener.valid() && capture_.tun.valid()))
       return fail("init of the sandbox broke the protocol: no capture");
+    if (spec.lives_on && !written_.valid()) return fail("init of the sandbox broke the protocol: no files");
     if (spec.seals && !seal_.valid()) return fail("init of the sandbox broke the protocol: no descriptor to seal with");
     return true;
   } else {
@@ -171,6 +174,7 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
 }
 
 std::unexpected<Error> Sandbox::died() {
+  if (broken_) return std::unexpected(*broken_);
   const int status = init_.wait().value_or(0);
   for (const LimitHit& hit : limits_reached()) {
     // Before the command started: what the set-up itself needs is more than was given.
@@ -192,14 +196,19 @@ Result<GuestSockets*> Sandbox::serve_sockets(sys::Reactor& reactor) {
 Result<Inside*> Sandbox::serve_inside(sys::Reactor& reactor) {
   if (!lives_on_) return fail("the sandbox runs one command and serves no other");
   inside_ = std::make_unique<Inside>(
-      reactor, [this](const control::ToInit& order, std::span<const int> passed) { return send(order, passed); });
+      reactor, [this](const control::ToInit& order, std::span<const int> passed) { return send(order, passed); },
+      [this](Error reason) {
+        broken_ = std::move(reason);
+        init_.begin_kill();
+      });
   return inside_.get();
 }
 
 // False: no message about a socket that was asked for.
 bool Sandbox::take_socket_message(const control::FromInit& message, sys::OwnedFd& passed) {
   if (!sockets_ || exited_) return false;
-  if (const auto* made = std::get_if<control::SocketMade>(&message)) return sockets_->take(*made, passed);
+  if (const auto* made = std::get_if<control::SocketMade>(&message))
+    return passed.valid() && sockets_->take(*made, passed);
   const auto* failed = std::get_if<control::SocketFailed>(&message);
   return failed != nullptr && !passed.valid() && sockets_->take(*failed);
 }
@@ -220,14 +229,12 @@ Result<Sandbox::Taken> Sandbox::take_message() {
   if (received.state == sys::Channel::Received::State::nothing) return Taken{};
   if (received.state == sys::Channel::Received::State::closed) return died();
   const auto message = control::decode<control::FromInit>(received.message);
-  const bool of_socket = message && (std::holds_alternative<control::SocketMade>(*message) ||
-                                     std::holds_alternative<control::SocketFailed>(*message));
-  sys::OwnedFd passed = of_socket ? received.take_passed() : sys::OwnedFd();
-  if (of_socket && take_socket_message(*message, passed)) return Taken{.more = true, .exited = std::nullopt};
+  sys::OwnedFd passed = received.take_passed();
+  if (message && take_socket_message(*message, passed)) return Taken{.more = true, .exited = std::nullopt};
+  if (inside_ && message && inside_->take(*message, passed)) return Taken{.more = true, .exited = std::nullopt};
   // Closing one could wait for as long as its SO_LINGER says, which is in a hostile init's hand: not while it lives.
-  if (passed.valid()) unsafe_to_close_.push_back(std::move(passed));
-  const bool carries = !received.passed.empty();
-  for (sys::OwnedFd& fd : received.passed) unsafe_to_close_.push_back(std::move(fd));
+  const bool carries = passed.valid();
+  if (carries) unsafe_to_close_.push_back(std::move(passed));
   const auto* exited = message ? std::get_if<control::Exited>(&*message) : nullptr;
   const auto* refused = message ? std::get_if<control::NotExecuted>(&*message) : nullptr;
   // Init shares a world with the guest: a descriptor, a second report or anything else is not for us to interpret.

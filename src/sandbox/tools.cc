@@ -126,17 +126,20 @@ Result<> mount_tools(const std::vector<Tool>& tools) {
   return {};
 }
 
-std::vector<std::string> command_environment(const Spec& spec, const std::vector<Tool>& tools) {
+std::vector<std::string> command_environment(const std::vector<std::string>& given, const Spec& spec,
+                                             const std::vector<Tool>& tools) {
+  const std::string seal = std::string(kSealVariable) + "=";
   std::vector<std::string> environment;
   bool has_path = false;
-  for (const auto& [name, value] : spec.env) {
-    if (spec.seals && name == kSealVariable) continue;
-    const bool is_path = name == "PATH";
+  for (const std::string& variable : given) {
+    if (spec.seals && variable.starts_with(seal)) continue;
+    const bool is_path = variable.starts_with(kPathVariable);
     has_path = has_path || is_path;
-    environment.push_back(name + "=" + (is_path ? search_path(value, tools) : value));
+    environment.push_back(
+        is_path ? std::string(kPathVariable) + search_path(variable.substr(kPathVariable.size()), tools) : variable);
   }
   if (!has_path) environment.push_back(std::string(kPathVariable) + search_path(kDefaultPath, tools));
-  if (spec.seals) environment.push_back(std::string(kSealVariable) + "=" + std::to_string(kSealDescriptor));
+  if (spec.seals) environment.push_back(seal + std::to_string(kSealDescriptor));
   return environment;
 }
 

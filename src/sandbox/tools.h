@@ -37,9 +37,10 @@ Result<> prepare_tools(std::vector<Tool>& tools, const Identity& identity);
 // In init, with the current folder at the new root and the host's root still "/".
 Result<> mount_tools(const std::vector<Tool>& tools);
 
-// The environment of the command: as given, with the tools' folders in front of PATH and weir's own programs behind it.
-// "NAME=VALUE" each.
-std::vector<std::string> command_environment(const Spec& spec, const std::vector<Tool>& tools);
+// The environment of a program inside ("NAME=VALUE" each): as given, with the tools' folders in front of PATH and
+// weir's own programs behind it; of `spec` only whether it seals.
+std::vector<std::string> command_environment(const std::vector<std::string>& given, const Spec& spec,
+                                             const std::vector<Tool>& tools);
 
 // Where execve() should look for `program`, in order: the path itself if it has a slash, else one candidate per folder
 // of PATH in `environment`. None for an empty name.
