@@ -42,6 +42,21 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
       return changes_command(line, caller);
     case CommandId::seal:
       return seal_command(line);
+    case CommandId::session_ls:
+    case CommandId::session_show:
+    case CommandId::session_narrow:
+    case CommandId::session_rm:
+    case CommandId::session_processes:
+    case CommandId::session_signal:
+    case CommandId::ps:
+    case CommandId::stop:
+      return session_command(line);
+    case CommandId::session_run:
+    case CommandId::session_shell:
+    case CommandId::session_cp:
+    case CommandId::session_output:
+    case CommandId::exec:
+      return session_bytes_command(line, caller);
     case CommandId::doctor:
       return doctor_command(line);
     case CommandId::version:

@@ -42,7 +42,7 @@ struct Outcome {
   std::string err;  // for standard error
   // weir run: start this after writing, and exit with what it returns.
   std::optional<supervisor::RunOptions> start;
-  // weir log: prints as it goes; exit with what it returns.
+  // Prints as it goes, after `err` and `out`; exit with what it returns.
   std::function<Result<int>(const Streams&)> stream = {};
 };
 
@@ -55,6 +55,10 @@ Result<Outcome> snapshot_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> log_command(const CommandLine& line);
 Result<Outcome> changes_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> seal_command(const CommandLine& line);
+// session ls, show, processes, signal, narrow, rm; ps; stop.
+Result<Outcome> session_command(const CommandLine& line);
+// session run, shell, cp, output; exec: descriptors 0, 1 and 2 are theirs while they run.
+Result<Outcome> session_bytes_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> doctor_command(const CommandLine& line);
 Result<Outcome> version_command(const CommandLine& line);
 Result<Outcome> completion_command(const CommandLine& line);

@@ -1,8 +1,10 @@
 #include "cli/environment.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "net/proxy_ports.h"
+#include "sys/files.h"
 
 namespace weir::cli {
 namespace {
@@ -25,18 +27,14 @@ bool is_plain(std::string_view text) {
   });
 }
 
-std::string plain_or(std::optional<std::string_view> text, std::string_view otherwise) {
-  return std::string(text && is_plain(*text) ? *text : otherwise);
-}
-
 Variables initial_environment(const Caller& caller, const sandbox::User& user) {
   // ~/.local/bin is where pip installs programs for a user.
   const std::string path = user.home + "/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   return {{"PATH", path},
           {"HOME", user.home},
           {"USER", user.name},
-          {"LANG", plain_or(caller.variable("LANG"), "C.UTF-8")},
-          {"TERM", plain_or(caller.variable("TERM"), "dumb")},
+          {"LANG", plain_variable(caller, "LANG").value_or("C.UTF-8")},
+          {"TERM", plain_variable(caller, "TERM").value_or("dumb")},
           {"WEIR", "1"}};
 }
 
@@ -96,6 +94,27 @@ Result<std::vector<VariableRequest>> parse_env_file(std::string_view text, std::
     requests.push_back(std::move(*request));
   }
   return requests;
+}
+
+Result<std::vector<VariableRequest>> variable_requests(const CommandLine& line) {
+  std::vector<VariableRequest> requests;
+  for (const std::string& file : line.values(OptionId::env_file)) {
+    Result<std::string> text = sys::read_file(file, kMaxEnvFileBytes);
+    if (!text) return std::unexpected(std::move(text).error().context("option --env-file"));
+    WEIR_TRY(std::vector<VariableRequest> read, parse_env_file(*text, file));
+    std::ranges::move(read, std::back_inserter(requests));
+  }
+  for (const std::string& variable : line.values(OptionId::env)) {
+    Result<VariableRequest> request = parse_variable(variable);
+    if (!request) return std::unexpected(std::move(request).error().context("option -e"));
+    requests.push_back(std::move(*request));
+  }
+  return requests;
+}
+
+std::optional<std::string> plain_variable(const Caller& caller, std::string_view name) {
+  const auto text = caller.variable(name);
+  return text && is_plain(*text) ? std::optional(std::string(*text)) : std::nullopt;
 }
 
 Variables proxy_variables(const net::IpAddress& gateway) {

@@ -30,6 +30,12 @@ Result<VariableRequest> parse_variable(std::string_view text);
 // no expansion). Errors name `path` and the line.
 Result<std::vector<VariableRequest>> parse_env_file(std::string_view text, std::string_view path);
 
+// --env-file and -e, files first: what stands on the command line wins.
+Result<std::vector<VariableRequest>> variable_requests(const CommandLine& line);
+
+// A variable of the caller that is a plain name of up to 64 letters, as LANG and TERM are.
+std::optional<std::string> plain_variable(const Caller& caller, std::string_view name);
+
 // The gateway's proxies as programs look for them (policy.md section 5), in both spellings of each name.
 Variables proxy_variables(const net::IpAddress& gateway);
 

@@ -11,10 +11,7 @@ namespace {
 using enum CommandId;
 using enum ValueKind;
 
-constexpr CommandSet kAll =
-    any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, policy_compile,
-           image_import, image_ls, image_rm, snapshot_create, snapshot_ls, snapshot_show, snapshot_export,
-           snapshot_import, snapshot_rm, log, diff, apply, seal, doctor, version, completion, help);
+constexpr CommandSet kAll = ~CommandSet{0};
 constexpr CommandSet kRun = any_of(run, script);
 // What starts a sandbox: its files, its process.
 constexpr CommandSet kStarts = any_of(run, script, policy_learn);
@@ -22,10 +19,13 @@ constexpr CommandSet kDenies = any_of(run, script, policy_explain, policy_show, 
 constexpr CommandSet kPolicyFlags = any_of(run, script, policy_explain, policy_show, policy_compile);
 constexpr CommandSet kInsist =
     any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_compile);
-constexpr CommandSet kPrints =
-    any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, image_import, image_ls,
-           image_rm, snapshot_create, snapshot_ls, snapshot_show, snapshot_export, snapshot_import, snapshot_rm, log,
-           diff, apply, seal, doctor, version);
+// A process in a session, which may be narrower than its session.
+constexpr CommandSet kInSession = any_of(session_run, exec);
+constexpr CommandSet kNarrows = kInSession | only(session_narrow);
+constexpr CommandSet kPrints = any_of(
+    run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, image_import, image_ls, image_rm,
+    snapshot_create, snapshot_ls, snapshot_show, snapshot_export, snapshot_import, snapshot_rm, session_run, session_ls,
+    session_show, session_narrow, session_processes, ps, exec, log, diff, apply, seal, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -37,7 +37,7 @@ constexpr std::array kOptions = {
                "javascript, typescript, ruby, perl, php, lua, c, c++, go, rust, java, or a usual short name.",
                "-s python 'print(6 * 7)'"},
     OptionSpec{OptionId::network, Group::network, "net", kNetworkAliases, 'n', required, "MODE", Repeat::once,
-               kPolicyFlags,
+               kPolicyFlags | kNarrows,
                "What the sandbox may reach. none (also blocked, zerotrust, off): nothing but its own loopback; the "
                "default. inbound (mounts, mounts_only): the same, and published ports. allowlist: only what --allow "
                "and the policy name; --allow alone means this. public (public_only; denylist, which asks for a "
@@ -48,13 +48,13 @@ constexpr std::array kOptions = {
                "here replaces the one in the policy file.",
                "-n allowlist"},
     OptionSpec{OptionId::allow, Group::network, "allow", kNoAliases, '\0', required, "TARGET[,TARGET...]", Repeat::many,
-               kPolicyFlags,
+               kPolicyFlags | kNarrows,
                "Allow a destination: [proto://]destination[:ports], where destination is a name (example.com), all "
                "names below one (*.example.com), both (.example.com), an address, a block, a class (@private) or a "
                "set (@pypi).",
                "--allow pypi.org,files.pythonhosted.org:443"},
     OptionSpec{OptionId::deny, Group::network, "deny", kNoAliases, '\0', required, "TARGET[,TARGET...]", Repeat::many,
-               kDenies, "Refuse a destination, written as for --allow; a match here wins over every allow.",
+               kDenies | kNarrows, "Refuse a destination, written as for --allow; a match here wins over every allow.",
                "--net open --deny '*.tracking.example'"},
     OptionSpec{
         OptionId::deny_list, Group::network, "deny-list", kNoAliases, '\0', required, "[FORMAT:]FILE", Repeat::many,
@@ -74,7 +74,8 @@ constexpr std::array kOptions = {
                "error.",
                "--deny-list ads.txt --skip-invalid"},
     OptionSpec{
-        OptionId::policy, Group::network, "policy", kNoAliases, '\0', required, "FILE", Repeat::once, kPolicyFlags,
+        OptionId::policy, Group::network, "policy", kNoAliases, '\0', required, "FILE", Repeat::once,
+        kPolicyFlags | only(session_narrow),
         "Read the policy from a TOML file, or from what weir policy compile made of one; --net, --allow and --deny "
         "add to it. weir never looks for a policy file by itself.",
         "--policy agents.toml"},
@@ -101,7 +102,8 @@ constexpr std::array kOptions = {
                "file:PATH|env:NAME", Repeat::once, kPolicyFlags, "The same for --upstream-socks.",
                "--upstream-socks-auth file:/home/me/.socks-user"},
     OptionSpec{
-        OptionId::insist, Group::network, "insist", kNoAliases, '\0', required, "WHAT", Repeat::many, kInsist,
+        OptionId::insist, Group::network, "insist", kNoAliases, '\0', required, "WHAT", Repeat::many,
+        kInsist | only(session_narrow),
         "Accept what weir otherwise refuses, named exactly: broad=PATTERN for a wildcard over a public suffix, "
         "floor=ADDRESS for an address of the hard floor, taint for a snapshot that was written without a network "
         "and is opened with one. Printed at start.",
@@ -169,17 +171,19 @@ constexpr std::array kOptions = {
                "Begin with what has that name: a snapshot, an image, or one of python and code-interpreter, which the "
                "host's own programs are where it has them.",
                "--template python"},
-    OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once, kStarts,
+    OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once,
+               kStarts | kInSession | only(session_shell),
                "The folder, inside, in which the command starts; default the home folder, with --here the current "
                "one.",
                "-w /data"},
-    OptionSpec{OptionId::env, Group::process, "env", kNoAliases, 'e', required, "NAME[=VALUE]", Repeat::many, kStarts,
+    OptionSpec{OptionId::env, Group::process, "env", kNoAliases, 'e', required, "NAME[=VALUE]", Repeat::many,
+               kStarts | kInSession | only(session_shell),
                "Set an environment variable; without =VALUE it is copied from the caller. The environment starts with "
                "PATH, HOME, USER, LANG, TERM and WEIR=1, and where there is a gateway the names of its proxies (see "
                "--no-proxy-env).",
                "-e LOG=debug -e CI"},
     OptionSpec{OptionId::env_file, Group::process, "env-file", kNoAliases, '\0', required, "FILE", Repeat::many,
-               kStarts,
+               kStarts | kInSession | only(session_shell),
                "Read variables from a file, one NAME=VALUE or NAME per line, # for comments; --env wins over it.",
                "--env-file test.env"},
     OptionSpec{OptionId::no_proxy_env, Group::network, "no-proxy-env", kNoAliases, '\0', none, "", Repeat::once, kRun,
@@ -191,7 +195,7 @@ constexpr std::array kOptions = {
                "--user root"},
     OptionSpec{
         OptionId::timeout, Group::process, "timeout", kNoAliases, '\0', required, "DURATION[,GRACE]", Repeat::once,
-        kStarts,
+        kStarts | kInSession,
         "End the command after this time (500ms, 10s, 1m30s, a number of seconds): it is asked to (SIGTERM), and "
         "everything inside is killed when it has not ended after the grace time, by default 2s. weir then exits "
         "with 124. The grace time also holds when weir itself is asked to end.",
@@ -220,12 +224,28 @@ constexpr std::array kOptions = {
                any_of(snapshot_create, snapshot_import),
                "What the snapshot is called besides its id: 1 to 63 letters, digits, '_', '.', ':' or '-'.",
                "--name tools"},
-    OptionSpec{OptionId::label, Group::output, "label", kNoAliases, '\0', required, "KEY=VALUE", Repeat::many,
-               only(snapshot_create), "Something to remember about it.", "--label team=data"},
-    OptionSpec{OptionId::interactive, Group::process, "interactive", kNoAliases, 'i', none, "", Repeat::once, kStarts,
-               "Keep standard input connected: always so for run, accepted out of habit.", "-it"},
-    OptionSpec{OptionId::terminal, Group::process, "tty", kNoAliases, 't', none, "", Repeat::once, kStarts,
+    OptionSpec{OptionId::snapshot_label, Group::output, "label", kNoAliases, '\0', required, "KEY=VALUE", Repeat::many,
+               only(snapshot_create), "Something to remember about the snapshot.", "--label team=data"},
+    OptionSpec{OptionId::interactive, Group::process, "interactive", kNoAliases, 'i', none, "", Repeat::once,
+               kStarts | kInSession, "Keep standard input connected: always so for run, accepted out of habit.", "-it"},
+    OptionSpec{OptionId::terminal, Group::process, "tty", kNoAliases, 't', none, "", Repeat::once, kStarts | kInSession,
                "Give the command a terminal of its own. Without it pipes stay pipes.", "-t"},
+    OptionSpec{OptionId::detach, Group::process, "detach", kNoAliases, 'd', none, "", Repeat::once, kInSession,
+               "Begin the process, print its pid, and leave it to the session: weir session output ID PID prints what "
+               "it prints. With -i its standard input stays open, else it is empty.",
+               "-d"},
+    OptionSpec{
+        OptionId::freeze, Group::process, "freeze", kNoAliases, '\0', none, "", Repeat::once, kInSession,
+        "With --net, --allow or --deny: let processes of the session that have a wider network stand still while "
+        "the command runs. Without it, it does not start beside them.",
+        "--net none --freeze"},
+    OptionSpec{
+        OptionId::keep_files, Group::files, "keep-files", kNoAliases, '\0', none, "", Repeat::once, kInSession,
+        "With --net, --allow or --deny: keep what the command wrote, if it ends with 0. Without it, its files are "
+        "discarded.",
+        "--net none --keep-files"},
+    OptionSpec{OptionId::all, Group::output, "all", kNoAliases, 'a', none, "", Repeat::once, only(ps),
+               "Sessions that are asleep as well.", "-a"},
     OptionSpec{OptionId::remove, Group::process, "rm", kNoAliases, '\0', none, "", Repeat::once, kStarts,
                "Remove the sandbox when the command ends: always so for run, accepted out of habit.", "--rm"},
     OptionSpec{OptionId::events, Group::output, "events", kNoAliases, '\0', required, "FILE|-|none", Repeat::once,
@@ -245,7 +265,8 @@ constexpr std::array kOptions = {
                "and what was changed in overlays. "
                "A file that is there is replaced. weir exits with 125 when it cannot be written.",
                "--receipt r.txt"},
-    OptionSpec{OptionId::follow, Group::output, "follow", kNoAliases, 'f', none, "", Repeat::once, only(CommandId::log),
+    OptionSpec{OptionId::follow, Group::output, "follow", kNoAliases, 'f', none, "", Repeat::once,
+               any_of(CommandId::log, session_output),
                "Print what comes as well, until the sandbox has ended. Without an ID or a file the newest record is "
                "followed.",
                "-f"},
@@ -294,7 +315,8 @@ constexpr std::array kOptions = {
                "--from r.txt.json"},
     OptionSpec{OptionId::json, Group::output, "json", kNoAliases, '\0', none, "", Repeat::once, kPrints,
                "The same as -o json.", "--json"},
-    OptionSpec{OptionId::quiet, Group::output, "quiet", kNoAliases, 'q', none, "", Repeat::once, kStarts,
+    OptionSpec{OptionId::quiet, Group::output, "quiet", kNoAliases, 'q', none, "", Repeat::once,
+               kStarts | kInSession | any_of(session_shell, session_cp),
                "No notices at start, no summary at the end; failures are still said.", "-q"},
     OptionSpec{OptionId::debug, Group::output, "debug", kNoAliases, '\0', none, "", Repeat::once, kStarts,
                "Say on stderr what weir does, step by step.", "--debug"},
@@ -358,6 +380,47 @@ constexpr std::array kImportExamples = {
 };
 constexpr std::array kImageLsExamples = {Example{"weir image ls -o json", "what there is, for scripts"}};
 constexpr std::array kImageRmExamples = {Example{"weir image rm alpine", "refused while a sandbox runs in it"}};
+constexpr std::array kSessionRunExamples = {
+    Example{"weir session run demo -- make test", "with this terminal's or pipe's descriptors, and its exit code"},
+    Example{"weir session run -it demo -- python3", "with a terminal"},
+    Example{"weir session run -d demo -- python3 -m http.server 80", "goes on when weir has ended"},
+    Example{"weir session run --net none demo -- python3 use.py", "narrower than the session, for this process"},
+};
+constexpr std::array kSessionShellExamples = {
+    Example{"weir session shell demo", "look around"},
+    Example{"weir session shell demo < commands.txt", "commands from a file, without a terminal"},
+};
+constexpr std::array kSessionCpExamples = {
+    Example{"weir session cp data.csv demo:/data/", "below its own name"},
+    Example{"weir session cp demo:/data/out.csv .", "and out again"},
+    Example{"weir session cp - demo:/data/in.csv < in.csv", "from standard input"},
+    Example{"weir session cp demo:/data/out.csv - | head", "to standard output"},
+};
+constexpr std::array kSessionLsExamples = {
+    Example{"weir session ls", "by the time they were made"},
+    Example{"weir session ls -o json", "for scripts"},
+};
+constexpr std::array kSessionShowExamples = {Example{"weir session show demo", "policy, limits, use, record"}};
+constexpr std::array kSessionNarrowExamples = {
+    Example{"weir session narrow --net none demo", "no network from now on, for all that runs in it"},
+    Example{"weir session narrow --allow api.example.com:443 demo", "only this, of what it may reach"},
+};
+constexpr std::array kSessionRmExamples = {Example{"weir session rm demo build-7", "both, at once"}};
+constexpr std::array kSessionProcessesExamples = {Example{"weir session processes demo", "what was begun in it"}};
+constexpr std::array kSessionSignalExamples = {
+    Example{"weir session signal demo 12", "SIGTERM"},
+    Example{"weir session signal demo 12 HUP", "another one"},
+};
+constexpr std::array kSessionOutputExamples = {
+    Example{"weir session output demo 12", "what it has printed"},
+    Example{"weir session output -f demo 12", "and what it prints, until it ends"},
+};
+constexpr std::array kPsExamples = {
+    Example{"weir ps", "what runs"},
+    Example{"weir ps -a -o json", "what sleeps as well, for scripts"},
+};
+constexpr std::array kStopExamples = {Example{"weir stop demo", "what runs in it is asked to end first"}};
+constexpr std::array kExecExamples = {Example{"weir exec demo -- ls -l /data", "the same as weir session run"}};
 constexpr std::array kSnapshotCreateExamples = {
     Example{"weir snapshot create build --name tools", "what session build has written, as snapshot tools"},
 };
@@ -499,6 +562,67 @@ constexpr std::array kCommands = {
     CommandSpec{snapshot_rm, "snapshot rm", "ID|NAME", 1, 1, false, "remove a snapshot",
                 "Removes a snapshot and the layers that no other has. Refused while a sandbox uses it.",
                 kSnapshotRmExamples},
+    CommandSpec{
+        session_run, "session run", "ID [--] COMMAND [ARG...]", 2, kAnyNumber, true, "run a command in a session",
+        "Runs the command in a session that lives: its files, its network, its user, beside what runs there. The "
+        "command "
+        "has the caller's own standard input, output and error, which must not be folders; signals are sent on to it, "
+        "and "
+        "it ends with weir. ID is the session's id, the beginning of one, or its name. Exit codes as of weir run. With "
+        "--net, --allow or --deny the command has a network of its own that is never wider than the session's, and "
+        "writes to a layer of its own.",
+        kSessionRunExamples},
+    CommandSpec{
+        session_shell, "session shell", "ID", 1, 1, false, "open a shell in a session",
+        "Opens the session's bash, or else sh, on a terminal of its own; without a terminal on standard input it "
+        "reads commands from there. Exit code: the shell's.",
+        kSessionShellExamples},
+    CommandSpec{
+        session_cp, "session cp", "ID:PATH|PATH ID:PATH|PATH", 2, 2, false, "copy a file into a session or out of it",
+        "Copies one file. PATH inside is absolute; one of this machine that has a colon is written with ./ in front, "
+        "and "
+        "- is standard input or output. Folders above a target inside are made. A target that is a folder or ends with "
+        "a "
+        "slash takes the file below its own name. The file stands whole or not at all. Inside, the rights are those of "
+        "the session's user, and no link leads out.",
+        kSessionCpExamples},
+    CommandSpec{session_ls, "session ls", "", 0, 0, false, "list the sessions",
+                "Lists the sessions of this user, those that are asleep as well.", kSessionLsExamples},
+    CommandSpec{session_show, "session show", "ID", 1, 1, false, "show one session",
+                "Prints what a session is: its state, policy, limits, what it uses, and where its record is.",
+                kSessionShowExamples},
+    CommandSpec{
+        session_narrow, "session narrow", "ID", 1, 1, false, "make the network of a session narrower",
+        "Puts a narrower policy over the session's, for all that runs in it, as a whole and at once: what it does not "
+        "allow is refused, connections that lost their permission are reset. There is no way back, and nothing is ever "
+        "widened.",
+        kSessionNarrowExamples},
+    CommandSpec{session_rm, "session rm", "ID...", 1, kAnyNumber, false, "end and remove sessions",
+                "Ends everything in the sessions at once and removes their files, also of those that are asleep. Their "
+                "records stay (weir log). Goes on after one that fails; exit code 125 then.",
+                kSessionRmExamples},
+    CommandSpec{
+        session_processes, "session processes", "ID", 1, 1, false, "list the processes of a session",
+        "Lists the processes that were begun in a session: those that run, and detached ones that have ended. Of "
+        "their arguments nothing is shown.",
+        kSessionProcessesExamples},
+    CommandSpec{
+        session_signal, "session signal", "ID PID [SIGNAL]", 2, 3, false, "send a signal to a process",
+        "Sends a signal to a process that was begun in a session, and to its process group. SIGNAL is a name or a "
+        "number, by default TERM.",
+        kSessionSignalExamples},
+    CommandSpec{session_output, "session output", "ID PID", 2, 2, false, "print what a detached process printed",
+                "Prints to standard output and standard error what a detached process has printed there, as far as the "
+                "session keeps it.",
+                kSessionOutputExamples},
+    CommandSpec{ps, "ps", "", 0, 0, false, "list what runs", "Lists the sessions of this user that run.", kPsExamples},
+    CommandSpec{
+        stop, "stop", "ID...", 1, kAnyNumber, false, "end sessions",
+        "Asks everything in the sessions to end (SIGTERM) and ends what has not after their grace time; then they "
+        "are gone, as after weir session rm. Goes on after one that fails; exit code 125 then.",
+        kStopExamples},
+    CommandSpec{exec, "exec", "ID [--] COMMAND [ARG...]", 2, kAnyNumber, true, "run a command in a session",
+                "The same as weir session run.", kExecExamples},
     CommandSpec{
         CommandId::log, "log", "[ID|FILE]", 0, 1, false, "print or follow the record of what sandboxes tried",
         "Prints events: of a file (weir run --events FILE), of one sandbox by its id, or of every record that is kept. "

@@ -31,19 +31,7 @@ Result<> take(const CommandLine& line, OptionId id, Target& target, Parse parse)
 Result<Variables> planned_environment(const CommandLine& line, const Caller& caller, const sandbox::Spec& spec,
                                       const std::vector<std::string>& image_variables,
                                       std::vector<std::string>& notices) {
-  std::vector<VariableRequest> requests;
-  // Files first, as docker has it: what stands on the command line wins.
-  for (const std::string& file : line.values(OptionId::env_file)) {
-    Result<std::string> text = sys::read_file(file, kMaxEnvFileBytes);
-    if (!text) return std::unexpected(std::move(text).error().context("option --env-file"));
-    WEIR_TRY(std::vector<VariableRequest> read, parse_env_file(*text, file));
-    std::ranges::move(read, std::back_inserter(requests));
-  }
-  for (const std::string& variable : line.values(OptionId::env)) {
-    Result<VariableRequest> request = parse_variable(variable);
-    if (!request) return std::unexpected(std::move(request).error().context("option -e"));
-    requests.push_back(std::move(*request));
-  }
+  WEIR_TRY(const std::vector<VariableRequest> requests, variable_requests(line));
   const bool proxies = spec.network == sandbox::Network::captured && !line.has(OptionId::no_proxy_env);
   return guest_environment(caller, spec.user, proxies ? proxy_variables(spec.addresses.gateway4) : Variables{},
                            image_variables, requests, notices);

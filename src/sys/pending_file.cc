@@ -58,14 +58,37 @@ Result<PendingFile> PendingFile::prepare(const std::string& path) {
   return PendingFile(std::move(folder), std::move(name), path);
 }
 
+Result<> PendingFile::replace(const std::string& temporary) const {
+  if (::renameat(folder_.get(), temporary.c_str(), folder_.get(), name_.c_str()) == 0) return {};
+  const auto failed = errno_error("cannot write " + path_);
+  ::unlinkat(folder_.get(), temporary.c_str(), 0);
+  return failed;
+}
+
 Result<> PendingFile::write(Bytes bytes) const {
+  const auto fill = [&](const OwnedFd& fd) -> Result<> {
+    WEIR_CHECK_OK(write_whole(fd, path_, bytes));
+    if (::fsync(fd.get()) != 0) return errno_error("cannot write " + path_);
+    return {};
+  };
+  return write(fill, kPrivate);
+}
+
+Result<> PendingFile::write(const std::function<Result<>(const OwnedFd&)>& fill, mode_t mode) const {
   WEIR_TRY(const std::string temporary, temporary_name(name_));
-  WEIR_TRY(const OwnedFd fd, make_temporary(folder_, temporary, path_));
-  Result<> done = write_whole(fd, path_, bytes);
-  if (done && ::fsync(fd.get()) != 0) done = errno_error("cannot write " + path_);
-  if (done && ::renameat(folder_.get(), temporary.c_str(), folder_.get(), name_.c_str()) != 0)
+  OwnedFd fd(::openat(folder_.get(), ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, kPrivate));
+  const bool nameless = fd.valid();
+  if (!nameless) {
+    WEIR_TRY(fd, make_temporary(folder_, temporary, path_));
+  }
+  Result<> done = fill(fd);
+  if (done && mode != kPrivate && ::fchmod(fd.get(), mode) != 0) done = errno_error("cannot write " + path_);
+  // By its descriptor alone only who has CAP_DAC_READ_SEARCH may.
+  const std::string opened = "/proc/self/fd/" + std::to_string(fd.get());
+  if (done && nameless && ::linkat(AT_FDCWD, opened.c_str(), folder_.get(), temporary.c_str(), AT_SYMLINK_FOLLOW) != 0)
     done = errno_error("cannot write " + path_);
-  if (!done) ::unlinkat(folder_.get(), temporary.c_str(), 0);
+  if (done) return replace(temporary);
+  if (!nameless) ::unlinkat(folder_.get(), temporary.c_str(), 0);
   return done;
 }
 

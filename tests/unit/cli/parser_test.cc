@@ -108,7 +108,10 @@ struct BadRow {
 
 TEST(Parser, ErrorsNameTheWordAndTheRemedy) {
   const BadRow rows[] = {
-      {{}, "no command given", "one of: run, script, policy, image, log, seal, diff, apply, doctor, version, completion, help"},
+      {{},
+       "no command given",
+       "one of: run, script, policy, image, session, ps, stop, exec, log, seal, diff, apply, doctor, version, "
+       "completion, help"},
       {{"rnu"}, "'rnu'", "did you mean run?"},
       {{"frobnicate"}, "'frobnicate'", "one of: run"},
       {{"policy"}, "weir policy: no command given", "one of: check, explain, show, test, sets"},

@@ -1,0 +1,150 @@
+// weir session ls|show|processes|signal|narrow|rm, weir ps, weir stop: one question, one answer.
+#include <algorithm>
+#include <ctime>
+
+#include "base/failure_line.h"
+#include "cli/command.h"
+#include "cli/session/reach.h"
+#include "cli/session/run_request.h"
+#include "cli/session/show.h"
+#include "sys/files.h"
+#include "wire/signal_names.h"
+
+namespace weir::cli {
+namespace {
+
+using session::Connection;
+using session::Registry;
+
+constexpr std::size_t kMaxPolicyBytes = std::size_t{1} << 20;  // of the whole request line
+
+// What changes is asked of each; one that does not answer is shown as it was.
+Result<std::vector<wire::SessionInfo>> all_sessions(const Registry& registry) {
+  WEIR_TRY(std::vector<session::Stored> stored, registry.list());
+  std::vector<wire::SessionInfo> sessions;
+  for (session::Stored& each : stored) {
+    if (each.info.state != session::kAsleep) {
+      auto live = session::ask(registry, each.info.id, wire::ShowSession{}, sys::monotonic_ms() + kListPatienceMs);
+      if (!live && live.error().code == wire::ErrorCode::gone) continue;
+      if (live && live->as<wire::SessionInfo>() != nullptr) each.info = *live->as<wire::SessionInfo>();
+    }
+    sessions.push_back(std::move(each.info));
+  }
+  return sessions;
+}
+
+Result<Outcome> list(const CommandLine& line, const Registry& registry) {
+  WEIR_TRY(const OutputFormat format, output_format(line));
+  WEIR_TRY(std::vector<wire::SessionInfo> sessions, all_sessions(registry));
+  if (line.command == CommandId::ps && !line.has(OptionId::all))
+    std::erase_if(sessions, [](const wire::SessionInfo& each) { return each.state == session::kAsleep; });
+  Outcome outcome;
+  outcome.out = format == OutputFormat::json ? sessions_json(sessions) : sessions_text(sessions, ::time(nullptr));
+  return outcome;
+}
+
+Result<Outcome> show(const CommandLine& line, const Registry& registry) {
+  WEIR_TRY(const OutputFormat format, output_format(line));
+  WEIR_TRY(const session::Stored stored, result_of(registry.find(line.operands[0])));
+  wire::SessionInfo info = stored.info;
+  if (info.state != session::kAsleep) {
+    WEIR_TRY(info, ask_for<wire::SessionInfo>(registry, info.id, wire::ShowSession{}));
+  }
+  Outcome outcome;
+  outcome.out = format == OutputFormat::json ? session_json(info) : session_text(info);
+  return outcome;
+}
+
+Result<Outcome> processes(const CommandLine& line, const Registry& registry) {
+  WEIR_TRY(const OutputFormat format, output_format(line));
+  WEIR_TRY(const auto list, ask_for<wire::ProcessList>(registry, line.operands[0], wire::ListProcesses{}));
+  Outcome outcome;
+  outcome.out = format == OutputFormat::json ? processes_json(list) : processes_text(list);
+  return outcome;
+}
+
+Result<Outcome> signal(const CommandLine& line, const Registry& registry) {
+  WEIR_TRY(const std::uint32_t pid, parse_pid(line.operands[1]));
+  const std::string name = line.operands.size() > 2 ? line.operands[2] : "TERM";
+  const auto number = wire::signal_number(name);
+  if (!number) {
+    return std::unexpected(Error(quoted(name) + " is no signal").with_remedy("write a name such as TERM, or a number"));
+  }
+  WEIR_CHECK_OK(ask_for<wire::Done>(registry, line.operands[0], wire::SignalProcess{.pid = pid, .signal = *number}));
+  return Outcome{};
+}
+
+Result<Outcome> narrow(const CommandLine& line, const Registry& registry) {
+  WEIR_TRY(const OutputFormat format, output_format(line));
+  wire::ControlRequest request;
+  request.op = wire::ControlRequest::Op::narrow;
+  request.network_mode = line.value(OptionId::network).value_or("");
+  request.network_allowlist = line.values(OptionId::allow);
+  request.network_denylist = line.values(OptionId::deny);
+  request.insist = line.values(OptionId::insist);
+  if (const auto file = line.value(OptionId::policy)) {
+    WEIR_TRY(request.policy, in_context(sys::read_file(*file, kMaxPolicyBytes), "option --policy"));
+  }
+  if (request.network_mode.empty() && request.network_allowlist.empty() && request.network_denylist.empty() &&
+      !request.policy) {
+    return std::unexpected(
+        Error("weir session narrow: nothing to narrow to").with_remedy("add --net, --allow, --deny or --policy"));
+  }
+  WEIR_TRY(const auto narrowed, ask_for<wire::Narrowed>(registry, line.operands[0], request));
+  Outcome outcome;
+  for (const std::string& warning : narrowed.warnings) outcome.err += failure_line(Error(warning));
+  outcome.out = format == OutputFormat::json
+                    ? wire::session_reply_line(narrowed)
+                    : "policy " + printable(narrowed.policy) + " is in force, generation " +
+                          std::to_string(narrowed.generation) +
+                          "; connections that were ended: " + std::to_string(narrowed.cut) + "\n";
+  return outcome;
+}
+
+Result<> stop_one(const Registry& registry, const std::string& who, wire::StopSession how) {
+  WEIR_TRY(const session::Stored stored, result_of(registry.find(who)));
+  if (stored.info.state == session::kAsleep) {
+    // Stopped it is already; removed it is only by who asks for that.
+    if (!how.kill) return {};
+    WEIR_TRY(session::OwnFolder folder, result_of(registry.take_asleep(stored.info.id)));
+    folder.remove();
+    return {};
+  }
+  WEIR_TRY(Connection connection, result_of(Connection::open(registry, stored.info.id)));
+  WEIR_CHECK_OK(result_of(connection.send(how)));
+  WEIR_CHECK_OK(reply_as<wire::Done>(connection.receive(sys::monotonic_ms() + kPatienceMs)));
+  // Its end is that of everything inside, a grace time later at most, which is the session's own.
+  const auto end = connection.receive();
+  if (!end && end.error().code == wire::ErrorCode::gone) return {};
+  return fail("session " + stored.info.id + " goes on");
+}
+
+// Goes on after one that failed; each that is done is named.
+Result<Outcome> stop(const CommandLine& line, const Registry& registry) {
+  const wire::StopSession how{.kill = line.command == CommandId::session_rm};
+  Outcome outcome;
+  for (const std::string& who : line.operands) {
+    if (const auto stopped = stop_one(registry, who, how); stopped) {
+      outcome.out += printable(who) + "\n";
+    } else {
+      outcome.err += failure_line(stopped.error());
+      outcome.exit_code = supervisor::kExitOwnFailure;
+    }
+  }
+  return outcome;
+}
+
+}  // namespace
+
+Result<Outcome> session_command(const CommandLine& line) {
+  WEIR_TRY(const Registry registry, Registry::open());
+  const CommandId command = line.command;
+  if (command == CommandId::session_ls || command == CommandId::ps) return list(line, registry);
+  if (command == CommandId::session_show) return show(line, registry);
+  if (command == CommandId::session_processes) return processes(line, registry);
+  if (command == CommandId::session_signal) return signal(line, registry);
+  if (command == CommandId::session_narrow) return narrow(line, registry);
+  return stop(line, registry);
+}
+
+}  // namespace weir::cli
