@@ -2,9 +2,11 @@
 #include <unistd.h>
 
 #include "base/failure_line.h"
+#include "base/json_document.h"
 #include "cli/command.h"
 #include "cli/image_input.h"
 #include "cli/run_plan.h"
+#include "cli/session/reach.h"
 #include "cli/snapshot_input.h"
 #include "sys/errno.h"
 
@@ -103,24 +105,58 @@ Result<Outcome> export_to(const image::Snapshots& store, const CommandLine& line
   return shown(*snapshot, format, "");
 }
 
+Result<> check_name(const std::string& name) {
+  if (name.empty() || image::is_snapshot_name(name)) return {};
+  return std::unexpected(Error("option --name: '" + name + "' is no name of a snapshot")
+                             .with_remedy("write 1 to 63 letters, digits, '_', '.', ':' or '-'"));
+}
+
 Result<Outcome> import_from(image::Snapshots& store, const CommandLine& line, const Caller& caller,
                             OutputFormat format) {
   const std::string name = line.value(OptionId::snapshot_name).value_or("");
-  if (!name.empty() && !image::is_snapshot_name(name)) {
-    return std::unexpected(Error("option --name: '" + name + "' is no name of a snapshot")
-                               .with_remedy("write 1 to 63 letters, digits, '_', '.', ':' or '-'"));
-  }
+  WEIR_CHECK_OK(check_name(name));
   WEIR_TRY(const std::string file, image_source(line.operands[0], caller));
   WEIR_TRY(const Snapshot snapshot, store.read_archive(file, name));
   return shown(snapshot, format, snapshot.id + "\n");
+}
+
+// The session's supervisor makes it: only it has the files, and can let everything stand still.
+Result<Outcome> create(const CommandLine& line, OutputFormat format) {
+  wire::MakeSnapshot request{.name = line.value(OptionId::snapshot_name).value_or(""), .labels = {}};
+  WEIR_CHECK_OK(check_name(request.name));
+  for (const std::string& label : line.values(OptionId::snapshot_label)) {
+    const std::size_t equals = label.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return std::unexpected(Error("option --label: '" + label + "' is no label").with_remedy("write KEY=VALUE"));
+    }
+    request.labels.emplace_back(label.substr(0, equals), label.substr(equals + 1));
+  }
+  WEIR_TRY(const session::Registry registry, session::Registry::open());
+  WEIR_TRY(const wire::SnapshotInfo made,
+           reply_as<wire::SnapshotInfo>(session::ask(registry, line.operands[0], request)));
+  Outcome outcome;
+  if (format == OutputFormat::json) {
+    outcome.out = made.json + "\n";
+    return outcome;
+  }
+  WEIR_TRY(const Json document, in_context(parse_json(made.json), "the answer of the session"));
+  const auto text = [&](const char* key) {
+    const Json* const value = json_member(document, key);
+    return value != nullptr && value->is_string() ? printable(value->get<std::string>()) : std::string();
+  };
+  outcome.out = text("id") + "\n";
+  if (const Json* const remarks = json_member(document, "remarks"); remarks != nullptr && remarks->is_array()) {
+    for (const Json& remark : *remarks)
+      outcome.err += "weir: " + printable(remark.is_string() ? remark.get<std::string>() : "") + "\n";
+  }
+  return outcome;
 }
 
 }  // namespace
 
 Result<Outcome> snapshot_command(const CommandLine& line, const Caller& caller) {
   WEIR_TRY(const OutputFormat format, output_format(line));
-  if (line.command == CommandId::snapshot_create)
-    return std::unexpected(Error("there are no sessions here").with_remedy("weir snapshot import FILE"));
+  if (line.command == CommandId::snapshot_create) return create(line, format);
   WEIR_TRY(image::Snapshots store, snapshot_store(caller));
   if (line.command == CommandId::snapshot_ls) return list(store, format);
   if (line.command == CommandId::snapshot_export) return export_to(store, line, caller, format);

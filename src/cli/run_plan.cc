@@ -58,12 +58,16 @@ sandbox::Network network_of(policy::Mode mode) {
 Result<image::Description> plan_image(const CommandLine& line, const Caller& caller, const SnapshotChoice& below,
                                       supervisor::RunOptions& options) {
   const std::optional<std::string> text = below.image ? below.image : line.value(OptionId::image);
-  if (!text) return image::Description{};
+  if (!text) {
+    plan_snapshots_of_session(caller, below, std::nullopt, options);
+    return image::Description{};
+  }
   WEIR_TRY(ImageChoice choice, choose_image(*text, caller, sharer_of(line, caller)));
   WEIR_CHECK_OK(check_base(below, choice));
   if (!line.has(OptionId::dry_run)) WEIR_CHECK_OK(unpack_for_run(choice, caller));
   std::ranges::move(choice.leftovers, std::back_inserter(options.start_notices));
   WEIR_TRY(options.spec.image, image_root(choice));
+  plan_snapshots_of_session(caller, below, choice, options);
   options.image = choice.lease;
   image::Description image = choice.description().value_or(image::Description{});
   options.spec.workdir = image.workdir;

@@ -112,6 +112,32 @@ Result<> plan_snapshot(const CommandLine& line, const SnapshotChoice& choice, st
   return {};
 }
 
+void plan_snapshots_of_session(const Caller& caller, const SnapshotChoice& choice,
+                               const std::optional<ImageChoice>& image, supervisor::RunOptions& options) {
+  const auto folder = image::store_folder("snapshots", caller.variable("XDG_DATA_HOME").value_or(""),
+                                          caller.variable("HOME").value_or(""));
+  if (!folder) {
+    options.no_snapshots = folder.error().what();
+    return;
+  }
+  options.snapshots_folder = *folder;
+  if (choice.lease) {
+    const image::Snapshot& parent = choice.lease->snapshot();
+    options.begun_from.base = parent.base;
+    options.begun_from.layers = parent.layers;
+    options.begun_from.taint = parent.taint;
+    options.begun_from.parent = parent.id;
+    return;
+  }
+  if (!image) return;
+  const auto description = image->description();
+  if (image->kind == ImageChoice::Kind::stored && description) {
+    options.begun_from.base = {.image = image->text, .digest = description->digest, .created = description->created};
+    return;
+  }
+  options.no_snapshots = "the session runs in an image that is not stored: weir image import it, and begin anew";
+}
+
 Result<> check_base(const SnapshotChoice& choice, const ImageChoice& image) {
   if (!choice.lease) return {};
   const image::Snapshot& snapshot = choice.lease->snapshot();

@@ -32,6 +32,10 @@ Result<SnapshotChoice> choose_snapshot(const CommandLine& line, const Caller& ca
 Result<> plan_snapshot(const CommandLine& line, const SnapshotChoice& choice, std::string_view mode,
                        supervisor::RunOptions& options);
 
+// What snapshots of a session begin with, and where they are kept. After unpack_for_run().
+void plan_snapshots_of_session(const Caller& caller, const SnapshotChoice& choice,
+                               const std::optional<ImageChoice>& image, supervisor::RunOptions& options);
+
 // The image has to be the one that the snapshot was made over.
 Result<> check_base(const SnapshotChoice& choice, const ImageChoice& image);
 

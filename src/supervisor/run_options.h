@@ -53,6 +53,11 @@ struct RunOptions {
   std::shared_ptr<const image::Lease> image;
   // The same for the snapshot that spec.layers are of.
   std::shared_ptr<const image::SnapshotLease> snapshot;
+  // Of a session: where its snapshots are kept, and what one of it begins with: base, layers, taint and parent.
+  // `no_snapshots`: why there are none; empty: there are.
+  std::string snapshots_folder;
+  image::Snapshot begun_from;
+  std::string no_snapshots;
 
   // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured and nothing is
   // published: such a run has no gateway.

@@ -133,7 +133,7 @@ std::string snapshot_json(const Snapshot& snapshot) {
   return json.take();
 }
 
-std::string snapshot_summary(const Snapshot& snapshot) {
+std::string snapshot_summary(const Snapshot& snapshot, const std::vector<std::string>& remarks) {
   std::uint64_t bytes = 0;
   for (const SnapshotLayer& layer : snapshot.layers) bytes += layer.bytes;
   JsonWriter json;
@@ -160,6 +160,8 @@ std::string snapshot_summary(const Snapshot& snapshot) {
         .field("bytes", layer.bytes)
         .end_object();
   }
+  json.end_array().key("remarks").begin_array();
+  for (const std::string& remark : remarks) json.value(std::string_view(remark));
   json.end_array().end_object();
   return json.take();
 }

@@ -51,8 +51,8 @@ inline constexpr std::size_t kMaxSnapshotLayers = 64;
 
 // One JSON object.
 std::string snapshot_json(const Snapshot& snapshot);
-// The same for whoever asks, as docs/openapi.yaml has it.
-std::string snapshot_summary(const Snapshot& snapshot);
+// The same for whoever asks, as docs/openapi.yaml has it. `remarks`: sentences about what was left out.
+std::string snapshot_summary(const Snapshot& snapshot, const std::vector<std::string>& remarks = {});
 // Strict: keys that nobody defined, ids, names, digests and times that are none are errors.
 Result<Snapshot> parse_snapshot(std::string_view text);
 

@@ -93,6 +93,17 @@ bool Baseline::has(const struct stat& status) const {
   return found != made_.end() && (S_ISDIR(status.st_mode) || is_same(found->second, status.st_ctim));
 }
 
+std::vector<std::string> remarks(const LeftOut& left_out) {
+  std::vector<std::string> lines;
+  const auto say = [&](std::uint64_t count, const char* what) {
+    if (count > 0) lines.push_back(std::to_string(count) + what);
+  };
+  say(left_out.sockets, " sockets, pipes or devices left out: they lead to what runs, and that is not kept");
+  say(left_out.names, " names left out: too long, nested too deeply, or beginning with .wh.");
+  say(left_out.set_id_bits, " files kept without their set-id bits, which nothing in a sandbox heeds");
+  return lines;
+}
+
 sys::OwnedFd WrittenEntries::open(const std::string& path, int flags) const {
   return sys::open_resolved(tree_.folder, path, flags | O_NOFOLLOW, kWithin);
 }

@@ -57,6 +57,9 @@ struct LeftOut {
   std::uint64_t set_id_bits = 0;  // the file was kept without
 };
 
+// One sentence each.
+std::vector<std::string> remarks(const LeftOut& left_out);
+
 class WrittenEntries : public wire::EntrySource {
  public:
   WrittenEntries(const WrittenTree& tree, Limits limits) : tree_(tree), limits_(limits) {}
