@@ -37,7 +37,7 @@ def digest_of(one):
     return hashlib.sha256(one[0]).hexdigest()
 
 
-def description(layers, **changed):
+def description(layers, /, **changed):
     """`layers`: top first."""
     return {"v": 1, "id": "s-00000000", "name": "", "created": "2026-01-01T00:00:00Z", "network_mode": "allowlist",
             "policy": "", "taint": "", "session": "w-1", "session_name": "", "parent": "", "labels": {},
