@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "wire/tar.h"
+#include "wire/tar_writer.h"
 
 namespace {
 
@@ -32,6 +33,20 @@ void mend_checksum(MutableBytes block) {
   block[155] = ' ';
 }
 
+// What was read is written so that it is read as the same.
+void check_round_trip(const wire::TarEntry& entry) {
+  const std::string headers = wire::tar_headers(entry);
+  Memory memory(as_bytes(headers));
+  wire::TarReader reader(memory);
+  const auto again = reader.next();
+  WEIR_ASSERT(again && *again);
+  const wire::TarEntry& read = **again;
+  WEIR_ASSERT(read.type == entry.type && read.path == entry.path && read.size == entry.size);
+  WEIR_ASSERT(read.link == (entry.type == wire::TarEntry::Type::file ? "" : entry.link));
+  WEIR_ASSERT(read.mode == entry.mode && read.uid == entry.uid && read.gid == entry.gid && read.mtime == entry.mtime);
+  WEIR_ASSERT(read.attributes == entry.attributes);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -49,6 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     WEIR_ASSERT((*entry)->path.size() <= wire::kMaxTarPath && !(*entry)->path.starts_with('/'));
     WEIR_ASSERT(("/" + (*entry)->path + "/").find("/../") == std::string::npos);
     WEIR_ASSERT((*entry)->mode <= 07777);
+    check_round_trip(**entry);
     std::uint64_t content = 0;
     while (true) {
       const auto got = reader.read(buffer);

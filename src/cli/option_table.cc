@@ -190,6 +190,11 @@ constexpr std::array kOptions = {
                "Do not announce the gateway's HTTP and SOCKS5 proxies in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and "
                "NO_PROXY. They are there all the same; programs that do not use them meet the same verdicts.",
                "--no-proxy-env"},
+    OptionSpec{OptionId::subnet, Group::network, "subnet", kNoAliases, '\0', required, "CIDR", Repeat::once, kStarts,
+               "The private IPv4 /16 from which the network inside has its addresses; default 10.254.0.0/16. For a "
+               "machine whose own networks are there: what is in it cannot be reached from inside. Sandboxes may have "
+               "the same one.",
+               "--subnet 10.253.0.0/16"},
     OptionSpec{OptionId::user, Group::process, "user", kNoAliases, '\0', required, "root|sandbox|UID", Repeat::once,
                kStarts, "Who the command runs as, inside; default sandbox (1000). root inside is nobody outside.",
                "--user root"},

@@ -84,6 +84,7 @@ enum class OptionId : std::uint8_t {
   env,
   env_file,
   no_proxy_env,
+  subnet,
   user,
   timeout,
   memory,

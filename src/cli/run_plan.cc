@@ -98,7 +98,12 @@ Result<> plan_spec(const CommandLine& line, const Caller& caller, policy::Mode m
   WEIR_TRY(spec.id, supervisor::new_sandbox_id());
   spec.argv = line.operands;
   spec.network = network_of(mode);
-  spec.addresses = sandbox::CaptureAddresses::defaults();
+  if (const auto subnet = line.value(OptionId::subnet)) {
+    WEIR_TRY(const net::Cidr chosen, parse_subnet(*subnet));
+    spec.addresses = sandbox::CaptureAddresses::in(chosen);
+  } else {
+    spec.addresses = sandbox::CaptureAddresses::defaults();
+  }
   spec.terminal = line.has(OptionId::terminal);
   WEIR_CHECK_OK(take(line, OptionId::user, spec.user, parse_user));
   WEIR_TRY(SnapshotChoice snapshot, choose_snapshot(line, caller));

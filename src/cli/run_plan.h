@@ -23,6 +23,9 @@ Result<supervisor::EventsSink> parse_events(std::string_view text, std::string_v
 // 1-63 of [A-Za-z0-9_.-], the first a letter or a digit.
 Result<std::string> parse_name(std::string_view text);
 
+// A private IPv4 /16.
+Result<net::Cidr> parse_subnet(std::string_view text);
+
 // An absolute path inside.
 Result<std::string> parse_workdir(std::string_view text);
 

@@ -66,6 +66,19 @@ Result<std::string> parse_name(std::string_view text) {
                    "write 1 to 63 letters, digits, '_', '.' or '-', a letter or digit first");
 }
 
+Result<net::Cidr> parse_subnet(std::string_view text) {
+  constexpr unsigned kLength = 16;
+  const auto subnet = net::Cidr::parse(text);
+  const std::array<net::Cidr, 3> usable = {net::Cidr::of(net::IpAddress::v4({10, 0, 0, 0}), 8),
+                                           net::Cidr::of(net::IpAddress::v4({172, 16, 0, 0}), 12),
+                                           net::Cidr::of(net::IpAddress::v4({192, 168, 0, 0}), 16)};
+  if (subnet && subnet->length() == kLength &&
+      std::ranges::any_of(usable, [&](const net::Cidr& range) { return range.contains(*subnet); }))
+    return *subnet;
+  return bad_value("option --subnet: '" + std::string(text) + "' is not a private IPv4 /16",
+                   "write one of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16, such as 10.253.0.0/16");
+}
+
 Result<std::string> parse_workdir(std::string_view text) {
   if (!text.starts_with('/')) {
     return bad_value("option --workdir: '" + std::string(text) + "' is not absolute",

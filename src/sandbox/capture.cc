@@ -249,11 +249,18 @@ Result<sys::OwnedFd> make_listener() {
 }  // namespace
 
 CaptureAddresses CaptureAddresses::defaults() {
-  return {.guest4 = net::IpAddress::v4({10, 254, 0, 2}),
-          .gateway4 = net::IpAddress::v4({10, 254, 0, 1}),
+  return in(net::Cidr::of(net::IpAddress::v4({10, 254, 0, 0}), 16));
+}
+
+CaptureAddresses CaptureAddresses::in(const net::Cidr& subnet) {
+  const auto address = [base = subnet.base().v4_octets()](std::uint8_t last) {
+    return net::IpAddress::v4({base[0], base[1], 0, last});
+  };
+  return {.guest4 = address(2),
+          .gateway4 = address(1),
           .guest6 = *net::IpAddress::parse("fd77:6569:7200::2"),
           .gateway6 = *net::IpAddress::parse("fd77:6569:7200::1"),
-          .host4 = net::IpAddress::v4({10, 254, 0, 5}),
+          .host4 = address(5),
           .host6 = *net::IpAddress::parse("fd77:6569:7200::5")};
 }
 

@@ -18,8 +18,11 @@ struct CaptureAddresses {
   net::IpAddress host4;
   net::IpAddress host6;
 
-  // 10.254.N.0/30-style defaults out of weir's own /16 and ULA; every namespace may use the same ones.
+  // Where nothing else is said: out of weir's own /16 and ULA. Every namespace may use the same ones, for nothing leads
+  // from one to another.
   static CaptureAddresses defaults();
+  // `subnet`: an IPv4 /16 that the machine does not use otherwise; what is in it cannot be reached from inside.
+  static CaptureAddresses in(const net::Cidr& subnet);
 };
 
 struct Capture {

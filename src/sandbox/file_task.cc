@@ -2,13 +2,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,6 +14,7 @@
 
 #include "changes/remove_tree.h"
 #include "control/file_messages.h"
+#include "sandbox/archive.h"
 #include "sandbox/folder_list.h"
 #include "sys/channel.h"
 #include "sys/child_process.h"
@@ -64,7 +63,9 @@ class Task {
         return answer({.type = control::FileType::folder});
       }
       case Do::tar:
+        return tar();
       case Do::untar:
+        return untar();
       case Do::count_:
         break;
     }
@@ -200,12 +201,29 @@ class Task {
     }
   }
 
+  Result<sys::OwnedFd> open_folder() {
+    sys::OwnedFd folder = open(path_, O_RDONLY | O_DIRECTORY);
+    if (!folder.valid()) return broken(errno);
+    return folder;
+  }
+
   Result<> list() {
-    const sys::OwnedFd folder = open(path_, O_RDONLY | O_DIRECTORY);
-    struct stat status{};
-    if (!folder.valid() || ::fstat(folder.get(), &status) != 0) return broken(errno);
-    WEIR_CHECK_OK(answer(described(status)));
+    WEIR_TRY(const sys::OwnedFd folder, open_folder());
+    WEIR_CHECK_OK(answer({.type = control::FileType::folder}));
     return list_folder(folder, order_.recursive ? Depth::everything : Depth::one, pipe_);
+  }
+
+  Result<> tar() {
+    WEIR_TRY(const sys::OwnedFd folder, open_folder());
+    if (is_made_up(folder.get())) return broken(EINVAL, "is made up by the kernel");
+    WEIR_CHECK_OK(answer({.type = control::FileType::folder}));
+    return write_archive(folder, pipe_);
+  }
+
+  Result<> untar() {
+    WEIR_TRY(const sys::OwnedFd folder, folder_at(path_));
+    WEIR_CHECK_OK(answer({.type = control::FileType::folder}));
+    return read_archive(pipe_, folder);
   }
 
   Result<> remove() {
@@ -232,7 +250,7 @@ class Task {
   const control::StartFileTask& order_;
   const std::string& path_;
   sys::Channel supervisor_;
-  int pipe_;
+  sys::OwnedFd pipe_;
 };
 
 }  // namespace
@@ -257,13 +275,7 @@ void say_failed(const sys::OwnedFd& supervisor, const Error& error) {
 
 bool is_stored_file(int fd) {
   struct stat status{};
-  struct statfs system{};
-  if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || ::fstatfs(fd, &system) != 0) return false;
-  for (const long made_up : {long{PROC_SUPER_MAGIC}, long{SYSFS_MAGIC}, long{CGROUP_SUPER_MAGIC},
-                             long{CGROUP2_SUPER_MAGIC}, long{DEBUGFS_MAGIC}, long{TRACEFS_MAGIC}}) {
-    if (system.f_type == made_up) return false;
-  }
-  return true;
+  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && !is_made_up(fd);
 }
 
 }  // namespace weir::sandbox

@@ -1,20 +1,15 @@
 #include "sandbox/folder_list.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstdio>
 #include <string>
-#include <vector>
 
+#include "base/bytes.h"
 #include "base/json.h"
-#include "sys/errno.h"
 #include "sys/files.h"
-#include "sys/folder.h"
-#include "sys/open_resolved.h"
 
 namespace weir::sandbox {
 namespace {
@@ -34,89 +29,33 @@ std::string mode_text(mode_t mode) {
   return text.data();
 }
 
-class Lister {
- public:
-  Lister(Depth depth, int to) : depth_(depth), to_(to) {}
-
-  Result<> run(const sys::OwnedFd& top) {
-    WEIR_CHECK_OK(enter(top.get(), "", ""));
-    while (!levels_.empty()) {
-      const dirent* const entry = sys::next_entry(levels_.back().folder);
-      if (entry != nullptr) {
-        WEIR_CHECK_OK(take(entry->d_name));
-        continue;
-      }
-      if (errno != 0) return sys::errno_error("cannot list " + shown(levels_.back().path));
-      levels_.pop_back();
-    }
-    return flush();
-  }
-
- private:
-  struct Level {
-    sys::Folder folder;
-    std::string path;  // with a slash behind it; empty: the top
-  };
-
-  static std::string shown(const std::string& path) { return path.empty() ? "the folder" : path; }
-
-  Result<> enter(int parent, const std::string& name, const std::string& path) {
-    if (levels_.size() >= kMaxListedDepth) return fail("cannot list " + path + ": folders in folders 200 times", ELOOP);
-    sys::OwnedFd folder =
-        sys::open_resolved(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, sys::kBeneath | RESOLVE_NO_XDEV);
-    // Gone, or something else by now, or another file system.
-    if (!folder.valid() && (errno == ENOENT || errno == ELOOP || errno == ENOTDIR || errno == EXDEV)) return {};
-    sys::Folder open = sys::folder_of(std::move(folder));
-    if (open == nullptr) return sys::errno_error("cannot list " + shown(path));
-    levels_.push_back({.folder = std::move(open), .path = path});
-    return {};
-  }
-
-  Result<> take(const std::string& name) {
-    const int parent = ::dirfd(levels_.back().folder.get());
-    struct stat status{};
-    if (::fstatat(parent, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
-      if (errno == ENOENT) return {};
-      return sys::errno_error("cannot look at " + name);
-    }
-    const std::string path = levels_.back().path + name;
-    JsonWriter line;
-    line.begin_object()
-        .field("name", path)
-        .field("type", control::name_of(type_of(status.st_mode)))
-        .field("bytes", static_cast<std::uint64_t>(status.st_size))
-        .field("mode", mode_text(status.st_mode))
-        .field("modified", time_text(status.st_mtim));
-    if (S_ISLNK(status.st_mode)) line.field("target", sys::link_target(parent, name).value_or(""));
-    line.end_object();
-    text_ += line.text() + '\n';
-    if (text_.size() >= kWriteAt) WEIR_CHECK_OK(flush());
-    if (!S_ISDIR(status.st_mode) || depth_ == Depth::one) return {};
-    return enter(parent, name, path + '/');
-  }
-
-  Result<> flush() {
-    std::string_view rest = text_;
-    while (!rest.empty()) {
-      const ssize_t written = ::write(to_, rest.data(), rest.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return sys::errno_error("cannot pass on the list");
-      rest.remove_prefix(static_cast<std::size_t>(written));
-    }
-    text_.clear();
-    return {};
-  }
-
-  Depth depth_;
-  int to_;
-  std::vector<Level> levels_;
-  std::string text_;
-};
+std::string line_of(const Found& found) {
+  JsonWriter line;
+  line.begin_object()
+      .field("name", found.path)
+      .field("type", control::name_of(type_of(found.status.st_mode)))
+      .field("bytes", static_cast<std::uint64_t>(found.status.st_size))
+      .field("mode", mode_text(found.status.st_mode))
+      .field("modified", time_text(found.status.st_mtim));
+  if (S_ISLNK(found.status.st_mode)) line.field("target", sys::link_target(found.parent, found.name).value_or(""));
+  line.end_object();
+  return line.take() + '\n';
+}
 
 }  // namespace
 
-Result<> list_folder(const sys::OwnedFd& folder, Depth depth, int to) {
-  return Lister(depth, to).run(folder);
+Result<> list_folder(const sys::OwnedFd& folder, Depth depth, const sys::OwnedFd& to) {
+  std::string text;
+  const auto write = [&] {
+    auto written = sys::write_whole(to, "the list", as_bytes(text));
+    text.clear();
+    return written;
+  };
+  WEIR_CHECK_OK(walk_folder(folder, depth, [&](const Found& found) {
+    text += line_of(found);
+    return text.size() < kWriteAt ? Result<>() : write();
+  }));
+  return write();
 }
 
 control::FileType type_of(mode_t mode) {

@@ -209,3 +209,32 @@ except OSError as error: result = {{'connect': name_of(error)}}
     out = lab.guest(code, **ANYTHING)
     assert_refused(lab, out, out.result, w.METADATA4, 80, ["floor"])
 
+
+
+@pytest.fixture
+def crowded(lab):
+    """A host with a network of its own where sandboxes have their addresses."""
+    route = f"10.254.7.0/24 via {w.INET_UP4}"
+    lab.world.host.sh(f"ip route add {route}")
+    yield "10.254.7.9"
+    lab.world.host.sh(f"ip route del {route}")
+
+
+@pytest.mark.refusal
+def test_a_network_of_the_host_among_weirs_own_addresses(lab, crowded):
+    """Nobody can say which of the two is meant: refused, whatever the policy says."""
+    out = lab.guest(f"result = tcp({crowded!r}, 80, timeout=3)", allow=[crowded])
+    assert_refused(lab, out, out.result, crowded, 80, ["floor"])
+
+
+def test_a_subnet_that_the_host_does_not_use(lab, crowded):
+    out = lab.guest(f"result = http_get({crowded!r}, 80, 'x')", allow=[crowded], extra=["--subnet", "10.253.0.0/16"])
+    assert "200 OK" in out.result["data"], out
+    out = lab.run("cat", "/etc/resolv.conf", allow=[crowded], extra=["--subnet", "10.253.0.0/16"])
+    assert out.stdout == "nameserver 10.253.0.1\n", out
+
+
+@pytest.mark.parametrize("text", ["10.253.0.0/24", "8.8.0.0/16", "10.253.0.1/16", "fd00::/16", "x"])
+def test_a_subnet_that_is_none(lab, text):
+    out = lab.run("echo", "started", allow=["allowed.test"], extra=["--subnet", text])
+    assert out.code == 125 and not out.stdout and text in out.stderr and "10.253.0.0/16" in out.stderr, out

@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+import world as w
+
 SCHEMA = json.loads((pathlib.Path(__file__).resolve().parents[2] / "docs/doctor.schema.json").read_text())
 
 
@@ -196,3 +198,13 @@ def test_few_pipes(lab):
     pipes = report.controls["relay pipes"]
     assert report.code == 0 and pipes["state"] == "limited", pipes
     assert pipes["fix"] == "sudo sysctl -w fs.pipe-user-pages-soft=65536", pipes
+
+
+def test_a_network_of_the_host_among_the_addresses_of_sandboxes(lab):
+    assert doctor(lab).controls["address range"]["ok"]
+    lab.world.host.sh(f"ip route add 10.254.7.0/24 via {w.INET_UP4}")
+    try:
+        probe = doctor(lab).controls["address range"]
+        assert not probe["ok"] and probe["fix"] == "weir run --subnet 10.255.0.0/16", probe
+    finally:
+        lab.world.host.sh("ip route del 10.254.7.0/24")

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <vector>
@@ -214,6 +215,25 @@ Result<std::string> probe_host_ipv6() {
   return "the host has no IPv6 default route: names resolve to IPv4 only";
 }
 
+bool is_used(const netlink::Machine& machine, const net::Cidr& subnet) {
+  return std::ranges::any_of(machine.routes, [&](const net::Cidr& route) { return route.overlaps(subnet); });
+}
+
+// Otherwise part of the machine's own networks could not be reached from inside.
+Result<std::string> probe_subnet() {
+  WEIR_TRY(netlink::Socket socket, netlink::Socket::open(NETLINK_ROUTE));
+  WEIR_TRY(const netlink::Machine machine, netlink::read_machine(socket));
+  const auto subnet = [](std::uint8_t second) { return net::Cidr::of(net::IpAddress::v4({10, second, 0, 0}), 16); };
+  const net::Cidr usual = net::Cidr::of(sandbox::CaptureAddresses::defaults().guest4, 16);
+  if (!is_used(machine, usual)) return "no network of the host lies in " + usual.text();
+  Error error("a network of the host lies in " + usual.text() + ", which cannot be reached from inside");
+  for (std::uint8_t second = 255; second > 0; --second) {
+    if (!is_used(machine, subnet(second)))
+      return std::unexpected(std::move(error).with_remedy("weir run --subnet " + subnet(second).text()));
+  }
+  return std::unexpected(std::move(error).with_remedy("weir run --subnet with a /16 that the host does not use"));
+}
+
 constexpr std::array kProbes = {
     Probe{"network namespace", Need::every_run, Footing::user_namespace, probe_loopback},
     Probe{"TUN device", Need::gateway, Footing::user_namespace, probe_tun},
@@ -221,6 +241,7 @@ constexpr std::array kProbes = {
     Probe{"capture IPv6", Need::gateway, Footing::user_namespace, probe_detour6},
     Probe{"truthful refusal", Need::gateway, Footing::user_namespace, probe_refusal},
     Probe{"TUN for everybody", Need::improvement, Footing::plain, probe_tun_mode},
+    Probe{"address range", Need::improvement, Footing::plain, probe_subnet},
     Probe{"IPv6 outside", Need::feature, Footing::plain, probe_host_ipv6},
 };
 

@@ -54,9 +54,42 @@ TEST(InitMessages, SurviveTheRoundTrip) {
   }
 }
 
+TEST(InitMessages, OfASandboxThatLivesOn) {
+  const auto started = decode<FromInit>(bytes_of(FromInit(ProcessStarted{.id = 1ull << 40, .pid = 7})));
+  ASSERT_TRUE(started && std::holds_alternative<ProcessStarted>(*started));
+  EXPECT_EQ(std::get<ProcessStarted>(*started).id, 1ull << 40);
+  EXPECT_EQ(std::get<ProcessStarted>(*started).pid, 7u);
+  const auto exited = decode<FromInit>(
+      bytes_of(FromInit(ProcessExited{.id = 2, .how = {.status = 9, .user_us = 1, .system_us = 2, .max_rss_kib = 3}})));
+  ASSERT_TRUE(exited && std::holds_alternative<ProcessExited>(*exited));
+  EXPECT_EQ(std::get<ProcessExited>(*exited).how.status, 9u);
+  EXPECT_EQ(std::get<ProcessExited>(*exited).how.max_rss_kib, 3u);
+  const auto refused = decode<FromInit>(
+      bytes_of(FromInit(ProcessNotExecuted{.id = 3, .pid = 4, .step = ProcessNotExecuted::Step::folder, .code = 2})));
+  ASSERT_TRUE(refused && std::holds_alternative<ProcessNotExecuted>(*refused));
+  EXPECT_EQ(std::get<ProcessNotExecuted>(*refused).step, ProcessNotExecuted::Step::folder);
+  const auto start = decode<ToInit>(
+      bytes_of(ToInit(StartProcess{.id = 5, .arguments = 70'000, .terminal = true, .rows = 33, .columns = 99})));
+  ASSERT_TRUE(start && std::holds_alternative<StartProcess>(*start));
+  EXPECT_EQ(std::get<StartProcess>(*start).arguments, 70'000u);
+  EXPECT_EQ(std::get<StartProcess>(*start).columns, 99);
+  const auto file = decode<ToInit>(
+      bytes_of(ToInit(StartFileTask{.id = 6, .what = StartFileTask::Do::untar, .mode = 0644, .recursive = true})));
+  ASSERT_TRUE(file && std::holds_alternative<StartFileTask>(*file));
+  EXPECT_EQ(std::get<StartFileTask>(*file).what, StartFileTask::Do::untar);
+  for (const ToInit& message :
+       {ToInit(Freeze{}), ToInit(Thaw{}), ToInit(EndFileTask{.id = 1}), ToInit(SignalProcess{.id = 1, .number = 9})}) {
+    const auto decoded = decode<ToInit>(bytes_of(message));
+    ASSERT_TRUE(decoded);
+    EXPECT_EQ(decoded->index(), message.index());
+  }
+}
+
 TEST(InitMessages, NothingShortLongOrUnknown) {
-  for (const FromInit& message : {FromInit(Failed{.code = 1, .what = "abc", .remedy = "d"}), FromInit(Started{}),
-                                  FromInit(Exited{}), FromInit(NotExecuted{})}) {
+  for (const FromInit& message :
+       {FromInit(Failed{.code = 1, .what = "abc", .remedy = "d"}), FromInit(Started{}), FromInit(Exited{}),
+        FromInit(NotExecuted{}), FromInit(ProcessStarted{}), FromInit(ProcessFailed{}), FromInit(ProcessNotExecuted{}),
+        FromInit(ProcessExited{}), FromInit(StandsStill{}), FromInit(Moves{})}) {
     std::vector<std::uint8_t> bytes = bytes_of(message);
     for (std::size_t size = 0; size < bytes.size(); ++size)
       EXPECT_FALSE(decode<FromInit>(Bytes(bytes).first(size))) << message.index() << " " << size;
