@@ -42,6 +42,8 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
       return changes_command(line, caller);
     case CommandId::seal:
       return seal_command(line);
+    case CommandId::session_create:
+      return session_create_command(line, caller);
     case CommandId::session_ls:
     case CommandId::session_show:
     case CommandId::session_narrow:
@@ -91,6 +93,10 @@ Result<OutputFormat> output_format(const CommandLine& line) {
   if (format == "text") return OutputFormat::text;
   if (format == "json") return OutputFormat::json;
   return std::unexpected(Error("option -o: '" + format + "' is no output format").with_remedy("write text or json"));
+}
+
+bool leaves_something_behind(std::span<const std::string> words) {
+  return words.size() > 1 && words[0] == "session" && words[1] == "create";
 }
 
 Outcome execute(std::span<const std::string> words, const Caller& caller) {

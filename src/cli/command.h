@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "cli/parser.h"
 #include "supervisor/run_options.h"
+#include "supervisor/session_options.h"
 
 namespace weir::cli {
 
@@ -42,6 +43,8 @@ struct Outcome {
   std::string err;  // for standard error
   // weir run: start this after writing, and exit with what it returns.
   std::optional<supervisor::RunOptions> start;
+  // weir session create: make this after writing, and exit with what it returns.
+  std::optional<supervisor::SessionOptions> session = {};
   // Prints as it goes, after `err` and `out`; exit with what it returns.
   std::function<Result<int>(const Streams&)> stream = {};
 };
@@ -55,6 +58,7 @@ Result<Outcome> snapshot_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> log_command(const CommandLine& line);
 Result<Outcome> changes_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> seal_command(const CommandLine& line);
+Result<Outcome> session_create_command(const CommandLine& line, const Caller& caller);
 // session ls, show, processes, signal, narrow, rm; ps; stop.
 Result<Outcome> session_command(const CommandLine& line);
 // session run, shell, cp, output; exec: descriptors 0, 1 and 2 are theirs while they run.
@@ -66,6 +70,9 @@ Result<Outcome> help_command(const CommandLine& line, const Caller& caller);
 
 // Parses and executes; failures have become an Outcome.
 Outcome execute(std::span<const std::string> words, const Caller& caller);
+
+// Whether what these words start may stay when weir has ended.
+bool leaves_something_behind(std::span<const std::string> words);
 
 // Where the lines of a help text end.
 std::size_t help_width(const Caller& caller);

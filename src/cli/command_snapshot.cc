@@ -124,7 +124,7 @@ Result<Outcome> import_from(image::Snapshots& store, const CommandLine& line, co
 Result<Outcome> create(const CommandLine& line, OutputFormat format) {
   wire::MakeSnapshot request{.name = line.value(OptionId::snapshot_name).value_or(""), .labels = {}};
   WEIR_CHECK_OK(check_name(request.name));
-  for (const std::string& label : line.values(OptionId::snapshot_label)) {
+  for (const std::string& label : line.values(OptionId::label)) {
     const std::size_t equals = label.find('=');
     if (equals == 0 || equals == std::string::npos) {
       return std::unexpected(Error("option --label: '" + label + "' is no label").with_remedy("write KEY=VALUE"));

@@ -16,6 +16,7 @@
 #include "cli/command.h"
 #include "gateway/gateway.h"
 #include "supervisor/run_options.h"
+#include "sys/child_process.h"
 #include "sys/errno.h"
 
 namespace {
@@ -70,6 +71,8 @@ int main_with(std::span<const std::string> words) {
   // Loud, and not to be silenced by -q: such a binary protects nothing.
   std::string err;
   if (cli::build_kind() == cli::BuildKind::admit_all) err = "weir: " + std::string(cli::kAdmitAllWarning) + "\n";
+  // Before anything of weir's own is open.
+  const std::vector<int> inherited = cli::leaves_something_behind(words) ? sys::open_descriptors() : std::vector<int>();
   cli::Outcome outcome = cli::execute(words, caller_of_this_process());
   err += outcome.err;
   // Nothing is left to tell the user with when descriptor 2 does not take it.
@@ -80,6 +83,7 @@ int main_with(std::span<const std::string> words) {
     return supervisor::kExitOwnFailure;
   }
   if (outcome.start) return supervisor::run(std::move(*outcome.start));
+  if (outcome.session) return supervisor::create_session(std::move(*outcome.session), inherited);
   if (outcome.stream) return stream(outcome);
   return outcome.exit_code;
 }

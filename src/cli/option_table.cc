@@ -15,17 +15,22 @@ constexpr CommandSet kAll = ~CommandSet{0};
 constexpr CommandSet kRun = any_of(run, script);
 // What starts a sandbox: its files, its process.
 constexpr CommandSet kStarts = any_of(run, script, policy_learn);
-constexpr CommandSet kDenies = any_of(run, script, policy_explain, policy_show, policy_compile, policy_learn);
-constexpr CommandSet kPolicyFlags = any_of(run, script, policy_explain, policy_show, policy_compile);
+// What makes a sandbox, whatever is to run in it.
+constexpr CommandSet kMakes = any_of(run, script, policy_learn, session_create);
+constexpr CommandSet kJudges = any_of(run, script, session_create);
+constexpr CommandSet kDenies =
+    any_of(run, script, session_create, policy_explain, policy_show, policy_compile, policy_learn);
+constexpr CommandSet kPolicyFlags = any_of(run, script, session_create, policy_explain, policy_show, policy_compile);
 constexpr CommandSet kInsist =
-    any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_compile);
+    any_of(run, script, session_create, policy_check, policy_explain, policy_show, policy_test, policy_compile);
 // A process in a session, which may be narrower than its session.
 constexpr CommandSet kInSession = any_of(session_run, exec);
 constexpr CommandSet kNarrows = kInSession | only(session_narrow);
-constexpr CommandSet kPrints = any_of(
-    run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, image_import, image_ls, image_rm,
-    snapshot_create, snapshot_ls, snapshot_show, snapshot_export, snapshot_import, snapshot_rm, session_run, session_ls,
-    session_show, session_narrow, session_processes, ps, exec, log, diff, apply, seal, doctor, version);
+constexpr CommandSet kPrints =
+    any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, image_import, image_ls,
+           image_rm, snapshot_create, snapshot_ls, snapshot_show, snapshot_export, snapshot_import, snapshot_rm,
+           session_create, session_run, session_ls, session_show, session_narrow, session_processes, ps, exec, log,
+           diff, apply, seal, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -114,7 +119,7 @@ constexpr std::array kOptions = {
                "place here has changed since; each is named by itself, a folder not for what is in it.",
                "--insist file=.envrc"},
     OptionSpec{OptionId::trust_this_code, Group::network, "i-trust-this-code", kNoAliases, '\0', none, "", Repeat::once,
-               kRun, "Required with --net host, which gives the command the network of the host.",
+               kJudges, "Required with --net host, which gives the command the network of the host.",
                "--net host --i-trust-this-code"},
     OptionSpec{
         OptionId::after, Group::network, "after", kNoAliases, '\0', required, "MODE", Repeat::once, kPolicyFlags,
@@ -123,19 +128,19 @@ constexpr std::array kOptions = {
         "once and never left; the [after] section of a policy file can say more.",
         "--allow @pypi --after none"},
     OptionSpec{OptionId::volume, Group::files, "volume", kNoAliases, 'v', required, "SRC:DST[:ro|:copy|:overlay]",
-               Repeat::many, kStarts,
+               Repeat::many, kMakes,
                "Share a file or folder of the host, for reading and writing unless it says otherwise. copy works on a "
                "copy; overlay writes into a private layer. Folders that carry sockets (/run, /tmp, $HOME ...) are "
                "refused without --share-sockets.",
                "-v ./data:/data:ro"},
     OptionSpec{
-        OptionId::sensitive, Group::files, "sensitive", kNoAliases, '\0', required, "PATH", Repeat::many, kRun,
+        OptionId::sensitive, Group::files, "sensitive", kNoAliases, '\0', required, "PATH", Repeat::many, kJudges,
         "A file of a share, or a folder with all files that it holds at start, named as this machine names it: "
         "before the first open of one of them goes on, by whomever, the sandbox enters its [after] (--after), and "
         "connections that lost their permission are gone. Where an open could not be seen nothing starts.",
         "-v ./customer:/data:ro --sensitive ./customer"},
     OptionSpec{OptionId::here, Group::files, "here", kNoAliases, '\0', optional, "ro|overlay|rw-all", Repeat::once,
-               kStarts,
+               kMakes,
                "Share the current folder at the same path and start there. What would run later outside (.git/hooks, "
                ".envrc, .vscode ...) stays read-only unless it is rw-all. Refused for $HOME and /.",
                "--here=overlay"},
@@ -144,16 +149,15 @@ constexpr std::array kOptions = {
                "2 GiB of contents and 200,000 paths a run, the newest 16 runs, for 30 days. Without it an overlay is "
                "gone at the end.",
                "--here=overlay --keep-changes"},
-    OptionSpec{OptionId::share_sockets, Group::files, "share-sockets", kNoAliases, '\0', none, "", Repeat::once,
-               kStarts, "Let shares carry Unix sockets, which lead past the network of the sandbox.",
-               "--share-sockets"},
-    OptionSpec{OptionId::tool, Group::files, "tool", kNoAliases, '\0', required, "PATH", Repeat::many, kStarts,
+    OptionSpec{OptionId::share_sockets, Group::files, "share-sockets", kNoAliases, '\0', none, "", Repeat::once, kMakes,
+               "Let shares carry Unix sockets, which lead past the network of the sandbox.", "--share-sockets"},
+    OptionSpec{OptionId::tool, Group::files, "tool", kNoAliases, '\0', required, "PATH", Repeat::many, kMakes,
                "Make a tool from outside /usr (uv, cargo, node of a version manager) visible read-only and put it on "
                "PATH. What -v refuses to share (folders that carry sockets, $HOME itself ...) is refused here too, "
                "unless --share-sockets is there.",
                "--tool ~/.local/bin/uv"},
     OptionSpec{
-        OptionId::image, Group::files, "image", kNoAliases, '\0', required, "NAME|PATH", Repeat::once, kStarts,
+        OptionId::image, Group::files, "image", kNoAliases, '\0', required, "NAME|PATH", Repeat::once, kMakes,
         "Run in a root file system of its own instead of the host's /usr: an imported image (weir image import), "
         "a folder, a tar archive, an OCI layout or archive. It is never written: what the command changes is "
         "gone at the end. Archives are unpacked for this run and removed after it. A name in the store wins over a "
@@ -161,42 +165,44 @@ constexpr std::array kOptions = {
         "that name: write ./FILE. Of an OCI image variables and working folder count, and its entry point and command "
         "where no COMMAND is given; its user does not: say --user.",
         "--image debian"},
-    OptionSpec{OptionId::snapshot, Group::files, "snapshot", kNoAliases, '\0', required, "ID|NAME", Repeat::once, kRun,
+    OptionSpec{OptionId::snapshot, Group::files, "snapshot", kNoAliases, '\0', required, "ID|NAME", Repeat::once,
+               kJudges,
                "Begin with the files of a snapshot (weir snapshot), over the host's programs or the image that it was "
                "made over. It is never written, and how large it is does not matter. One that was written without a "
                "network is opened with one only with --insist taint.",
                "--snapshot tools"},
     OptionSpec{OptionId::template_name, Group::files, "template", kNoAliases, '\0', required, "NAME", Repeat::once,
-               kRun,
+               kJudges,
                "Begin with what has that name: a snapshot, an image, or one of python and code-interpreter, which the "
                "host's own programs are where it has them.",
                "--template python"},
     OptionSpec{OptionId::workdir, Group::process, "workdir", kNoAliases, 'w', required, "PATH", Repeat::once,
-               kStarts | kInSession | only(session_shell),
+               kMakes | kInSession | only(session_shell),
                "The folder, inside, in which the command starts; default the home folder, with --here the current "
                "one.",
                "-w /data"},
     OptionSpec{OptionId::env, Group::process, "env", kNoAliases, 'e', required, "NAME[=VALUE]", Repeat::many,
-               kStarts | kInSession | only(session_shell),
+               kMakes | kInSession | only(session_shell),
                "Set an environment variable; without =VALUE it is copied from the caller. The environment starts with "
                "PATH, HOME, USER, LANG, TERM and WEIR=1, and where there is a gateway the names of its proxies (see "
                "--no-proxy-env).",
                "-e LOG=debug -e CI"},
     OptionSpec{OptionId::env_file, Group::process, "env-file", kNoAliases, '\0', required, "FILE", Repeat::many,
-               kStarts | kInSession | only(session_shell),
+               kMakes | kInSession | only(session_shell),
                "Read variables from a file, one NAME=VALUE or NAME per line, # for comments; --env wins over it.",
                "--env-file test.env"},
-    OptionSpec{OptionId::no_proxy_env, Group::network, "no-proxy-env", kNoAliases, '\0', none, "", Repeat::once, kRun,
+    OptionSpec{OptionId::no_proxy_env, Group::network, "no-proxy-env", kNoAliases, '\0', none, "", Repeat::once,
+               kJudges,
                "Do not announce the gateway's HTTP and SOCKS5 proxies in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and "
                "NO_PROXY. They are there all the same; programs that do not use them meet the same verdicts.",
                "--no-proxy-env"},
-    OptionSpec{OptionId::subnet, Group::network, "subnet", kNoAliases, '\0', required, "CIDR", Repeat::once, kStarts,
+    OptionSpec{OptionId::subnet, Group::network, "subnet", kNoAliases, '\0', required, "CIDR", Repeat::once, kMakes,
                "The private IPv4 /16 from which the network inside has its addresses; default 10.254.0.0/16. For a "
                "machine whose own networks are there: what is in it cannot be reached from inside. Sandboxes may have "
                "the same one.",
                "--subnet 10.253.0.0/16"},
     OptionSpec{OptionId::user, Group::process, "user", kNoAliases, '\0', required, "root|sandbox|UID", Repeat::once,
-               kStarts, "Who the command runs as, inside; default sandbox (1000). root inside is nobody outside.",
+               kMakes, "Who the command runs as, inside; default sandbox (1000). root inside is nobody outside.",
                "--user root"},
     OptionSpec{
         OptionId::timeout, Group::process, "timeout", kNoAliases, '\0', required, "DURATION[,GRACE]", Repeat::once,
@@ -205,32 +211,44 @@ constexpr std::array kOptions = {
         "everything inside is killed when it has not ended after the grace time, by default 2s. weir then exits "
         "with 124. The grace time also holds when weir itself is asked to end.",
         "--timeout 30s,5s"},
-    OptionSpec{OptionId::memory, Group::process, "memory", kNoAliases, '\0', required, "SIZE", Repeat::once, kStarts,
+    OptionSpec{OptionId::memory, Group::process, "memory", kNoAliases, '\0', required, "SIZE", Repeat::once, kMakes,
                "The memory of everything inside together, its private files included (64M, 1G, a number of bytes); at "
                "least 8M. When it is exceeded the whole sandbox is killed, and weir exits with 137. A cgroup holds it "
                "where there is one (weir doctor); elsewhere weir adds the processes up every 50 ms, and memory files "
                "(memfd_create) and System V shared memory do not exist inside.",
                "--memory 512M"},
-    OptionSpec{OptionId::cpus, Group::process, "cpus", kNoAliases, '\0', required, "NUMBER", Repeat::once, kStarts,
+    OptionSpec{OptionId::cpus, Group::process, "cpus", kNoAliases, '\0', required, "NUMBER", Repeat::once, kMakes,
                "The processors of everything inside together; at least 0.01. Without a cgroup only whole numbers: the "
                "sandbox then stays on that many processors.",
                "--cpus 1.5"},
-    OptionSpec{OptionId::pids, Group::process, "pids", kNoAliases, '\0', required, "NUMBER", Repeat::once, kStarts,
+    OptionSpec{OptionId::pids, Group::process, "pids", kNoAliases, '\0', required, "NUMBER", Repeat::once, kMakes,
                "How many processes and threads there may be inside at a time; more are refused (EAGAIN).",
                "--pids 256"},
-    OptionSpec{OptionId::disk, Group::process, "disk", kNoAliases, '\0', required, "SIZE", Repeat::once, kStarts,
+    OptionSpec{OptionId::disk, Group::process, "disk", kNoAliases, '\0', required, "SIZE", Repeat::once, kMakes,
                "The size of everything that is written outside of shares, which lies in memory; at least 1M, with one "
                "file for each 8K, at least 1024. By default half of the machine's memory. Writing beyond it fails "
                "(ENOSPC).",
                "--disk 1G"},
-    OptionSpec{OptionId::name, Group::process, "name", kNoAliases, '\0', required, "NAME", Repeat::once, kStarts,
+    OptionSpec{OptionId::name, Group::process, "name", kNoAliases, '\0', required, "NAME", Repeat::once, kMakes,
                "A name for the sandbox, for lists and messages: letters, digits, '_', '.', '-'.", "--name build-7"},
     OptionSpec{OptionId::snapshot_name, Group::output, "name", kNoAliases, '\0', required, "NAME", Repeat::once,
                any_of(snapshot_create, snapshot_import),
                "What the snapshot is called besides its id: 1 to 63 letters, digits, '_', '.', ':' or '-'.",
                "--name tools"},
-    OptionSpec{OptionId::snapshot_label, Group::output, "label", kNoAliases, '\0', required, "KEY=VALUE", Repeat::many,
-               only(snapshot_create), "Something to remember about the snapshot.", "--label team=data"},
+    OptionSpec{OptionId::label, Group::process, "label", kNoAliases, '\0', required, "KEY=VALUE", Repeat::many,
+               any_of(session_create, snapshot_create), "Something to find it by.", "--label job=17"},
+    OptionSpec{
+        OptionId::ttl, Group::process, "ttl", kNoAliases, '\0', required, "TIME", Repeat::once, only(session_create),
+        "End the session so long after it was made, whatever runs in it; a machine that sleeps or a clock that is "
+        "set does not change that. Without it the session lives until it is told to stop.",
+        "--ttl 2h"},
+    OptionSpec{
+        OptionId::idle, Group::process, "idle", kNoAliases, '\0', required, "TIME", Repeat::once, only(session_create),
+        "Do what --on-idle says when for so long nobody is connected and none of the processes that were asked for "
+        "lives.",
+        "--idle 15m"},
+    OptionSpec{OptionId::on_idle, Group::process, "on-idle", kNoAliases, '\0', required, "stop", Repeat::once,
+               only(session_create), "What --idle does; stop ends the session.", "--idle 15m --on-idle stop"},
     OptionSpec{OptionId::interactive, Group::process, "interactive", kNoAliases, 'i', none, "", Repeat::once,
                kStarts | kInSession, "Keep standard input connected: always so for run, accepted out of habit.", "-it"},
     OptionSpec{OptionId::terminal, Group::process, "tty", kNoAliases, 't', none, "", Repeat::once, kStarts | kInSession,
@@ -254,7 +272,7 @@ constexpr std::array kOptions = {
     OptionSpec{OptionId::remove, Group::process, "rm", kNoAliases, '\0', none, "", Repeat::once, kStarts,
                "Remove the sandbox when the command ends: always so for run, accepted out of habit.", "--rm"},
     OptionSpec{OptionId::events, Group::output, "events", kNoAliases, '\0', required, "FILE|-|none", Repeat::once,
-               kStarts,
+               kMakes,
                "Where the record of every attempt goes, as JSON Lines; default a bounded file per sandbox under the "
                "user's state folder, where the newest 256 and those of the last 30 days are kept.",
                "--events e.jsonl"},
@@ -478,6 +496,11 @@ constexpr std::array kHelpExamples = {
 
 constexpr std::uint8_t kAnyNumber = 255;
 
+constexpr std::array kSessionCreateExamples = {
+    Example{"weir session create --name build --allow @pypi --ttl 8h", "ends by itself after eight hours"},
+    Example{"weir session create -o json -p 8080:80 --label job=17", "what was made, for programs"},
+};
+
 constexpr std::array kCommands = {
     CommandSpec{run, "run", "[--] COMMAND [ARG...]", 1, kAnyNumber, true, "run one command in a sandbox",
                 "Starts a sandbox, runs the command in it, and ends everything in it when the command ends. The "
@@ -659,6 +682,13 @@ constexpr std::array kCommands = {
         "code 0: the folder holds everything that was asked for. 1: something was left; it is named. Again it does "
         "what is missing.",
         kApplyExamples},
+    CommandSpec{
+        session_create, "session create", "", 0, 0, false, "make a sandbox that lives on",
+        "Starts a sandbox with the options of weir run and no command, and ends when it stands: its supervisor stays, "
+        "child of nobody, until the session is stopped, its --ttl is over, or it is idle for too long. Prints the id, "
+        "or with -o json the session. Processes in it, files and a narrower policy are asked for by its id or name, "
+        "by the same user.",
+        kSessionCreateExamples},
     CommandSpec{
         doctor, "doctor", "", 0, 0, false, "say what this machine can enforce",
         "Tries every control that weir relies on, for real, in a throw-away child, and prints one line for each: "

@@ -53,6 +53,22 @@ sandbox::Network network_of(policy::Mode mode) {
   return sandbox::Network::loopback;
 }
 
+// What runs in an image: what it says, unless the command line says otherwise.
+Result<> plan_entry(const image::Description& image, const std::string& text, supervisor::RunOptions& options) {
+  const auto& entry = image.entrypoint;
+  if (options.spec.argv.empty()) {
+    options.spec.argv = entry;
+    options.spec.argv.insert(options.spec.argv.end(), image.command.begin(), image.command.end());
+  } else if (!entry.empty()) {
+    options.start_notices.push_back("the image's entry point " + entry.front() + " is not put in front of the command");
+  }
+  if (options.spec.argv.empty()) {
+    return std::unexpected(Error("option --image: '" + text + "' does not say what runs in it")
+                               .with_remedy("write the command behind --: weir run --image " + text + " -- COMMAND"));
+  }
+  return {};
+}
+
 // --image: what the description of an OCI image says counts unless the command line says otherwise.
 // `below`: what the snapshot lies on.
 Result<image::Description> plan_image(const CommandLine& line, const Caller& caller, const SnapshotChoice& below,
@@ -71,17 +87,7 @@ Result<image::Description> plan_image(const CommandLine& line, const Caller& cal
   options.image = choice.lease;
   image::Description image = choice.description().value_or(image::Description{});
   options.spec.workdir = image.workdir;
-  const auto& entry = image.entrypoint;
-  if (options.spec.argv.empty()) {
-    options.spec.argv = entry;
-    options.spec.argv.insert(options.spec.argv.end(), image.command.begin(), image.command.end());
-  } else if (!entry.empty()) {
-    options.start_notices.push_back("the image's entry point " + entry.front() + " is not put in front of the command");
-  }
-  if (options.spec.argv.empty()) {
-    return std::unexpected(Error("option --image: '" + *text + "' does not say what runs in it")
-                               .with_remedy("write the command behind --: weir run --image " + *text + " -- COMMAND"));
-  }
+  if (!options.spec.lives_on) WEIR_CHECK_OK(plan_entry(image, *text, options));
   if (!image.user.empty() && image.user != "0" && image.user != "root" && !line.has(OptionId::user)) {
     options.start_notices.push_back("the image asks for user " + image.user + ", the command runs as " +
                                     options.spec.user.name + " (" + std::to_string(options.spec.user.uid) +
@@ -105,6 +111,7 @@ Result<> plan_spec(const CommandLine& line, const Caller& caller, policy::Mode m
     spec.addresses = sandbox::CaptureAddresses::defaults();
   }
   spec.terminal = line.has(OptionId::terminal);
+  spec.lives_on = line.command == CommandId::session_create;
   WEIR_CHECK_OK(take(line, OptionId::user, spec.user, parse_user));
   WEIR_TRY(SnapshotChoice snapshot, choose_snapshot(line, caller));
   WEIR_CHECK_OK(plan_snapshot(line, snapshot, policy::name_of(mode), options));
@@ -233,7 +240,8 @@ Result<> plan_after(const policy::Compiled& policy, supervisor::RunOptions& opti
   WEIR_TRY(const std::string socket, supervisor::seal_socket_of(options.spec.id));
   WEIR_CHECK_OK(check_socket_outside("weir seal", socket, options.spec.shares, "share a folder without weir's state"));
   options.after = policy.after;
-  options.spec.seals = true;
+  // What lives on has no command that could hold a descriptor for it.
+  options.spec.seals = !options.spec.lives_on;
   return {};
 }
 

@@ -1,6 +1,7 @@
 // Which snapshot a command line means, and what a sandbox takes from it.
 #pragma once
 
+#include <cerrno>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,9 @@ namespace weir::cli {
 
 // The value of --insist that opens a snapshot under a wider mode than it was written under.
 inline constexpr std::string_view kInsistTaint = "taint";
+
+// Error::code() of what a taint stands against.
+inline constexpr int kTaintCode = EXDEV;
 
 // The caller's store of snapshots.
 Result<image::Snapshots> snapshot_store(const Caller& caller);

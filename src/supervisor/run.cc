@@ -8,10 +8,10 @@
 #include "base/failure_line.h"
 #include "base/json.h"
 #include "changes/keep.h"
+#include "supervisor/command_run.h"
 #include "supervisor/limit_report.h"
 #include "supervisor/run_options.h"
 #include "supervisor/sandbox_id.h"
-#include "supervisor/session.h"
 #include "sys/errno.h"
 #include "sys/pending_file.h"
 
@@ -48,7 +48,7 @@ audit::Event start_event(const RunOptions& options, const std::vector<PublishedP
   return event;
 }
 
-audit::Event exit_event(const Session::Ending& ending) {
+audit::Event exit_event(const Ending& ending) {
   audit::Event event;
   event.type = audit::EventType::sandbox_exit;
   event.exit_code = ending.exit_code;
@@ -74,14 +74,14 @@ void summarise_text(const AuditLog& log) {
         " more: " + (log.path().empty() ? "record them with --events FILE" : "see " + log.path()));
 }
 
-void summarise_limits(const Session::Ending& ending) {
+void summarise_limits(const Ending& ending) {
   for (const audit::LimitHit& hit : ending.limits) {
     // Those that ended the command have been said as its end.
     if (hit.limit == "pids" || hit.limit == "disk") say(text_of(hit));
   }
 }
 
-void summarise_json(const AuditLog& log, const Session::Ending& ending) {
+void summarise_json(const AuditLog& log, const Ending& ending) {
   JsonWriter json;
   json.begin_object().field("exit_code", std::int64_t{ending.exit_code});
   json.key("refused").begin_array();
@@ -98,7 +98,7 @@ void summarise_json(const AuditLog& log, const Session::Ending& ending) {
   std::fprintf(stderr, "%s\n", json.text().c_str());
 }
 
-void summarise(const AuditLog& log, const RunOptions& options, const Session::Ending& ending) {
+void summarise(const AuditLog& log, const RunOptions& options, const Ending& ending) {
   if (options.summary == SummaryFormat::json) return summarise_json(log, ending);
   if (options.verbosity == Verbosity::quiet) return;
   summarise_limits(ending);
@@ -151,7 +151,7 @@ audit::Receipt begin_receipt(const RunOptions& options) {
           .notices = options.start_notices};
 }
 
-void end_receipt(audit::Receipt& receipt, const Session::Ending& ending, const AuditLog& log) {
+void end_receipt(audit::Receipt& receipt, const Ending& ending, const AuditLog& log) {
   receipt.ended = audit::rfc3339(wall_clock());
   receipt.exit_code = ending.exit_code;
   if (ending.error) receipt.error = ending.error->what();
@@ -172,7 +172,7 @@ Result<std::optional<changes::Keeper>> prepare_keeper(const RunOptions& options)
 
 // The id is said even where nothing was changed: whoever asks for the changes of this run shall not get those of
 // another.
-Result<> finish_keeper(changes::Keeper& keeper, const RunOptions& options, Session::Ending& ending) {
+Result<> finish_keeper(changes::Keeper& keeper, const RunOptions& options, Ending& ending) {
   if (ending.not_kept) return std::unexpected(*ending.not_kept);
   WEIR_TRY(const changes::Manifest kept, keeper.finish());
   ending.files.kept = !kept.shares.empty();
@@ -217,9 +217,9 @@ int run(RunOptions options) {
   if (*receipt_files || options.afterwards) log->count_everything();
   auto keeper = prepare_keeper(options);
   if (!keeper) return own_failure(keeper.error());
-  Session session(options, std::move(*ports), *reactor, *log, std::move(sandbox));
-  if (*keeper) session.keep_changes_with(**keeper);
-  Session::Ending ending = session.run();
+  CommandRun command(options, std::move(*ports), *reactor, *log, std::move(sandbox));
+  if (*keeper) command.keep_changes_with(**keeper);
+  Ending ending = command.run();
   log->record(exit_event(ending));
   log->commit();
   if (ending.error) say(*ending.error);

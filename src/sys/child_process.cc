@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "sys/errno.h"
+#include "sys/folder.h"
 
 namespace weir::sys {
 
@@ -58,6 +60,17 @@ std::optional<int> ChildProcess::wait() {
   if (waited != 0) return std::nullopt;
   if (info.si_code == CLD_EXITED) return W_EXITCODE(info.si_status, 0);
   return W_EXITCODE(0, info.si_status) | (info.si_code == CLD_DUMPED ? WCOREFLAG : 0);
+}
+
+std::vector<int> open_descriptors() {
+  std::vector<int> found;
+  const Folder folder(::opendir("/proc/self/fd"));
+  if (folder == nullptr) return found;
+  while (const dirent* entry = next_entry(folder)) {
+    const int fd = std::atoi(entry->d_name);
+    if (fd != ::dirfd(folder.get())) found.push_back(fd);
+  }
+  return found;
 }
 
 Result<> close_all_but(std::vector<int> kept) {

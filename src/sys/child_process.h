@@ -44,6 +44,9 @@ class ChildProcess {
   OwnedFd pidfd_;
 };
 
+// Numbers of all that are open now.
+std::vector<int> open_descriptors();
+
 // Closes every descriptor of the process but these.
 Result<> close_all_but(std::vector<int> kept);
 

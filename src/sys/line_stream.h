@@ -35,8 +35,8 @@ class LineStream {
   Result<State> read();
   // The next whole line that was read.
   std::optional<Line> next();
-  // Bytes of a line without an end are there.
-  bool has_half_line() const { return !half_.text.empty(); }
+  // Something was read that next() has not given yet: a line, or the beginning of one.
+  bool has_more() const { return !lines_.empty() || !half_.text.empty(); }
 
   // Sends a line, newline included, with its descriptors, which are duplicated. Waits while the peer does not read, but
   // not beyond `deadline_ms` (monotonic_ms(); 0: not at all): an error with the code ETIMEDOUT, after which the stream

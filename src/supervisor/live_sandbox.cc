@@ -1,13 +1,11 @@
-#include "supervisor/session.h"
+#include "supervisor/live_sandbox.h"
 
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <utility>
 
-#include "base/quantity.h"
 #include "changes/layer_changes.h"
 #include "changes/run_outside.h"
 #include "dial/resolv_conf.h"
@@ -21,15 +19,6 @@ namespace weir::supervisor {
 namespace {
 
 constexpr int kExitMemory = 128 + SIGKILL;
-
-std::string text_of_time(std::chrono::milliseconds time) {
-  return duration_text(static_cast<std::uint64_t>(time.count()));
-}
-
-// What the shell says of a process that ended so.
-int exit_code_of(int status) {
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
 
 // A time that is later than the stamp of everything changed before, and earlier than that of what is changed after the
 // return. The kernel stamps files with a clock that stands still for a tick (kernel 6.13: or with a finer one), so it
@@ -62,9 +51,13 @@ audit::FileChange report_of(const changes::LayerChange& change, const std::strin
 
 }  // namespace
 
-Session::Session(RunOptions options, std::vector<PublishedPort> ports, sys::Reactor& reactor, AuditLog& log,
-                 Result<sandbox::Sandbox> sandbox)
-    : options_(std::move(options)), ports_(std::move(ports)), reactor_(reactor), log_(log) {
+int exit_code_of(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+LiveSandbox::LiveSandbox(const RunOptions& options, std::vector<PublishedPort> ports, sys::Reactor& reactor,
+                         AuditLog& log, Result<sandbox::Sandbox> sandbox)
+    : options_(options), ports_(std::move(ports)), reactor_(reactor), log_(log) {
   if (sandbox) {
     sandbox_.emplace(std::move(*sandbox));
   } else {
@@ -72,59 +65,40 @@ Session::Session(RunOptions options, std::vector<PublishedPort> ports, sys::Reac
   }
 }
 
-Session::Ending Session::run() {
-  if (auto started = start(); !started) end_with(std::move(started).error());
-  if (!ending_) {
-    if (auto ran = reactor_.run(); !ran) end_with(std::move(ran).error());
-  }
-  tear_down();
-  return *ending_;
-}
-
-Result<> Session::start() {
-  WEIR_CHECK_OK(keep_terminal());
+Result<> LiveSandbox::start(sys::SignalWatch& signals, OnExited on_exited) {
+  on_exited_ = std::move(on_exited);
   if (start_error_) return std::unexpected(*start_error_);
   WEIR_CHECK_OK(open_control());
   WEIR_CHECK_OK(guard_files());
   WEIR_TRY(egress_, egress_routes(options_.egress_proxies));
-  WEIR_CHECK_OK(execute());
+  WEIR_CHECK_OK(execute(signals));
   if (ending_) return {};
   WEIR_CHECK_OK(watch_seal());
   WEIR_CHECK_OK(start_network());
-  WEIR_CHECK_OK(start_terminal());
   WEIR_CHECK_OK(watch_sandbox());
   reactor_.at(sys::monotonic_ms() + sys::kSettledMs, [] { sys::forget_program_pages(); });
-  if (options_.timeout) {
-    reactor_.at(sys::monotonic_ms() + static_cast<std::uint64_t>(options_.timeout->count()), [this] { on_timeout(); });
-  }
   if (sandbox_->has_watched_limits()) look_at_limits();
   return {};
 }
 
-// Before the watch a signal has its default effect: it ends this process, and with it everything that was begun. The
-// watch is there before the command, which may be signalled as soon as it has said a word.
-Result<> Session::execute() {
-  WEIR_TRY(auto signals, sys::SignalWatch::create(
-                             reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT},
-                             [this](int signal) { on_signal(signal); }));
-  signals_.emplace(std::move(signals));
+Result<> LiveSandbox::execute(sys::SignalWatch& signals) {
   if (changes_ != nullptr) begun_ = begin_of_changes();
   WEIR_CHECK_OK(sandbox_->execute());
   while (!started_ && !ending_) {
-    WEIR_TRY(started_, sandbox_->await_start(options_.spec, signals_->fd()));
-    if (!started_) signals_->take();
+    WEIR_TRY(started_, sandbox_->await_start(options_.spec, signals.fd()));
+    if (!started_) signals.take();
   }
   return {};
 }
 
-Result<std::shared_ptr<const sys::OwnedFd>> Session::sealed_policy() const {
+Result<std::shared_ptr<const sys::OwnedFd>> LiveSandbox::sealed_policy() const {
   if (options_.policy_file) return options_.policy_file;
   return sealed_image(options_.policy_image);
 }
 
 // Before the command: whoever starts it can speak to the sandbox as soon as the command has said a word. It is served
 // by the event loop, when there is a network.
-Result<> Session::open_control() {
+Result<> LiveSandbox::open_control() {
   using Door = Generations::Door;
   const auto listen = [this](const std::string& path, Door door) {
     return ControlSocket::listen(reactor_, path, [this, door](const auto& request, auto answer) {
@@ -141,7 +115,7 @@ Result<> Session::open_control() {
 }
 
 // Before the command: from its first instruction no open goes unseen.
-Result<> Session::guard_files() {
+Result<> LiveSandbox::guard_files() {
   if (options_.sensitive.empty()) return {};
   const auto touched = [this](const std::string& path) {
     generations_->enter_after({.name = Generations::kSensitive, .path = path},
@@ -154,7 +128,7 @@ Result<> Session::guard_files() {
 }
 
 // Everybody inside may seal: it takes away, and from nobody else.
-Result<> Session::watch_seal() {
+Result<> LiveSandbox::watch_seal() {
   if (!options_.after) return {};
   const auto on_byte = [this] {
     generations_->enter_after({.name = Generations::kDescriptor},
@@ -164,7 +138,7 @@ Result<> Session::watch_seal() {
   return {};
 }
 
-Result<> Session::start_network() {
+Result<> LiveSandbox::start_network() {
   const bool captured = options_.spec.network == sandbox::Network::captured;
   if (!captured && ports_.empty()) return {};
   std::vector<net::Endpoint> resolvers = options_.dns_upstreams;
@@ -185,83 +159,19 @@ Result<> Session::start_network() {
   return network_->publish(std::move(ports_), *sockets);
 }
 
-// The caller's terminal is as it was when this process ends, however it ends: with -t it is raw meanwhile, without it
-// the command may set what it likes. Before the command starts, or its modes would be the ones that are kept.
-Result<> Session::keep_terminal() {
-  using Mode = sandbox::TerminalKeeper::Mode;
-  WEIR_TRY(auto keeper, sandbox::TerminalKeeper::keep(STDIN_FILENO, options_.spec.terminal ? Mode::raw : Mode::as_is));
-  if (keeper) keeper_.emplace(std::move(*keeper));
-  return {};
-}
-
-Result<> Session::start_terminal() {
-  if (!options_.spec.terminal) return {};
-  sandbox_->forward_window_size();
-  WEIR_TRY(pump_, sandbox::TerminalPump::start(reactor_, sandbox_->terminal(), STDIN_FILENO, STDOUT_FILENO));
-  return {};
-}
-
-Result<> Session::watch_sandbox() {
+Result<> LiveSandbox::watch_sandbox() {
   sandbox_handler_.emplace([this](std::uint32_t) { on_sandbox_readable(); });
   return reactor_.watch(sandbox_->control_fd(), EPOLLIN, *sandbox_handler_);
 }
 
-void Session::on_sandbox_readable() {
+void LiveSandbox::on_sandbox_readable() {
   const auto exited = sandbox_->on_control_readable();
   if (!exited) return end_with(exited.error());
-  if (!exited->has_value()) return;
-  auto error = (*exited)->not_executed;
-  if (error && error->code() == ENOENT && options_.program_missing) error = options_.program_missing;
-  end(reason_ ? *reason_ : Ending{.exit_code = exit_code_of((*exited)->status), .error = std::move(error)});
-}
-
-void Session::on_signal(int signal) {
-  if (!sandbox_) return;
-  if (signal == SIGWINCH) return sandbox_->forward_window_size();
-  if (signal == SIGTSTP) return suspend();
-  if (signal == SIGCONT) return resume();
-  if (!started_) return end({.exit_code = 128 + signal, .error = {}});  // nothing there that could handle it
-  sandbox_->forward_signal(signal);
-  // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end.
-  if (signal != SIGTERM && signal != SIGHUP) return;
-  const Ending ended{.exit_code = 128 + signal, .error = {}};
-  end_after_grace(ended);
-}
-
-// ^Z at the caller's terminal stops the job, and the command is part of it. SIGSTOP, because the kernel ignores SIGTSTP
-// for whoever has no shell above (the command leads a session of its own).
-void Session::suspend() {
-  sandbox_->forward_signal(SIGSTOP);
-  const auto flags = sandbox::StatusFlags::now();
-  flags_.put_back();
-  if (keeper_) keeper_->suspend();
-  sys::suspend_this_process();
-  flags.put_back();
-  resume();
-}
-
-void Session::resume() {
-  if (keeper_) keeper_->resume();
-  sandbox_->forward_window_size();
-  sandbox_->forward_signal(SIGCONT);
-}
-
-void Session::on_timeout() {
-  const std::string time = text_of_time(*options_.timeout);
-  reason_ = Ending{.exit_code = kExitTimeout,
-                   .error = Error("the command was ended: it ran longer than --timeout " + time),
-                   .limits = {{.limit = "timeout", .value = time}}};
-  sandbox_->forward_signal(SIGTERM);
-  end_after_grace(*reason_);
-}
-
-void Session::end_after_grace(const Ending& ending) {
-  const auto grace = static_cast<std::uint64_t>(options_.grace.count());
-  reactor_.at(reactor_.now_ms() + grace, [this, ending] { end(ending); });
+  if (exited->has_value()) on_exited_(**exited);
 }
 
 // A limit that cannot be watched any more does not hold: the sandbox ends.
-void Session::look_at_limits() {
+void LiveSandbox::look_at_limits() {
   const auto exceeded = sandbox_->look_at_limits();
   if (!exceeded) return end_with(exceeded.error());
   if (*exceeded) return end({.exit_code = kExitMemory, .error = {}});
@@ -270,7 +180,7 @@ void Session::look_at_limits() {
 
 // After the end of everything inside: the kernel's memory killer takes init as well, which by itself looks like a
 // failure of weir.
-void Session::conclude_limits() {
+void LiveSandbox::conclude_limits() {
   for (const sandbox::LimitHit& hit : sandbox_->limits_reached()) {
     audit::LimitHit report = report_of(hit, options_.spec.limits);
     if (hit.limit == sandbox::LimitHit::Limit::memory) {
@@ -288,7 +198,7 @@ void Session::conclude_limits() {
 }
 
 // After the end of everything inside: nobody changes them any more.
-void Session::look_at_layers() {
+void LiveSandbox::look_at_layers() {
   for (const sandbox::Sandbox::Layer& layer : sandbox_->take_layers()) {
     const sandbox::Share& share = options_.spec.shares[layer.share];
     const changes::LayerChanges found = changes::changes_of(layer.folder, share.source);
@@ -302,14 +212,14 @@ void Session::look_at_layers() {
   }
 }
 
-void Session::end(Ending ending) {
+void LiveSandbox::end(Ending ending) {
   if (!ending_) ending_ = std::move(ending);
   reactor_.stop();
 }
 
 // Command and init first, then the gateway: a gateway killed while sockets of the sandbox live pins its namespace. A
 // network that never had one is let go of while the kernel ends init, which takes as long.
-void Session::tear_down() {
+Ending LiveSandbox::tear_down(const std::function<void()>& once_dead) {
   control_.reset();
   seal_socket_.reset();
   if (sandbox_handler_ && sandbox_) reactor_.forget(sandbox_->control_fd());
@@ -317,16 +227,13 @@ void Session::tear_down() {
   if (network_ && !network_->has_gateway()) network_.reset();
   if (sandbox_) sandbox_->kill();
   sensitive_.reset();
-  if (pump_) pump_->drain();
-  pump_.reset();
-  flags_.put_back();
-  keeper_.reset();
+  once_dead();
   if (sandbox_) conclude_limits();
   if (sandbox_) look_at_layers();
   network_.reset();
   log_.flush_roll_ups();
   sandbox_.reset();
-  signals_.reset();
+  return std::move(*ending_);
 }
 
 }  // namespace weir::supervisor

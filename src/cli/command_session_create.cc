@@ -1,0 +1,124 @@
+// weir session create: the options of weir run, and those of what lives on.
+#include <algorithm>
+#include <cerrno>
+
+#include "base/quantity.h"
+#include "cli/command.h"
+#include "cli/policy_input.h"
+#include "cli/run_plan.h"
+#include "wire/session_error.h"
+
+namespace weir::cli {
+namespace {
+
+using supervisor::SessionOptions;
+using wire::Answer;
+using wire::ErrorCode;
+using wire::refuse;
+
+constexpr std::size_t kMaxLabels = 64;
+constexpr std::size_t kMaxLabelBytes = 256;
+
+Result<std::optional<std::chrono::milliseconds>> time_of(const CommandLine& line, OptionId id) {
+  const auto text = line.value(id);
+  if (!text) return std::nullopt;
+  const std::string option = "option --" + std::string(spec_of(id).name);
+  WEIR_TRY(const std::uint64_t time, in_context(parse_duration_ms(*text), option));
+  if (time == 0) return std::unexpected(Error(option + ": nothing lives for no time").with_remedy("leave it out"));
+  return std::chrono::milliseconds(time);
+}
+
+Result<> plan_labels(const CommandLine& line, SessionOptions& session) {
+  for (const std::string& text : line.values(OptionId::label)) {
+    const std::size_t equals = text.find('=');
+    const std::string key = text.substr(0, equals);
+    const bool known = std::ranges::any_of(session.labels, [&](const auto& each) { return each.first == key; });
+    if (equals == std::string::npos || key.empty() || text.size() > kMaxLabelBytes || known ||
+        session.labels.size() == kMaxLabels) {
+      return std::unexpected(Error("option --label: '" + text.substr(0, 80) + "' is no label")
+                                 .with_remedy("write KEY=VALUE, each key once, at most 64 of 256 bytes"));
+    }
+    session.labels.emplace_back(key, text.substr(equals + 1));
+  }
+  return {};
+}
+
+Result<> plan_life(const CommandLine& line, SessionOptions& session) {
+  WEIR_TRY(session.ttl, time_of(line, OptionId::ttl));
+  WEIR_TRY(session.idle, time_of(line, OptionId::idle));
+  const auto on_idle = line.value(OptionId::on_idle);
+  if (on_idle && !session.idle)
+    return std::unexpected(Error("option --on-idle: nothing says when it is idle").with_remedy("add --idle TIME"));
+  if (on_idle && *on_idle != "stop")
+    return std::unexpected(
+        Error("option --on-idle: '" + *on_idle + "' is nothing that can be done").with_remedy("write stop"));
+  if (session.run.events.kind == supervisor::EventsSink::Kind::standard_output)
+    return std::unexpected(Error("option --events -: a session has no standard output")
+                               .with_remedy("name a file, or leave the option out"));
+  return {};
+}
+
+// The options as they can be said again.
+std::vector<std::string> words_of(const CommandLine& line) {
+  std::vector<std::string> words;
+  for (const GivenOption& option : line.options) {
+    std::string word = "--" + std::string(spec_of(option.id).name);
+    if (option.value) word += "=" + *option.value;
+    words.push_back(std::move(word));
+  }
+  return words;
+}
+
+template <class T>
+Answer<T> as_answer(Result<T> result, ErrorCode code) {
+  if (!result) return refuse(code, result.error());
+  if constexpr (std::is_void_v<T>) {
+    return {};
+  } else {
+    return std::move(*result);
+  }
+}
+
+Answer<SessionOptions> plan_session(const CommandLine& line, const Caller& caller) {
+  WEIR_TRY(PolicyInput input, as_answer(policy_input(line, caller), ErrorCode::bad_policy));
+  input.compile.purpose = policy::CompileInput::Purpose::running;
+  WEIR_TRY(const policy::Compiled compiled, as_answer(policy::compile_policy(input.compile), ErrorCode::bad_policy));
+  WEIR_CHECK_OK(as_answer(check_runnable(compiled, line), ErrorCode::cannot_enforce));
+  SessionOptions session;
+  auto run = plan_run(line, caller, compiled);
+  if (!run) {
+    const bool image = line.has(OptionId::image) && run.error().code() == ENOENT;
+    return refuse(image ? ErrorCode::image_not_found : ErrorCode::bad_request, run.error());
+  }
+  session.run = std::move(*run);
+  if (compiled.patch && (session.run.spec.network == sandbox::Network::captured || session.run.spec.published)) {
+    WEIR_TRY(sys::OwnedFd file, as_answer(finish_compiled(std::move(input), *compiled.patch), ErrorCode::internal));
+    session.run.policy_file = std::make_shared<const sys::OwnedFd>(std::move(file));
+  }
+  if (line.has(OptionId::name)) session.name = session.run.name;
+  WEIR_CHECK_OK(as_answer(plan_labels(line, session), ErrorCode::bad_request));
+  WEIR_CHECK_OK(as_answer(plan_life(line, session), ErrorCode::bad_request));
+  session.create = words_of(line);
+  session.called_in = caller.folder;
+  return session;
+}
+
+}  // namespace
+
+Result<Outcome> session_create_command(const CommandLine& line, const Caller& caller) {
+  WEIR_TRY(const OutputFormat format, output_format(line));
+  auto session = plan_session(line, caller);
+  Outcome outcome;
+  if (session) {
+    if (format == OutputFormat::json) session->report = SessionOptions::Report::json;
+    outcome.session = std::move(*session);
+    return outcome;
+  }
+  if (format == OutputFormat::text)
+    return std::unexpected(Error(session.error().message).with_remedy(session.error().remedy));
+  outcome.exit_code = supervisor::kExitOwnFailure;
+  outcome.out = wire::error_line(session.error());
+  return outcome;
+}
+
+}  // namespace weir::cli

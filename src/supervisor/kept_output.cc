@@ -1,0 +1,99 @@
+#include "supervisor/kept_output.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "sys/errno.h"
+
+namespace weir::supervisor {
+
+namespace {
+
+constexpr std::size_t kAtOnce = 64 * 1024;  // what a pipe holds: one process does not keep the others waiting
+
+}  // namespace
+
+KeptOutput::KeptOutput(sys::Reactor& reactor, const sys::OwnedFd& folder, std::string name,
+                       std::function<void()> on_grown, std::uint64_t max_bytes)
+    : reactor_(reactor),
+      folder_(folder),
+      name_(std::move(name)),
+      on_grown_(std::move(on_grown)),
+      max_bytes_(max_bytes),
+      handler_([this](std::uint32_t) {
+        const std::uint64_t before = bytes_;
+        move_some();
+        if (bytes_ != before) on_grown_();
+      }) {}
+
+Result<std::unique_ptr<KeptOutput>> KeptOutput::create(sys::Reactor& reactor, const sys::OwnedFd& folder,
+                                                       std::string name, std::function<void()> on_grown,
+                                                       std::uint64_t max_bytes) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
+  std::unique_ptr<KeptOutput> self(new KeptOutput(reactor, folder, std::move(name), std::move(on_grown), max_bytes));
+  self->reader_ = sys::OwnedFd(ends[0]);
+  self->writer_ = sys::OwnedFd(ends[1]);
+  WEIR_TRY(self->file_, sys::checked_fd(::openat(folder.get(), self->name_.c_str(),
+                                                 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600),
+                                        "cannot keep what a process prints"));
+  // Only this end: the process would not expect it of its own.
+  if (::fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) return sys::errno_error("cannot prepare a pipe");
+  WEIR_CHECK_OK(reactor.watch(ends[0], EPOLLIN, self->handler_));
+  return self;
+}
+
+KeptOutput::~KeptOutput() {
+  close_pipe();
+  ::unlinkat(folder_.get(), name_.c_str(), 0);
+}
+
+void KeptOutput::close_pipe() {
+  if (reader_.valid()) reactor_.forget(reader_.get());
+  reader_.reset();
+  file_.reset();
+}
+
+bool KeptOutput::move_some() {
+  if (!reader_.valid()) return false;
+  const bool keeps = !drops_ && bytes_ < max_bytes_;
+  if (!keeps && !drops_) start_dropping();
+  const auto most = keeps ? std::min<std::uint64_t>(kAtOnce, max_bytes_ - bytes_) : kAtOnce;
+  const ssize_t moved = ::splice(reader_.get(), nullptr, file_.get(), nullptr, most, SPLICE_F_NONBLOCK);
+  if (moved > 0) {
+    (keeps ? bytes_ : dropped_) += static_cast<std::uint64_t>(moved);
+    return true;
+  }
+  if (moved < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+  if (moved == 0 || !keeps) {
+    close_pipe();
+    return false;
+  }
+  // The disk is full, or fails.
+  start_dropping();
+  return true;
+}
+
+// In the place of the file, so that there is a descriptor to be had.
+void KeptOutput::start_dropping() {
+  drops_ = true;
+  file_.reset();
+  file_ = sys::OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+}
+
+void KeptOutput::drain() {
+  // A pipe holds 16 pieces, each of which may be a byte or a page.
+  constexpr int kPieces = 32;
+  for (int i = 0; i < kPieces && move_some(); ++i) {
+  }
+}
+
+Result<sys::OwnedFd> KeptOutput::open() const {
+  return sys::checked_fd(::openat(folder_.get(), name_.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC),
+                         "cannot open what a process printed");
+}
+
+}  // namespace weir::supervisor

@@ -1,0 +1,62 @@
+// What a detached process prints: moved from a pipe into a bounded file without being looked at.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "sys/owned_fd.h"
+#include "sys/reactor.h"
+
+namespace weir::supervisor {
+
+class KeptOutput {
+ public:
+  // What comes beyond it is dropped, so that nobody waits for a reader.
+  static constexpr std::uint64_t kMaxBytes = 16ull << 20;
+
+  // Makes the file `name` in `folder`, which outlives it, and a pipe. `on_grown` is called when more is kept.
+  static Result<std::unique_ptr<KeptOutput>> create(sys::Reactor& reactor, const sys::OwnedFd& folder, std::string name,
+                                                    std::function<void()> on_grown,
+                                                    std::uint64_t max_bytes = kMaxBytes);
+  // Removes the file. Who still writes gets SIGPIPE.
+  ~KeptOutput();
+  KeptOutput(const KeptOutput&) = delete;
+  KeptOutput& operator=(const KeptOutput&) = delete;
+
+  // The end that the process writes to; once.
+  sys::OwnedFd take_writer() { return std::move(writer_); }
+  // Takes what is in the pipe now. Bounded: at most what a pipe holds.
+  void drain();
+
+  std::uint64_t bytes() const { return bytes_; }
+  // More was printed than is kept.
+  bool truncated() const { return dropped_ != 0; }
+  // The file, to be read from its start.
+  Result<sys::OwnedFd> open() const;
+
+ private:
+  KeptOutput(sys::Reactor& reactor, const sys::OwnedFd& folder, std::string name, std::function<void()> on_grown,
+             std::uint64_t max_bytes);
+  // False: nothing more is there now, or ever.
+  bool move_some();
+  void start_dropping();
+  void close_pipe();
+
+  sys::Reactor& reactor_;
+  const sys::OwnedFd& folder_;
+  std::string name_;
+  std::function<void()> on_grown_;
+  std::uint64_t max_bytes_;
+  sys::OwnedFd file_;
+  sys::OwnedFd reader_;
+  sys::OwnedFd writer_;
+  sys::CallbackHandler handler_;
+  std::uint64_t bytes_ = 0;
+  bool drops_ = false;  // file_ is /dev/null
+  std::uint64_t dropped_ = 0;
+};
+
+}  // namespace weir::supervisor

@@ -1,0 +1,146 @@
+#include "supervisor/line_server.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+
+#include "sys/errno.h"
+
+namespace weir::supervisor {
+
+struct LineServer::Client {
+  explicit Client(sys::LineStream connection) : stream(std::move(connection)), on_readable(nullptr) {}
+
+  sys::LineStream stream;
+  sys::CallbackHandler on_readable;
+  sys::Reactor::TimerId deadline = 0;
+  std::uint64_t lines = 0;
+  bool ended = false;
+};
+
+LineServer::LineServer(sys::Reactor& reactor, sys::UnixListener listener, Bounds bounds, Owner& owner)
+    : reactor_(reactor),
+      listener_(std::move(listener)),
+      bounds_(bounds),
+      owner_(owner),
+      on_connection_([this](std::uint32_t) { accept(); }) {}
+
+LineServer::~LineServer() {
+  reactor_.cancel(resume_);
+  reactor_.forget(listener_.fd());
+  while (!clients_.empty()) drop(clients_.begin()->first);
+}
+
+Result<std::unique_ptr<LineServer>> LineServer::serve(sys::Reactor& reactor, sys::UnixListener listener, Bounds bounds,
+                                                      Owner& owner) {
+  std::unique_ptr<LineServer> self(new LineServer(reactor, std::move(listener), bounds, owner));
+  WEIR_CHECK_OK(reactor.watch(self->listener_.fd(), EPOLLIN, self->on_connection_));
+  return self;
+}
+
+void LineServer::accept() {
+  auto accepted = listener_.accept();
+  if (!accepted.socket.valid()) {
+    if (sys::is_exhaustion(errno)) pause();
+    return;
+  }
+  auto stream = sys::LineStream::of(std::move(accepted.socket), bounds_.max_line);
+  if (!stream) return;
+  const ClientId id = ++last_client_;
+  auto client = std::make_unique<Client>(std::move(*stream));
+  client->on_readable = sys::CallbackHandler([this, id](std::uint32_t) { read(id); });
+  Client& added = *clients_.emplace(id, std::move(client)).first->second;
+  if (clients_.size() == 1) owner_.on_clients_changed();
+  if (accepted.peer != sys::UnixListener::Accepted::Peer::same_user) return send_away(id, Trouble::another_user);
+  if (clients_.size() > bounds_.max_clients) return send_away(id, Trouble::too_many);
+  added.deadline = reactor_.at(sys::monotonic_ms() + kPatienceMs, [this, id] { send_away(id, Trouble::too_late); });
+  if (!reactor_.watch(added.stream.fd(), EPOLLIN, added.on_readable)) drop(id);
+}
+
+// Whoever waits stays queued, and the listener readable: asked at once it would only say so again.
+void LineServer::pause() {
+  reactor_.change(listener_.fd(), 0, on_connection_);
+  resume_ = reactor_.at(reactor_.now_ms() + kAcceptAgainMs, [this] {
+    resume_ = 0;
+    reactor_.change(listener_.fd(), EPOLLIN, on_connection_);
+  });
+}
+
+void LineServer::read(ClientId id) {
+  const auto found = clients_.find(id);
+  if (found == clients_.end() || found->second->ended) return;
+  const auto state = found->second->stream.read();
+  if (!state && state.error().code() == EMSGSIZE) return send_away(id, Trouble::too_large);
+  hand_over(id);
+  if (!has(id)) return;
+  if (state && *state == sys::LineStream::State::open) return;
+  if (state && clients_.at(id)->lines == 0) return send_away(id, Trouble::no_end);
+  ended(id);
+}
+
+// The owner may drop the client at any line.
+void LineServer::hand_over(ClientId id) {
+  for (auto found = clients_.find(id); found != clients_.end(); found = clients_.find(id)) {
+    Client& client = *found->second;
+    auto line = client.stream.next();
+    if (!line) return;
+    const std::uint64_t number = ++client.lines;
+    reactor_.cancel(client.deadline);
+    owner_.on_line(id, number, std::move(*line));
+  }
+}
+
+// From here on nobody looks at the socket: one that has hung up would only say so again and again.
+void LineServer::ended(ClientId id) {
+  const auto found = clients_.find(id);
+  if (found == clients_.end() || found->second->ended) return;
+  Client& client = *found->second;
+  client.ended = true;
+  reactor_.cancel(client.deadline);
+  reactor_.forget(client.stream.fd());
+  if (client.lines == 0) return drop(id);
+  owner_.on_end(id);
+}
+
+void LineServer::send_away(ClientId id, Trouble trouble) {
+  finish(id, owner_.line_of(trouble));
+}
+
+bool LineServer::has_more(ClientId client) const {
+  const auto found = clients_.find(client);
+  return found != clients_.end() && found->second->stream.has_more();
+}
+
+void LineServer::send(ClientId client, std::string_view line, std::span<const int> passed) {
+  const auto found = clients_.find(client);
+  if (found == clients_.end() || found->second->stream.send(line, passed, 0)) return;
+  // Not from in here: the owner is in the middle of something.
+  reactor_.at(reactor_.now_ms(), [this, client] { ended(client); });
+}
+
+void LineServer::finish(ClientId client, std::string_view line, std::span<const int> passed) {
+  const auto found = clients_.find(client);
+  if (found == clients_.end()) return;
+  sys::LineStream& stream = found->second->stream;
+  // Who is gone, or has left its answers unread, is not told.
+  static_cast<void>(stream.send(line, passed, 0));
+  // What nobody read would reset the connection, and the client might miss the answer. No more can come after this.
+  ::shutdown(stream.fd(), SHUT_RD);
+  std::array<char, 4096> rest;
+  while (::recv(stream.fd(), rest.data(), rest.size(), MSG_DONTWAIT) > 0) {
+  }
+  drop(client);
+}
+
+void LineServer::drop(ClientId client) {
+  auto node = clients_.extract(client);
+  if (node.empty()) return;
+  reactor_.cancel(node.mapped()->deadline);
+  reactor_.forget(node.mapped()->stream.fd());
+  node.mapped()->stream.close();
+  reactor_.retire(std::move(node.mapped()));
+  if (clients_.empty()) owner_.on_clients_changed();
+}
+
+}  // namespace weir::supervisor

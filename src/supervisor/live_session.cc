@@ -1,0 +1,293 @@
+#include "supervisor/live_session.h"
+
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "base/quantity.h"
+#include "policy/text/compile.h"
+
+namespace weir::supervisor {
+
+namespace {
+
+using wire::ErrorCode;
+
+std::string wall_time(std::uint64_t seconds) {
+  return audit::rfc3339({.seconds = static_cast<std::int64_t>(seconds), .microseconds = 0});
+}
+
+// The codes of --control are older than those of sessions.
+wire::SessionReply session_reply_of(const wire::ControlReply& reply) {
+  if (!reply.refused) {
+    return wire::Narrowed{
+        .generation = reply.generation, .policy = reply.policy, .cut = reply.cut, .warnings = reply.warnings};
+  }
+  const std::string& code = reply.refused->code;
+  ErrorCode known = ErrorCode::internal;
+  if (code == "cannot_widen") known = ErrorCode::cannot_widen;
+  if (code == "invalid_policy") known = ErrorCode::bad_policy;
+  if (code == "nothing_to_enter") known = ErrorCode::conflict;
+  return wire::Refusal{.code = known, .message = reply.refused->message, .remedy = reply.refused->remedy};
+}
+
+}  // namespace
+
+LiveSession::LiveSession(const SessionOptions& options, const session::OwnFolder& folder,
+                         std::vector<PublishedPort> ports, sys::Reactor& reactor, AuditLog& log,
+                         Result<sandbox::Sandbox> sandbox)
+    : options_(options),
+      folder_(folder),
+      reactor_(reactor),
+      log_(log),
+      ports_text_([&] {
+        std::vector<std::string> texts;
+        for (const PublishedPort& port : ports) texts.push_back(policy::publish_text(port.publish));
+        return texts;
+      }()),
+      live_(options.run, std::move(ports), reactor, log, std::move(sandbox)) {}
+
+LiveSession::~LiveSession() = default;
+
+Result<> LiveSession::start() {
+  WEIR_TRY(auto signals, sys::SignalWatch::create(reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT}, [this](int signal) {
+             if (!live_.has_started()) return live_.end_with(Error("ended by signal " + std::to_string(signal)));
+             begin_to_end(Grace::given);
+           }));
+  signals_.emplace(std::move(signals));
+  const auto on_exited = [this](const sandbox::Sandbox::Exited&) {
+    live_.end_with(Error("the sandbox ended by itself"));
+  };
+  WEIR_CHECK_OK(live_.start(*signals_, on_exited));
+  if (live_.has_ended()) return fail("the session was ended before it stood");
+  WEIR_CHECK_OK(open_socket());
+  WEIR_CHECK_OK(start_timers());
+  return folder_.write(
+      {.info = info(), .create = options_.create, .called_in = options_.called_in, .expires_at = expires_at_});
+}
+
+Result<> LiveSession::open_socket() {
+  WEIR_TRY(sandbox::Inside* const inside, live_.sandbox()->serve_inside(reactor_));
+  const int copy = ::dup(folder_.fd().get());
+  if (copy < 0) return fail("cannot open the session's folder again");
+  WEIR_TRY(sys::UnixListener listener, sys::UnixListener::create_in(sys::OwnedFd(copy), session::OwnFolder::kSocket));
+  WEIR_TRY(server_, LineServer::serve(reactor_, std::move(listener),
+                                      {.max_clients = kMaxClients, .max_line = wire::ControlRequest::kMaxLine}, *this));
+  processes_ = std::make_unique<SessionProcesses>(
+      SessionProcesses::Ground{.reactor = reactor_,
+                               .log = log_,
+                               .server = *server_,
+                               .inside = *inside,
+                               .folder = folder_.fd(),
+                               .env = options_.run.spec.env,
+                               .workdir = options_.run.spec.workdir,
+                               .grace_ms = static_cast<std::uint64_t>(options_.run.grace.count()),
+                               .on_changed = [this] { on_processes_changed(); }});
+  files_ = std::make_unique<SessionFiles>(*server_, *inside);
+  return {};
+}
+
+Result<> LiveSession::start_timers() {
+  const auto now = static_cast<std::uint64_t>(::time(nullptr));
+  created_ = wall_time(now);
+  if (options_.ttl) {
+    const auto ttl = static_cast<std::uint64_t>(options_.ttl->count());
+    expires_at_ = now + (ttl + 999) / 1000;
+    WEIR_TRY(ttl_, sys::BootTimer::create(reactor_, [this] { begin_to_end(Grace::given); }));
+    WEIR_CHECK_OK(ttl_->set(ttl));
+  }
+  if (options_.idle) {
+    WEIR_TRY(idle_, sys::BootTimer::create(reactor_, [this] {
+               if (is_idle_) begin_to_end(Grace::given);
+             }));
+  }
+  look_at_idleness();
+  return {};
+}
+
+Ending LiveSession::run() {
+  if (auto ran = reactor_.run(); !ran) live_.end_with(std::move(ran).error());
+  const Ending ending = live_.tear_down([this] {
+    // They refer to the sandbox, which is gone when this returns.
+    processes_.reset();
+    files_.reset();
+  });
+  signals_.reset();
+  return ending;
+}
+
+Ending LiveSession::give_up(Error error) {
+  live_.end_with(std::move(error));
+  return live_.tear_down([this] {
+    processes_.reset();
+    files_.reset();
+  });
+}
+
+wire::SessionInfo LiveSession::info() const {
+  const sandbox::Limits& limits = options_.run.spec.limits;
+  wire::SessionInfo info{.id = folder_.id(),
+                         .name = options_.name,
+                         .state = std::string(session::kRunning),
+                         .created = created_,
+                         .expires = expires_at_ == 0 ? "" : wall_time(expires_at_),
+                         .labels = options_.labels,
+                         .network_mode = options_.run.policy_mode,
+                         .policy = options_.run.policy_hash,
+                         .ports = ports_text_,
+                         .limits = {.memory_bytes = limits.memory_bytes.value_or(0),
+                                    .cpu_millis = limits.cpu_millis.value_or(0),
+                                    .processes = limits.processes.value_or(0),
+                                    .disk_bytes = limits.disk_bytes.value_or(0)},
+                         .processes = processes_ ? processes_->living() : 0,
+                         .events = log_.path(),
+                         .supervisor = static_cast<std::uint64_t>(::getpid())};
+  if (options_.idle) {
+    info.idle_seconds = static_cast<std::uint64_t>(options_.idle->count()) / 1000;
+    info.on_idle = "stop";
+  }
+  if (options_.run.spec.image) info.image = options_.run.spec.image->name;
+  if (processes_) info.usage = {.cpu_ms = processes_->cpu_us() / 1000, .processes = processes_->living()};
+  return info;
+}
+
+void LiveSession::answer(ClientId client, const wire::SessionReply& reply) {
+  server_->finish(client, wire::session_reply_line(reply));
+}
+
+void LiveSession::on_line(ClientId client, std::uint64_t number, sys::LineStream::Line line) {
+  if (!processes_) return;  // everything ends
+  if (files_->take_line(client, line)) return;
+  if (number > 1) {
+    on_end(client);
+    return answer(client, wire::Refusal{.code = ErrorCode::bad_request,
+                                        .message = "a second request on one connection",
+                                        .remedy = "connect once for each request"});
+  }
+  auto request = wire::parse_session_request(line.text);
+  if (!request) {
+    return answer(client, wire::Refusal{.code = ErrorCode::bad_request,
+                                        .message = request.error().what(),
+                                        .remedy = request.error().remedy()});
+  }
+  if (ending_) {
+    return answer(client, wire::Refusal{.code = ErrorCode::gone, .message = "session " + folder_.id() + " is ending"});
+  }
+  serve(client, *request, std::move(line.passed));
+}
+
+void LiveSession::serve(ClientId client, const wire::SessionRequest& request, std::vector<sys::OwnedFd> passed) {
+  if (!passed.empty() && !std::holds_alternative<wire::RunProcess>(request)) {
+    return answer(client,
+                  wire::Refusal{.code = ErrorCode::bad_request, .message = "no descriptors come with this request"});
+  }
+  std::visit(
+      [&]<class Request>(const Request& each) {
+        if constexpr (std::is_same_v<Request, wire::ShowSession>) {
+          answer(client, info());
+        } else if constexpr (std::is_same_v<Request, wire::RunProcess>) {
+          run_process(client, each, std::move(passed));
+        } else if constexpr (std::is_same_v<Request, wire::ListProcesses>) {
+          processes_->list(client);
+        } else if constexpr (std::is_same_v<Request, wire::SignalProcess>) {
+          processes_->signal(client, each);
+        } else if constexpr (std::is_same_v<Request, wire::FeedProcess>) {
+          processes_->feed(client, each);
+        } else if constexpr (std::is_same_v<Request, wire::ReadOutput>) {
+          processes_->output(client, each);
+        } else if constexpr (std::is_same_v<Request, wire::ResizeTerminal>) {
+          processes_->resize(client, each);
+        } else if constexpr (std::is_same_v<Request, wire::FileRequest>) {
+          files_->serve(client, each);
+        } else if constexpr (std::is_same_v<Request, wire::ControlRequest>) {
+          narrow(client, each);
+        } else if constexpr (std::is_same_v<Request, wire::MakeSnapshot>) {
+          snapshot(client, each);
+        } else {
+          stop(client, each);
+        }
+      },
+      request);
+}
+
+// A network of its own for one process is refused until it can be held: never run with the wider one.
+void LiveSession::run_process(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed) {
+  if (request.overrides_network()) {
+    return answer(client, wire::Refusal{.code = ErrorCode::unavailable,
+                                        .message = "this version has no network for a single process",
+                                        .remedy = "narrow the session, or make another"});
+  }
+  processes_->run(client, request, std::move(passed));
+}
+
+void LiveSession::narrow(ClientId client, const wire::ControlRequest& request) {
+  Generations* const generations = live_.generations();
+  if (generations == nullptr) {
+    return answer(client, wire::Refusal{.code = ErrorCode::cannot_widen,
+                                        .message = "mode " + options_.run.policy_mode + " has no gateway to narrow",
+                                        .remedy = "nothing is narrower than it"});
+  }
+  generations->serve(Generations::Door::control, request,
+                     [this, client](const wire::ControlReply& reply) { answer(client, session_reply_of(reply)); });
+}
+
+void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot&) {
+  answer(client, wire::Refusal{.code = ErrorCode::unavailable, .message = "this version makes no snapshots"});
+}
+
+// The connection closes when everything inside is gone.
+void LiveSession::stop(ClientId client, const wire::StopSession& request) {
+  server_->send(client, wire::session_reply_line(wire::Done{}));
+  begin_to_end(request.kill ? Grace::none : Grace::given);
+}
+
+void LiveSession::begin_to_end(Grace grace) {
+  const Ending ended{.exit_code = 0, .error = {}};
+  if (grace == Grace::none || processes_->living() == 0) return live_.end(ended);
+  if (std::exchange(ending_, true)) return;
+  processes_->signal_all(SIGTERM);
+  reactor_.at(reactor_.now_ms() + static_cast<std::uint64_t>(options_.run.grace.count()),
+              [this, ended] { live_.end(ended); });
+}
+
+void LiveSession::on_processes_changed() {
+  if (ending_ && processes_->living() == 0) return live_.end({.exit_code = 0, .error = {}});
+  look_at_idleness();
+}
+
+void LiveSession::look_at_idleness() {
+  if (!idle_ || !processes_) return;
+  const bool idle = server_->clients() == 0 && processes_->living() == 0;
+  if (idle == std::exchange(is_idle_, idle)) return;
+  if (!idle) return idle_->clear();
+  if (auto set = idle_->set(static_cast<std::uint64_t>(options_.idle->count())); !set) live_.end_with(set.error());
+}
+
+void LiveSession::on_end(ClientId client) {
+  if (!processes_) return;
+  processes_->client_ended(client);
+  files_->client_ended(client);
+}
+
+std::string LiveSession::line_of(LineServer::Trouble trouble) {
+  const auto line = [](ErrorCode code, const char* message, const char* remedy) {
+    return wire::error_line({.code = code, .message = message, .remedy = remedy});
+  };
+  switch (trouble) {
+    case LineServer::Trouble::another_user:
+      return line(ErrorCode::forbidden, "this session is another user's", "ask as the user who made it");
+    case LineServer::Trouble::too_many:
+      return line(ErrorCode::too_many, "too many are connected at the same time", "ask again in a moment");
+    case LineServer::Trouble::too_late:
+      return line(ErrorCode::timeout, "the request did not come to its end within 10 s", "end it with a newline");
+    case LineServer::Trouble::no_end:
+      return line(ErrorCode::bad_request, "the request has no end", "end it with a newline");
+    case LineServer::Trouble::too_large:
+      return line(ErrorCode::too_large, "the request is longer than 1 MiB, or brings too many descriptors", "");
+  }
+  return {};
+}
+
+}  // namespace weir::supervisor

@@ -1,0 +1,78 @@
+// A live session (docs/decisions/0018): a sandbox that lives on, and the socket on which its owner asks for processes,
+// files and a narrower policy.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "session/registry.h"
+#include "supervisor/line_server.h"
+#include "supervisor/live_sandbox.h"
+#include "supervisor/session_files.h"
+#include "supervisor/session_options.h"
+#include "supervisor/session_processes.h"
+#include "sys/boot_timer.h"
+
+namespace weir::supervisor {
+
+class LiveSession : private LineServer::Owner {
+ public:
+  // Connections at a time; beyond it `too_many`.
+  static constexpr std::size_t kMaxClients = 256;
+
+  // As LiveSandbox; `folder` is the session's own. All outlive it.
+  LiveSession(const SessionOptions& options, const session::OwnFolder& folder, std::vector<PublishedPort> ports,
+              sys::Reactor& reactor, AuditLog& log, Result<sandbox::Sandbox> sandbox);
+  ~LiveSession() override;
+
+  // Until it stands: the sandbox lives, the socket is there, session.json says so.
+  Result<> start();
+  // What `show` says.
+  wire::SessionInfo info() const;
+  // Serves until the session ends, then tears it down. Connections are open until everything inside is gone.
+  Ending run();
+  // Ends it before it has run.
+  Ending give_up(Error error);
+
+ private:
+  using ClientId = LineServer::ClientId;
+  enum class Grace : std::uint8_t { given, none };
+
+  void on_line(ClientId client, std::uint64_t number, sys::LineStream::Line line) override;
+  void on_end(ClientId client) override;
+  std::string line_of(LineServer::Trouble trouble) override;
+  void on_clients_changed() override { look_at_idleness(); }
+
+  void serve(ClientId client, const wire::SessionRequest& request, std::vector<sys::OwnedFd> passed);
+  void run_process(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed);
+  void narrow(ClientId client, const wire::ControlRequest& request);
+  void snapshot(ClientId client, const wire::MakeSnapshot& request);
+  void stop(ClientId client, const wire::StopSession& request);
+  void answer(ClientId client, const wire::SessionReply& reply);
+  void begin_to_end(Grace grace);
+  void look_at_idleness();
+  void on_processes_changed();
+  Result<> start_timers();
+  Result<> open_socket();
+
+  const SessionOptions& options_;
+  const session::OwnFolder& folder_;
+  sys::Reactor& reactor_;
+  AuditLog& log_;
+  std::string created_;
+  std::uint64_t expires_at_ = 0;  // seconds since 1970, for people; the timer does not look at the wall's clock
+  std::vector<std::string> ports_text_;
+  std::optional<sys::SignalWatch> signals_;
+  LiveSandbox live_;
+  std::unique_ptr<sys::BootTimer> ttl_;
+  std::unique_ptr<sys::BootTimer> idle_;
+  bool is_idle_ = false;
+  bool ending_ = false;
+  std::unique_ptr<LineServer> server_;
+  std::unique_ptr<SessionProcesses> processes_;
+  std::unique_ptr<SessionFiles> files_;
+};
+
+}  // namespace weir::supervisor

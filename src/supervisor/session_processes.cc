@@ -1,0 +1,381 @@
+#include "supervisor/session_processes.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "supervisor/live_sandbox.h"
+#include "sys/errno.h"
+
+namespace weir::supervisor {
+
+namespace {
+
+using sandbox::Inside;
+using wire::ErrorCode;
+
+constexpr std::size_t kStandard = 3;  // descriptors of a process
+
+// A folder, or a handle without rights, would be a way out of the sandbox (openat(2)).
+Result<> check_stdio(const sys::OwnedFd& fd) {
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) return sys::errno_error("cannot look at a descriptor");
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  if (S_ISDIR(status.st_mode) || flags < 0 || (flags & O_PATH) != 0)
+    return fail("a folder or an O_PATH handle is no standard input and no output", EINVAL);
+  return {};
+}
+
+Result<sys::OwnedFd> open_null(int flags) {
+  return sys::checked_fd(::open("/dev/null", flags | O_CLOEXEC), "cannot open /dev/null");
+}
+
+ErrorCode code_of(const Error& error) {
+  switch (error.code()) {
+    case EAGAIN:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case ENOSPC:
+      return ErrorCode::limit;
+    case EBUSY:
+      return ErrorCode::conflict;
+    case EINVAL:
+      return ErrorCode::bad_request;
+    default:
+      return ErrorCode::internal;
+  }
+}
+
+SessionProcesses::Variables with(SessionProcesses::Variables env, const SessionProcesses::Variables& more) {
+  for (const auto& [name, value] : more) {
+    const auto found = std::ranges::find(env, name, [](const auto& each) { return each.first; });
+    if (found == env.end()) {
+      env.emplace_back(name, value);
+    } else {
+      found->second = value;
+    }
+  }
+  return env;
+}
+
+}  // namespace
+
+SessionProcesses::~SessionProcesses() {
+  for (auto& [client, follower] : followers_) ground_.reactor.cancel(follower.timer);
+  for (auto& [number, process] : processes_) ground_.reactor.cancel(process.timer);
+}
+
+void SessionProcesses::refuse(ClientId client, ErrorCode code, std::string message, std::string remedy) {
+  ground_.server.finish(client,
+                        wire::error_line({.code = code, .message = std::move(message), .remedy = std::move(remedy)}));
+}
+
+void SessionProcesses::no_such(ClientId client, std::uint32_t pid) {
+  refuse(client, ErrorCode::not_found, "there is no process " + std::to_string(pid) + " that was asked for here",
+         "the op processes lists them");
+}
+
+void SessionProcesses::done(ClientId client) {
+  ground_.server.finish(client, wire::session_reply_line(wire::Done{}));
+}
+
+Result<Inside::Stdio> SessionProcesses::kept_stdio(const wire::RunProcess& request, Process& process) {
+  const std::string name = std::to_string(process.number);
+  const auto on_grown = [this, number = process.number] { grown(number); };
+  WEIR_TRY(process.out, KeptOutput::create(ground_.reactor, ground_.folder, name + ".out", on_grown));
+  WEIR_TRY(process.err, KeptOutput::create(ground_.reactor, ground_.folder, name + ".err", on_grown));
+  Inside::Stdio stdio{.in = {}, .out = process.out->take_writer(), .err = process.err->take_writer()};
+  if (!request.keeps_stdin) {
+    WEIR_TRY(stdio.in, open_null(O_RDONLY));
+    return stdio;
+  }
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
+  stdio.in = sys::OwnedFd(ends[0]);
+  process.feed = sys::OwnedFd(ends[1]);
+  return stdio;
+}
+
+Result<Inside::Stdio> SessionProcesses::stdio_of(const wire::RunProcess& request, std::vector<sys::OwnedFd> passed,
+                                                 Process& process) {
+  const std::size_t wanted = request.detach || request.terminal ? 0 : kStandard;
+  if (passed.size() != wanted) {
+    return fail(
+        "with this request come " + std::to_string(wanted) + " descriptors, not " + std::to_string(passed.size()),
+        EINVAL);
+  }
+  if (request.terminal) return Inside::Stdio{};
+  if (request.detach) return kept_stdio(request, process);
+  for (const sys::OwnedFd& fd : passed) WEIR_CHECK_OK(check_stdio(fd));
+  return Inside::Stdio{.in = std::move(passed[0]), .out = std::move(passed[1]), .err = std::move(passed[2])};
+}
+
+void SessionProcesses::run(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed) {
+  Process process{.number = ++last_number_,
+                  .argv0 = request.argv.front(),
+                  .client = client,
+                  .detached = request.detach,
+                  .terminal = request.terminal,
+                  .started = audit::rfc3339(wall_clock()),
+                  .started_ms = sys::monotonic_ms(),
+                  .refused_before = refused_now()};
+  auto stdio = stdio_of(request, std::move(passed), process);
+  if (!stdio) return refuse(client, code_of(stdio.error()), stdio.error().what(), stdio.error().remedy());
+  const Inside::Program program{.argv = request.argv,
+                                .env = with(ground_.env, request.env),
+                                .workdir = request.cwd.empty() ? ground_.workdir : request.cwd,
+                                .terminal = request.terminal,
+                                .rows = request.rows,
+                                .columns = request.columns};
+  const std::uint64_t number = process.number;
+  Process& added = processes_.emplace(number, std::move(process)).first->second;
+  ++living_;
+  ground_.on_changed();
+  const auto on_begun = [this, number, timeout = request.timeout_ms](Result<Inside::Begun> result) {
+    begun(number, std::move(result), timeout);
+  };
+  added.id = ground_.inside.start(program, std::move(*stdio), on_begun,
+                                  [this, number](const Inside::Ended& how) { ended(number, how); });
+}
+
+void SessionProcesses::begun(std::uint64_t number, Result<Inside::Begun> begun, std::uint64_t timeout_ms) {
+  Process& process = processes_.at(number);
+  if (!begun) {
+    const Error& error = begun.error();
+    refuse(process.client, code_of(error), "the process could not be started: " + error.what(), error.remedy());
+    processes_.erase(number);
+    --living_;
+    return ground_.on_changed();
+  }
+  process.pid = begun->pid;
+  // A number that the kernel has given out again: what ended under it is forgotten.
+  if (const Process* const old = find(process.pid); old != nullptr && old->exited) {
+    std::erase(remembered_, old->number);
+    forget(old->number);
+  }
+  by_pid_[process.pid] = number;
+  if (timeout_ms != 0) {
+    process.timer = ground_.reactor.at(sys::monotonic_ms() + timeout_ms, [this, number] { on_timeout(number); });
+  }
+  const std::string line = wire::session_reply_line(wire::StartedProcess{.pid = process.pid});
+  if (process.detached) {
+    ground_.server.finish(std::exchange(process.client, 0), line);
+  } else if (process.client == 0) {
+    ground_.inside.signal(process.id, SIGKILL);  // its client went meanwhile
+  } else if (begun->terminal.valid()) {
+    ground_.server.send(process.client, line, std::array{begun->terminal.get()});
+  } else {
+    ground_.server.send(process.client, line);
+  }
+}
+
+void SessionProcesses::on_timeout(std::uint64_t number) {
+  Process& process = processes_.at(number);
+  process.timed_out = true;
+  ground_.inside.signal(process.id, SIGTERM);
+  process.timer = ground_.reactor.at(sys::monotonic_ms() + ground_.grace_ms, [this, number] {
+    Process& stubborn = processes_.at(number);
+    stubborn.timer = 0;
+    ground_.inside.signal(stubborn.id, SIGKILL);
+  });
+}
+
+// Repeats of the last second count as well.
+SessionProcesses::Refused SessionProcesses::refused_now() {
+  ground_.log.flush_roll_ups();
+  Refused refused;
+  for (const audit::RefusedDestination& each : ground_.log.tally().refused())
+    refused.emplace(each.what + '\0' + each.reason, each.times);
+  return refused;
+}
+
+wire::ExitedProcess SessionProcesses::exit_of(const Process& process, const Inside::Ended& ended) {
+  wire::ExitedProcess exited{
+      .exit_code = process.timed_out ? kExitTimeout : exit_code_of(ended.status),
+      .signal = WIFSIGNALED(ended.status) ? static_cast<std::uint32_t>(WTERMSIG(ended.status)) : 0,
+      .timed_out = process.timed_out,
+      .duration_ms = sys::monotonic_ms() - process.started_ms};
+  if (ended.not_executed) exited.not_executed = ended.not_executed->what();
+  ground_.log.flush_roll_ups();
+  for (const audit::RefusedDestination& each : ground_.log.tally().refused()) {
+    const auto before = process.refused_before.find(each.what + '\0' + each.reason);
+    const std::uint64_t times = each.times - (before == process.refused_before.end() ? 0 : before->second);
+    if (times != 0) exited.refused.push_back({.destination = each.what, .reason = each.reason, .times = times});
+  }
+  return exited;
+}
+
+void SessionProcesses::ended(std::uint64_t number, const Inside::Ended& how) {
+  Process& process = processes_.at(number);
+  ground_.reactor.cancel(std::exchange(process.timer, 0));
+  cpu_us_ += how.user_us + how.system_us;
+  process.exited = exit_of(process, how);
+  process.refused_before.clear();
+  process.feed.reset();
+  --living_;
+  if (process.detached) {
+    process.out->drain();
+    process.err->drain();
+    remember(process);
+  } else {
+    ground_.server.finish(process.client, wire::session_reply_line(*process.exited));
+    forget(number);
+  }
+  ground_.on_changed();
+}
+
+void SessionProcesses::forget(std::uint64_t number) {
+  const auto found = processes_.find(number);
+  const auto named = by_pid_.find(found->second.pid);
+  if (named != by_pid_.end() && named->second == number) by_pid_.erase(named);
+  processes_.erase(found);
+}
+
+void SessionProcesses::remember(Process& process) {
+  std::vector<ClientId> waiting;
+  for (const auto& [client, follower] : followers_) {
+    if (follower.number == process.number) waiting.push_back(client);
+  }
+  for (const ClientId client : waiting) tell(client);
+  remembered_.push_back(process.number);
+  if (remembered_.size() <= kMaxRemembered) return;
+  forget(remembered_.front());
+  remembered_.pop_front();
+}
+
+SessionProcesses::Process* SessionProcesses::find(std::uint32_t pid) {
+  const auto found = by_pid_.find(pid);
+  return found == by_pid_.end() ? nullptr : &processes_.at(found->second);
+}
+
+// Null: the client has been told.
+SessionProcesses::Process* SessionProcesses::find_detached(ClientId client, std::uint32_t pid) {
+  Process* const process = find(pid);
+  if (process == nullptr) {
+    no_such(client, pid);
+  } else if (!process->detached) {
+    refuse(client, ErrorCode::conflict, "process " + std::to_string(pid) + " is attached to who began it",
+           "its descriptors are those that came with its run");
+    return nullptr;
+  }
+  return process;
+}
+
+void SessionProcesses::list(ClientId client) {
+  wire::ProcessList list;
+  for (const auto& [number, process] : processes_) {
+    if (process.pid == 0) continue;
+    list.processes.push_back({.pid = process.pid,
+                              .argv0 = process.argv0,
+                              .detached = process.detached,
+                              .started = process.started,
+                              .exited = process.exited,
+                              .stdout_bytes = process.out ? process.out->bytes() : 0,
+                              .stderr_bytes = process.err ? process.err->bytes() : 0});
+  }
+  ground_.server.finish(client, wire::session_reply_line(list));
+}
+
+void SessionProcesses::signal(ClientId client, const wire::SignalProcess& request) {
+  const Process* const process = find(request.pid);
+  if (process == nullptr) return no_such(client, request.pid);
+  if (process->exited) return refuse(client, ErrorCode::gone, "process " + std::to_string(request.pid) + " has ended");
+  ground_.inside.signal(process->id, request.signal);
+  done(client);
+}
+
+void SessionProcesses::feed(ClientId client, const wire::FeedProcess& request) {
+  Process* const process = find_detached(client, request.pid);
+  if (process == nullptr) return;
+  if (process->exited) return refuse(client, ErrorCode::gone, "process " + std::to_string(request.pid) + " has ended");
+  if (!process->feed.valid()) {
+    return refuse(client, ErrorCode::conflict,
+                  "the standard input of process " + std::to_string(request.pid) + " is closed",
+                  "run it with \"stdin\": true");
+  }
+  if (request.close) {
+    process->feed.reset();
+    return done(client);
+  }
+  ground_.server.finish(client, wire::session_reply_line(wire::Done{}), std::array{process->feed.get()});
+}
+
+wire::OutputInfo SessionProcesses::output_of(const Process& process) const {
+  return {.stdout_bytes = process.out->bytes(),
+          .stderr_bytes = process.err->bytes(),
+          .truncated = process.out->truncated() || process.err->truncated(),
+          .exited = process.exited};
+}
+
+void SessionProcesses::output(ClientId client, const wire::ReadOutput& request) {
+  Process* const process = find_detached(client, request.pid);
+  if (process == nullptr) return;
+  const auto out = process->out->open();
+  const auto err = process->err->open();
+  if (!out || !err) {
+    const Error& error = out ? err.error() : out.error();
+    return refuse(client, code_of(error), error.what());
+  }
+  const std::string line = wire::session_reply_line(output_of(*process));
+  const std::array passed = {out->get(), err->get()};
+  if (!request.follow || process->exited) return ground_.server.finish(client, line, passed);
+  followers_[client] = {.number = process->number, .told_ms = sys::monotonic_ms()};
+  ground_.server.send(client, line, passed);
+}
+
+void SessionProcesses::grown(std::uint64_t number) {
+  for (auto& [client, follower] : followers_) {
+    if (follower.number != number || follower.timer != 0) continue;
+    follower.timer = ground_.reactor.at(follower.told_ms + kFollowMs, [this, id = client] { tell(id); });
+  }
+}
+
+void SessionProcesses::tell(ClientId client) {
+  const auto found = followers_.find(client);
+  Follower& follower = found->second;
+  ground_.reactor.cancel(std::exchange(follower.timer, 0));
+  follower.told_ms = sys::monotonic_ms();
+  const Process& process = processes_.at(follower.number);
+  const std::string line = wire::session_reply_line(output_of(process));
+  if (!process.exited) return ground_.server.send(client, line);
+  followers_.erase(found);
+  ground_.server.finish(client, line);
+}
+
+void SessionProcesses::resize(ClientId client, const wire::ResizeTerminal& request) {
+  const Process* const process = find(request.pid);
+  if (process == nullptr) return no_such(client, request.pid);
+  if (!process->terminal)
+    return refuse(client, ErrorCode::conflict, "process " + std::to_string(request.pid) + " has no terminal");
+  ground_.inside.resize(process->id, request.rows, request.columns);
+  done(client);
+}
+
+void SessionProcesses::client_ended(ClientId client) {
+  if (const auto found = followers_.find(client); found != followers_.end()) {
+    ground_.reactor.cancel(found->second.timer);
+    followers_.erase(found);
+    return ground_.server.drop(client);
+  }
+  for (auto& [number, process] : processes_) {
+    if (process.client != client || process.detached) continue;
+    process.client = 0;
+    if (process.pid != 0) ground_.inside.signal(process.id, SIGKILL);
+    return ground_.server.drop(client);
+  }
+}
+
+void SessionProcesses::signal_all(int number) {
+  for (const auto& [key, process] : processes_) {
+    if (process.pid != 0 && !process.exited) ground_.inside.signal(process.id, number);
+  }
+}
+
+}  // namespace weir::supervisor

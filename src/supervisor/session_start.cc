@@ -1,0 +1,204 @@
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+
+#include "base/failure_line.h"
+#include "base/json.h"
+#include "session/registry.h"
+#include "supervisor/live_session.h"
+#include "supervisor/sandbox_id.h"
+#include "supervisor/session_options.h"
+#include "sys/errno.h"
+
+namespace weir::supervisor {
+
+namespace {
+
+using wire::Answer;
+using wire::ErrorCode;
+using wire::refuse;
+
+// What the supervisor tells the process that started it: one line, the session or an error, as on its socket.
+void report(sys::OwnedFd& pipe, const wire::SessionReply& reply) {
+  const std::string line = wire::session_reply_line(reply);
+  std::string_view rest = line;
+  while (!rest.empty()) {
+    const ssize_t written = ::write(pipe.get(), rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) break;  // nobody waits any more: the session lives all the same
+    rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+  pipe.reset();
+}
+
+Answer<session::OwnFolder> make_folder(SessionOptions& options) {
+  const auto registry = session::Registry::open();
+  if (!registry) return refuse(ErrorCode::internal, registry.error());
+  constexpr int kMaxDraws = 8;  // of 2^32 ids: a second one is rare enough
+  for (int draws = 1;; ++draws) {
+    auto folder = registry->create(options.run.spec.id, options.name);
+    if (folder || folder.error().code != ErrorCode::conflict || draws == kMaxDraws) return folder;
+    auto id = new_sandbox_id();
+    if (!id) return refuse(ErrorCode::internal, id.error());
+    options.run.spec.id = *id;
+    if (options.name.empty()) options.run.name = *id;
+  }
+}
+
+// Nothing of who started it: neither its terminal nor its folder, its signals or its descriptors.
+Result<> let_go(const std::vector<int>& inherited) {
+  ::setsid();
+  for (const int fd : inherited) {
+    if (fd > STDERR_FILENO) ::close(fd);
+  }
+  const sys::OwnedFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::dup2(null.get(), fd) != fd) return sys::errno_error("cannot open /dev/null");
+  }
+  if (::chdir("/") != 0) return sys::errno_error("cannot leave the current folder");
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD}) ::signal(signal, SIG_DFL);
+  return {};
+}
+
+// Each detached process costs several descriptors. Where it is refused there are fewer of them.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+audit::Event start_event(const RunOptions& options, const std::vector<PublishedPort>& ports) {
+  audit::Event event;
+  event.type = audit::EventType::sandbox_start;
+  event.mode = options.policy_mode;
+  event.command = "weir session";  // it has no command of its own
+  event.floor = options.floor_hash;
+  event.notices = options.start_notices;
+  for (const PublishedPort& port : ports) event.published.push_back(policy::publish_text(port.publish));
+  return event;
+}
+
+audit::Event exit_event(const Ending& ending) {
+  audit::Event event;
+  event.type = audit::EventType::sandbox_exit;
+  event.exit_code = ending.exit_code;
+  if (ending.error) event.error = ending.error->what();
+  event.limits = ending.limits;
+  return event;
+}
+
+// The life of a supervisor. An error: it did not come to stand, and nothing of it is left.
+Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sys::OwnedFd& pipe) {
+  const auto failed = [](const Error& error) { return refuse(ErrorCode::cannot_enforce, error); };
+  auto reactor = sys::Reactor::create();
+  if (!reactor) return refuse(ErrorCode::internal, reactor.error());
+  auto ports = open_published_ports(options.run.publishes);
+  if (!ports) return refuse(ErrorCode::conflict, ports.error());
+  auto sandbox = sandbox::Sandbox::prepare(options.run.spec);
+  raise_descriptor_limit();
+  auto log = AuditLog::open(options.run.events,
+                            {.sandbox = options.run.spec.id, .policy = options.run.policy_hash, .generation = 1});
+  if (!log) return refuse(ErrorCode::internal, log.error());
+  if (!log->record(start_event(options.run, *ports)) || !log->commit())
+    return refuse(ErrorCode::internal, log->failure(), "name another file with --events FILE, or --events none");
+  log->attach(*reactor);
+  LiveSession session(options, folder, std::move(*ports), *reactor, *log, std::move(sandbox));
+  const auto started = session.start();
+  if (started) report(pipe, session.info());
+  const Ending ending = started ? session.run() : session.give_up(started.error());
+  log->record(exit_event(ending));
+  log->commit();
+  // Before the connections close: who waited for the end finds the name free.
+  folder.remove();
+  if (!started) return failed(started.error());
+  return {};
+}
+
+[[noreturn]] void become_supervisor(const SessionOptions& options, session::OwnFolder folder, sys::OwnedFd pipe,
+                                    const std::vector<int>& inherited) {
+  Answer<> lived = {};
+  if (auto free = let_go(inherited); !free) {
+    lived = refuse(ErrorCode::internal, free.error());
+  } else {
+    lived = supervise(options, folder, pipe);
+  }
+  folder.remove();
+  if (!lived) report(pipe, lived.error());
+  ::_exit(0);
+}
+
+Answer<wire::SessionInfo> await_report(const sys::OwnedFd& pipe) {
+  std::string line;
+  std::array<char, 4096> buffer;
+  while (!line.ends_with('\n')) {
+    const ssize_t count = ::read(pipe.get(), buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return refuse(ErrorCode::internal, "the supervisor of the session ended before it stood");
+    line.append(buffer.data(), static_cast<std::size_t>(count));
+  }
+  line.pop_back();
+  auto reply = wire::parse_session_reply(line);
+  if (!reply) return refuse(ErrorCode::internal, reply.error());
+  if (auto* const refusal = std::get_if<wire::Refusal>(&*reply)) return std::unexpected(std::move(*refusal));
+  if (auto* const info = std::get_if<wire::SessionInfo>(&*reply)) return std::move(*info);
+  return refuse(ErrorCode::internal, "the supervisor of the session talks nonsense");
+}
+
+// In between there is a process that ends at once, so that the supervisor is nobody's child. Init dies with the thread
+// that made it: the sandbox is made by the process that stays.
+Answer<wire::SessionInfo> start_supervisor(SessionOptions options, const std::vector<int>& inherited) {
+  auto folder = make_folder(options);
+  if (!folder) return std::unexpected(std::move(folder).error());
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0)
+    return refuse(ErrorCode::internal, sys::errno_error("cannot make a pipe").error());
+  const sys::OwnedFd reader(ends[0]);
+  sys::OwnedFd writer(ends[1]);
+  const pid_t between = ::fork();
+  if (between < 0) {
+    const Error error = sys::errno_error("cannot start the supervisor").error();
+    folder->remove();
+    return refuse(ErrorCode::internal, error);
+  }
+  if (between == 0) {
+    const pid_t supervisor = ::fork();
+    if (supervisor == 0) become_supervisor(options, std::move(*folder), std::move(writer), inherited);
+    ::_exit(supervisor < 0 ? 1 : 0);
+  }
+  writer.reset();
+  while (::waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return await_report(reader);
+}
+
+}  // namespace
+
+int create_session(SessionOptions options, const std::vector<int>& inherited) {
+  const auto how = options.report;
+  const auto session = start_supervisor(std::move(options), inherited);
+  if (session) {
+    JsonWriter json;
+    wire::write_session(json, *session);
+    const std::string text = how == SessionOptions::Report::json ? json.take() : session->id;
+    return std::printf("%s\n", text.c_str()) < 0 || std::fflush(stdout) != 0 ? kExitOwnFailure : 0;
+  }
+  const wire::Refusal& refusal = session.error();
+  if (how == SessionOptions::Report::json) {
+    std::fputs(wire::error_line(refusal).c_str(), stdout);
+  } else {
+    std::fputs(failure_line(Error(refusal.message).with_remedy(refusal.remedy)).c_str(), stderr);
+  }
+  return kExitOwnFailure;
+}
+
+}  // namespace weir::supervisor
