@@ -95,7 +95,8 @@ Result<> plan_snapshot(const CommandLine& line, const SnapshotChoice& choice, st
   }
   if (!fits && !insists) {
     return std::unexpected(Error("snapshot '" + choice.lease->snapshot().id + "' was written in mode " + taint +
-                                 ": in mode " + std::string(mode) + " what is in it could get out")
+                                     ": in mode " + std::string(mode) + " what is in it could get out",
+                                 kTaintCode)
                                .with_remedy("open it with --net " + taint + ", or insist with --insist taint"));
   }
   if (!fits) {

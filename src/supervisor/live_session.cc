@@ -86,6 +86,9 @@ Result<> LiveSession::open_socket() {
                                .grace_ms = static_cast<std::uint64_t>(options_.run.grace.count()),
                                .on_changed = [this] { on_processes_changed(); }});
   files_ = std::make_unique<SessionFiles>(*server_, *inside);
+  WEIR_TRY(snapshots_,
+           SessionSnapshots::prepare(
+               {.reactor = reactor_, .inside = *inside, .run = options_.run, .name = options_.name}, *live_.sandbox()));
   return {};
 }
 
@@ -113,6 +116,7 @@ Ending LiveSession::run() {
     // They refer to the sandbox, which is gone when this returns.
     processes_.reset();
     files_.reset();
+    snapshots_.reset();
   });
   signals_.reset();
   return ending;
@@ -123,6 +127,7 @@ Ending LiveSession::give_up(Error error) {
   return live_.tear_down([this] {
     processes_.reset();
     files_.reset();
+    snapshots_.reset();
   });
 }
 
@@ -149,6 +154,7 @@ wire::SessionInfo LiveSession::info() const {
     info.on_idle = "stop";
   }
   if (options_.run.spec.image) info.image = options_.run.spec.image->name;
+  if (options_.run.snapshot) info.snapshot = options_.run.snapshot->snapshot().id;
   if (processes_) info.usage = {.cpu_ms = processes_->cpu_us() / 1000, .processes = processes_->living()};
   return info;
 }
@@ -233,8 +239,13 @@ void LiveSession::narrow(ClientId client, const wire::ControlRequest& request) {
                      [this, client](const wire::ControlReply& reply) { answer(client, session_reply_of(reply)); });
 }
 
-void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot&) {
-  answer(client, wire::Refusal{.code = ErrorCode::unavailable, .message = "this version makes no snapshots"});
+void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot& request) {
+  const Network* const network = live_.network();
+  const std::string_view mode =
+      network == nullptr ? options_.run.policy_mode : policy::name_of(network->policy().mode());
+  const std::string_view hash = network == nullptr ? options_.run.policy_hash : network->policy().hash();
+  snapshots_->make(request, {.mode = mode, .hash = hash},
+                   [this, client](const wire::SessionReply& reply) { answer(client, reply); });
 }
 
 // The connection closes when everything inside is gone.

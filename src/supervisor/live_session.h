@@ -13,6 +13,7 @@
 #include "supervisor/session_files.h"
 #include "supervisor/session_options.h"
 #include "supervisor/session_processes.h"
+#include "supervisor/session_snapshots.h"
 #include "sys/boot_timer.h"
 
 namespace weir::supervisor {
@@ -73,6 +74,7 @@ class LiveSession : private LineServer::Owner {
   std::unique_ptr<LineServer> server_;
   std::unique_ptr<SessionProcesses> processes_;
   std::unique_ptr<SessionFiles> files_;
+  std::unique_ptr<SessionSnapshots> snapshots_;
 };
 
 }  // namespace weir::supervisor
