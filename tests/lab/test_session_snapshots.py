@@ -1,6 +1,5 @@
 """Snapshots of live sessions: what is kept of them, what is not, and what they become."""
 
-import concurrent.futures
 import json
 import os
 import signal
@@ -167,9 +166,10 @@ def test_two_at_the_same_time(store):
     with Session(store) as one, Session(store) as two:
         for session in (one, two):
             session.run(command="mkdir /opt; touch -d @7 /opt/same; head -c 20000000 /dev/zero | tr '\\0' x > /opt/big; touch -d @7 /opt/big")
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            requests = [pool.submit(session.ask, {"op": "snapshot"}) for session in (one, one, two, two)]
-            replies = [request.result() for request in requests]
+        asked = [session.connect().say({"op": "snapshot"}) for session in (one, one, two, two)]
+        replies = [connection.line() for connection in asked]
+        for connection in asked:
+            connection.close()
         made = [reply["snapshot"]["id"] for reply in replies if "snapshot" in reply]
         assert len(made) >= 2 and all(reply["error"]["code"] == "conflict" for reply in replies if "error" in reply), replies
         assert len(os.listdir(store.snapshots / "layers")) == 1
@@ -217,6 +217,7 @@ def test_image_session(store, root_archive):
     path.chmod(0o644)
     assert store.cli("image", "import", str(path), "alpine").code == 0
     with Session(store, "--image", "alpine", "--user", "root") as session:
+        assert session.code == 0, session.said
         assert session.run("sh", "-c", "rm /etc/alpine-release; echo x > /etc/new; mkdir /srv; echo y > /srv/f")[0]["exit_code"] == 0
         which = snapshot(store, session)
         kept = paths(store, which)
