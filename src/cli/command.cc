@@ -53,6 +53,7 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::ps:
     case CommandId::stop:
       return session_command(line);
+    case CommandId::session:
     case CommandId::session_run:
     case CommandId::session_shell:
     case CommandId::session_cp:

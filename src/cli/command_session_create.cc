@@ -59,17 +59,6 @@ Result<> plan_life(const CommandLine& line, SessionOptions& session) {
   return {};
 }
 
-// The options as they can be said again.
-std::vector<std::string> words_of(const CommandLine& line) {
-  std::vector<std::string> words;
-  for (const GivenOption& option : line.options) {
-    std::string word = "--" + std::string(spec_of(option.id).name);
-    if (option.value) word += "=" + *option.value;
-    words.push_back(std::move(word));
-  }
-  return words;
-}
-
 template <class T>
 Answer<T> as_answer(Result<T> result, ErrorCode code) {
   if (!result) return refuse(code, result.error());
@@ -106,7 +95,7 @@ Answer<SessionOptions> plan_session(const CommandLine& line, const Caller& calle
   if (line.has(OptionId::name)) session.name = session.run.name;
   WEIR_CHECK_OK(as_answer(plan_labels(line, session), ErrorCode::bad_request));
   WEIR_CHECK_OK(as_answer(plan_life(line, session), ErrorCode::bad_request));
-  session.create = words_of(line);
+  session.create = line.option_words();
   session.called_in = caller.folder;
   return session;
 }

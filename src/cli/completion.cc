@@ -202,7 +202,10 @@ std::string complete(std::span<const std::string> words) {
   for (std::size_t used = 0; used + 1 < words.size(); ++used) {
     name += (name.empty() ? "" : " ") + words[used];
     const auto command = std::ranges::find(all_commands(), name, &CommandSpec::name);
-    if (command != all_commands().end()) return Walk(*command, words, used + 1).complete();
+    // As the parser: what may follow `weir session` are the words of other commands, and options of its own.
+    const bool goes_on = used + 1 < words.size() && !words[used + 1].starts_with('-');
+    if (command != all_commands().end() && (!goes_on || command_words_after(name + " ").empty()))
+      return Walk(*command, words, used + 1).complete();
     if (command_words_after(name + " ").empty()) return "words\n";
   }
   return answer_command(name.empty() ? "" : name + " ", words.back());

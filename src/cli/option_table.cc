@@ -403,6 +403,10 @@ constexpr std::array kImportExamples = {
 };
 constexpr std::array kImageLsExamples = {Example{"weir image ls -o json", "what there is, for scripts"}};
 constexpr std::array kImageRmExamples = {Example{"weir image rm alpine", "refused while a sandbox runs in it"}};
+constexpr std::array kSessionExamples = {
+    Example{"weir session", "look around, without a network"},
+    Example{"weir session --name demo --allow @pypi", "and weir session cp or weir exec from another terminal"},
+};
 constexpr std::array kSessionRunExamples = {
     Example{"weir session run demo -- make test", "with this terminal's or pipe's descriptors, and its exit code"},
     Example{"weir session run -it demo -- python3", "with a terminal"},
@@ -683,6 +687,12 @@ constexpr std::array kCommands = {
         "what is missing.",
         kApplyExamples},
     CommandSpec{
+        session, "session", "", 0, 0, false, "open a shell in a new session, which ends with it",
+        "Makes a session, with the options of weir session create, opens a shell in it as weir session shell does, "
+        "and removes the session when the shell has ended. Meanwhile it is a session like any other. Exit code: "
+        "the shell's.",
+        kSessionExamples},
+    CommandSpec{
         session_create, "session create", "", 0, 0, false, "make a sandbox that lives on",
         "Starts a sandbox with the options of weir run and no command, and ends when it stands: its supervisor stays, "
         "child of nobody, until the session is stopped, its --ttl is over, or it is idle for too long. Prints the id, "
@@ -771,6 +781,9 @@ const OptionSpec* find_short_option(char letter, CommandId command) {
 }
 
 bool takes(CommandId command, const OptionSpec& option) {
+  // `weir session` says to `weir session create` what it was told.
+  if (command == session)
+    return takes(session_create, option) && option.id != OptionId::output && option.id != OptionId::json;
   return (option.commands & only(command)) != 0;
 }
 

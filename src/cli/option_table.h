@@ -48,6 +48,7 @@ enum class CommandId : std::uint8_t {
   diff,
   apply,
   seal,
+  session,
   session_create,
   doctor,
   version,

@@ -197,13 +197,25 @@ std::vector<std::string> CommandLine::values(OptionId id) const {
   return found;
 }
 
+std::vector<std::string> CommandLine::option_words() const {
+  std::vector<std::string> words;
+  for (const GivenOption& option : options) {
+    std::string word = "--" + std::string(spec_of(option.id).name);
+    if (option.value) word += "=" + *option.value;
+    words.push_back(std::move(word));
+  }
+  return words;
+}
+
 Result<CommandId> find_command(std::span<const std::string> words, std::size_t& used) {
   std::string name;
   for (used = 0; used < words.size() && used < 2; ++used) {
     const std::string prefix = name.empty() ? "" : name + " ";
     name = prefix + words[used];
     const auto command = std::ranges::find(all_commands(), name, &CommandSpec::name);
-    if (command != all_commands().end()) {
+    // `weir session` is a command, and so is `weir session ls`: a word that follows is not an operand of the former.
+    const bool goes_on = used + 1 < words.size() && !words[used + 1].starts_with('-');
+    if (command != all_commands().end() && (!goes_on || command_words_after(name + " ").empty())) {
       ++used;
       return command->id;
     }

@@ -30,6 +30,8 @@ struct CommandLine {
   std::optional<std::string> value(OptionId id) const;
   // Every value, in order.
   std::vector<std::string> values(OptionId id) const;
+  // The options as they can be said again, one word each.
+  std::vector<std::string> option_words() const;
 };
 
 // `words`: the arguments of the process without its own name. --help anywhere before "--" asks for help and is checked

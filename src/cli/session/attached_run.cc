@@ -8,6 +8,8 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "cli/session/reach.h"
 #include "sandbox/terminal.h"
@@ -91,6 +93,8 @@ class AttachedRun {
       const auto* started = (*answer)->as<wire::StartedProcess>();
       if (started == nullptr) return end(fail("the session answered something else than it was asked for"));
       pid_ = started->pid;
+      // It may have said a word, and somebody acted on it, before its pid came here.
+      for (const int signal : std::exchange(waiting_, {})) send_signal(signal);
       if ((*answer)->passed.empty()) continue;
       master_ = std::move((*answer)->passed.front());
       auto pump = sandbox::TerminalPump::start(reactor_, master_.get(), STDIN_FILENO, STDOUT_FILENO);
@@ -103,17 +107,20 @@ class AttachedRun {
     if (signal == SIGWINCH) return resize();
     if (signal == SIGTSTP) return suspend();
     if (signal == SIGCONT) return resume();
-    const wire::ExitedProcess by_signal{.exit_code = 128 + signal, .signal = static_cast<std::uint32_t>(signal)};
-    if (!pid_) return end(by_signal);
+    const bool begun = pid_.has_value();
     send_signal(signal);
-    // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end.
-    if (signal == SIGTERM || signal == SIGHUP)
-      reactor_.at(reactor_.now_ms() + kGraceMs, [this, by_signal] { end(by_signal); });
+    // An interactive program may live on after SIGINT or SIGQUIT; SIGTERM and SIGHUP mean the end, and so does every
+    // one where nothing begins.
+    if (begun && signal != SIGTERM && signal != SIGHUP) return;
+    reactor_.at(reactor_.now_ms() + kGraceMs, [this, signal, begun] {
+      if (!begun && pid_ && signal != SIGTERM && signal != SIGHUP) return;
+      end(wire::ExitedProcess{.exit_code = 128 + signal, .signal = static_cast<std::uint32_t>(signal)});
+    });
   }
 
   // One that has ended meanwhile, or a session that does not take it: the connection tells.
   void send_signal(int signal) {
-    if (!pid_) return;
+    if (!pid_) return waiting_.push_back(signal);
     const auto sent = session::ask(registry_, connection_.id(), wire::SignalProcess{.pid = *pid_, .signal = signal},
                                    sys::monotonic_ms() + kGraceMs);
     static_cast<void>(sent);
@@ -165,6 +172,7 @@ class AttachedRun {
   std::optional<sandbox::TerminalKeeper> keeper_;
   std::optional<sys::SignalWatch> signals_;
   std::optional<std::uint32_t> pid_;
+  std::vector<int> waiting_;  // signals for a process that has not begun
   sys::OwnedFd master_;
   std::unique_ptr<sandbox::TerminalPump> pump_;
   Result<wire::ExitedProcess> ended_ = fail("the process was not waited for");

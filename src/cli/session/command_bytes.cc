@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/session/attached_run.h"
 #include "cli/session/copy.h"
+#include "cli/session/new_session.h"
 #include "cli/session/reach.h"
 #include "cli/session/run_request.h"
 #include "cli/session/show.h"
@@ -55,6 +56,30 @@ Result<Outcome> shell(const CommandLine& line, const Caller& caller, const Regis
   const auto input = ::isatty(STDIN_FILENO) == 1 ? StandardInput::terminal : StandardInput::other;
   WEIR_TRY(RunRequest request, plan_session_shell(line, caller, input));
   return attach(registry, std::move(request), OutputFormat::text, verbosity_of(line));
+}
+
+// Where this process is killed nobody removes the session: then it ends by being idle.
+constexpr const char* kAbandonedAfter = "--idle=1m";
+
+Result<Outcome> shell_in_new_session(const CommandLine& line, const Caller& caller, const Registry& registry) {
+  const auto input = ::isatty(STDIN_FILENO) == 1 ? StandardInput::terminal : StandardInput::other;
+  CommandLine plain;
+  plain.operands = {""};
+  WEIR_TRY(RunRequest request, plan_session_shell(plain, caller, input));
+  std::vector<std::string> options = line.option_words();
+  if (!line.has(OptionId::idle)) options.emplace_back(kAbandonedAfter);
+  Outcome outcome;
+  outcome.stream = [registry, options, request, says = verbosity_of(line)](const Streams& streams) -> Result<int> {
+    WEIR_TRY(const auto id, create_session(options));
+    if (!id) return supervisor::kExitOwnFailure;
+    const auto exited = run_attached(registry, *id, request.process);
+    const auto removed = stop_session(registry, *id, {.kill = true});
+    if (!exited) return std::unexpected(exited.error());
+    WEIR_CHECK_OK(streams.err(ending_text(*exited, *id, says)));
+    WEIR_CHECK_OK(removed);
+    return static_cast<int>(exited->exit_code);
+  };
+  return outcome;
 }
 
 Result<Outcome> copy_files(const CommandLine& line, const Registry& registry) {
@@ -124,6 +149,7 @@ Result<Outcome> output(const CommandLine& line, const Registry& registry) {
 Result<Outcome> session_bytes_command(const CommandLine& line, const Caller& caller) {
   WEIR_TRY(const Registry registry, Registry::open());
   const CommandId command = line.command;
+  if (command == CommandId::session) return shell_in_new_session(line, caller, registry);
   if (command == CommandId::session_shell) return shell(line, caller, registry);
   if (command == CommandId::session_cp) return copy_files(line, registry);
   if (command == CommandId::session_output) return output(line, registry);

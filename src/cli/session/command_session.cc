@@ -101,30 +101,12 @@ Result<Outcome> narrow(const CommandLine& line, const Registry& registry) {
   return outcome;
 }
 
-Result<> stop_one(const Registry& registry, const std::string& who, wire::StopSession how) {
-  WEIR_TRY(const session::Stored stored, result_of(registry.find(who)));
-  if (stored.info.state == session::kAsleep) {
-    // Stopped it is already; removed it is only by who asks for that.
-    if (!how.kill) return {};
-    WEIR_TRY(session::OwnFolder folder, result_of(registry.take_asleep(stored.info.id)));
-    folder.remove();
-    return {};
-  }
-  WEIR_TRY(Connection connection, result_of(Connection::open(registry, stored.info.id)));
-  WEIR_CHECK_OK(result_of(connection.send(how)));
-  WEIR_CHECK_OK(reply_as<wire::Done>(connection.receive(sys::monotonic_ms() + kPatienceMs)));
-  // Its end is that of everything inside, a grace time later at most, which is the session's own.
-  const auto end = connection.receive();
-  if (!end && end.error().code == wire::ErrorCode::gone) return {};
-  return fail("session " + stored.info.id + " goes on");
-}
-
 // Goes on after one that failed; each that is done is named.
 Result<Outcome> stop(const CommandLine& line, const Registry& registry) {
   const wire::StopSession how{.kill = line.command == CommandId::session_rm};
   Outcome outcome;
   for (const std::string& who : line.operands) {
-    if (const auto stopped = stop_one(registry, who, how); stopped) {
+    if (const auto stopped = stop_session(registry, who, how); stopped) {
       outcome.out += printable(who) + "\n";
     } else {
       outcome.err += failure_line(stopped.error());

@@ -44,4 +44,7 @@ Result<Kind> ask_for(const session::Registry& registry, std::string_view who, co
   return reply_as<Kind>(session::ask(registry, who, request, sys::monotonic_ms() + kPatienceMs));
 }
 
+// Ends one, and waits for its end; kill: also one that is asleep, with everything it had.
+Result<> stop_session(const session::Registry& registry, std::string_view who, wire::StopSession how);
+
 }  // namespace weir::cli
