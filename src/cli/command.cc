@@ -28,6 +28,13 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::image_ls:
     case CommandId::image_rm:
       return image_command(line, caller);
+    case CommandId::snapshot_create:
+    case CommandId::snapshot_ls:
+    case CommandId::snapshot_show:
+    case CommandId::snapshot_export:
+    case CommandId::snapshot_import:
+    case CommandId::snapshot_rm:
+      return snapshot_command(line, caller);
     case CommandId::log:
       return log_command(line);
     case CommandId::diff:

@@ -54,6 +54,7 @@ Result<Outcome> run_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> policy_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> learn_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> image_command(const CommandLine& line, const Caller& caller);
+Result<Outcome> snapshot_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> log_command(const CommandLine& line);
 Result<Outcome> changes_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> seal_command(const CommandLine& line);

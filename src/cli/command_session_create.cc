@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/policy_input.h"
 #include "cli/run_plan.h"
+#include "cli/snapshot_input.h"
 #include "wire/session_error.h"
 
 namespace weir::cli {
@@ -86,6 +87,14 @@ Answer<T> as_answer(Result<T> result, ErrorCode code) {
   }
 }
 
+ErrorCode code_of(const CommandLine& line, const Error& error) {
+  if (error.code() == kTaintCode) return ErrorCode::taint;
+  if (error.code() != ENOENT) return ErrorCode::bad_request;
+  if (line.has(OptionId::image)) return ErrorCode::image_not_found;
+  const bool snapshot = line.has(OptionId::snapshot) || line.has(OptionId::template_name);
+  return snapshot ? ErrorCode::snapshot_not_found : ErrorCode::bad_request;
+}
+
 Answer<SessionOptions> plan_session(const CommandLine& line, const Caller& caller) {
   WEIR_TRY(PolicyInput input, as_answer(policy_input(line, caller), ErrorCode::bad_policy));
   input.compile.purpose = policy::CompileInput::Purpose::running;
@@ -94,8 +103,7 @@ Answer<SessionOptions> plan_session(const CommandLine& line, const Caller& calle
   SessionOptions session;
   auto run = plan_run(line, caller, compiled);
   if (!run) {
-    const bool image = line.has(OptionId::image) && run.error().code() == ENOENT;
-    return refuse(image ? ErrorCode::image_not_found : ErrorCode::bad_request, run.error());
+    return refuse(code_of(line, run.error()), run.error());
   }
   session.run = std::move(*run);
   if (compiled.patch && (session.run.spec.network == sandbox::Network::captured || session.run.spec.published)) {

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "cli/run_plan.h"
+#include "image/store_folder.h"
 #include "sys/errno.h"
 
 namespace weir::cli {
@@ -34,8 +35,8 @@ std::optional<image::Description> ImageChoice::description() const {
 }
 
 Result<image::Store> image_store(const Caller& caller) {
-  WEIR_TRY(const std::string folder,
-           image::store_folder(caller.variable("XDG_DATA_HOME").value_or(""), caller.variable("HOME").value_or("")));
+  WEIR_TRY(const std::string folder, image::store_folder("images", caller.variable("XDG_DATA_HOME").value_or(""),
+                                                         caller.variable("HOME").value_or("")));
   return image::Store::open(folder);
 }
 

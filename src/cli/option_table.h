@@ -1,6 +1,7 @@
 // Every command and every option of `weir`, once.
 //
-// Parser, --help and docs/reference/cli.md are made from this table; nothing else knows a spelling. Each option is one
+// Parser, --help and docs/reference/cli.md are made from the tables behind it (option_table.cc, command_table.cc); nothing
+// else knows a spelling. Each option is one
 // entry whichever commands take it, so it means the same everywhere; only `-o` of
 // `policy compile`, which prints nothing to choose a form of, is the file to write.
 #pragma once
@@ -25,6 +26,12 @@ enum class CommandId : std::uint8_t {
   image_import,
   image_ls,
   image_rm,
+  snapshot_create,
+  snapshot_ls,
+  snapshot_show,
+  snapshot_export,
+  snapshot_import,
+  snapshot_rm,
   session_run,
   session_shell,
   session_cp,
@@ -75,6 +82,8 @@ enum class OptionId : std::uint8_t {
   share_sockets,
   tool,
   image,
+  snapshot,
+  template_name,
   workdir,
   env,
   env_file,
@@ -87,6 +96,7 @@ enum class OptionId : std::uint8_t {
   pids,
   disk,
   name,
+  snapshot_name,
   label,
   ttl,
   idle,

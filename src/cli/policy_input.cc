@@ -1,5 +1,7 @@
 #include "cli/policy_input.h"
 
+#include "cli/snapshot_input.h"
+
 #include <algorithm>
 
 #include "policy/compiled/image.h"
@@ -72,6 +74,8 @@ Result<PolicyInput> policy_input(const CommandLine& line, const Caller& caller) 
   session.deny = line.values(OptionId::deny);
   session.deny_lists = line.values(OptionId::deny_list);
   session.insist = line.values(OptionId::insist);
+  // Not about the policy: snapshot_input.h.
+  if (takes(line.command, spec_of(OptionId::snapshot))) std::erase(session.insist, kInsistTaint);
   session.publish = line.values(OptionId::publish);
   session.upstream_proxy = line.value(OptionId::upstream_proxy).value_or("");
   session.upstream_socks = line.value(OptionId::upstream_socks).value_or("");

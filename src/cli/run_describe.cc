@@ -76,6 +76,11 @@ std::string plan_text(const supervisor::RunOptions& options, std::string_view po
   out += row("mount", "/ (private, writable, gone at the end)");
   out += row("mount", spec.image ? "image " + spec.image->name + ", below the private layer (never written)"
                                  : "/usr and what belongs to it, from the host (ro)");
+  if (options.snapshot) {
+    out +=
+        row("mount", "snapshot " + options.snapshot->snapshot().id + " over it (" + std::to_string(spec.layers.size()) +
+                         (spec.layers.size() == 1 ? " layer" : " layers") + ", never written)");
+  }
   for (const sandbox::Share& share : spec.shares) out += row("mount", share_text(share));
   for (const std::string& path : options.sensitive) out += row("sensitive", path + " (its first open enters [after])");
   for (const std::string& tool : spec.tools) out += row("tool", tool + " (ro, on PATH)");
@@ -105,6 +110,7 @@ std::string plan_json(const supervisor::RunOptions& options, std::string_view po
   json.key("user").begin_object();
   json.field("name", std::string_view(spec.user.name)).field("uid", std::uint64_t{spec.user.uid}).end_object();
   if (spec.image) json.field("image", std::string_view(spec.image->name));
+  if (options.snapshot) json.field("snapshot", std::string_view(options.snapshot->snapshot().id));
   json.field("workdir", std::string_view(workdir_of(spec))).key("environment").begin_array();
   for (const auto& [name, value] : spec.env) json.value(std::string_view(name));
   json.end_array().key("shares").begin_array();

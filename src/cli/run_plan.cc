@@ -9,6 +9,7 @@
 #include "cli/image_input.h"
 #include "cli/run_files.h"
 #include "cli/run_limits.h"
+#include "cli/snapshot_input.h"
 #include "sandbox/tools.h"
 #include "supervisor/audit_log.h"
 #include "supervisor/sandbox_id.h"
@@ -69,13 +70,20 @@ Result<> plan_entry(const image::Description& image, const std::string& text, su
 }
 
 // --image: what the description of an OCI image says counts unless the command line says otherwise.
-Result<image::Description> plan_image(const CommandLine& line, const Caller& caller, supervisor::RunOptions& options) {
-  const std::optional<std::string> text = line.value(OptionId::image);
-  if (!text) return image::Description{};
+// `below`: what the snapshot lies on.
+Result<image::Description> plan_image(const CommandLine& line, const Caller& caller, const SnapshotChoice& below,
+                                      supervisor::RunOptions& options) {
+  const std::optional<std::string> text = below.image ? below.image : line.value(OptionId::image);
+  if (!text) {
+    plan_snapshots_of_session(caller, below, std::nullopt, options);
+    return image::Description{};
+  }
   WEIR_TRY(ImageChoice choice, choose_image(*text, caller, sharer_of(line, caller)));
+  WEIR_CHECK_OK(check_base(below, choice));
   if (!line.has(OptionId::dry_run)) WEIR_CHECK_OK(unpack_for_run(choice, caller));
   std::ranges::move(choice.leftovers, std::back_inserter(options.start_notices));
   WEIR_TRY(options.spec.image, image_root(choice));
+  plan_snapshots_of_session(caller, below, choice, options);
   options.image = choice.lease;
   image::Description image = choice.description().value_or(image::Description{});
   options.spec.workdir = image.workdir;
@@ -105,7 +113,9 @@ Result<> plan_spec(const CommandLine& line, const Caller& caller, policy::Mode m
   spec.terminal = line.has(OptionId::terminal);
   spec.lives_on = line.command == CommandId::session_create;
   WEIR_CHECK_OK(take(line, OptionId::user, spec.user, parse_user));
-  WEIR_TRY(const image::Description image, plan_image(line, caller, options));
+  WEIR_TRY(SnapshotChoice snapshot, choose_snapshot(line, caller));
+  WEIR_CHECK_OK(plan_snapshot(line, snapshot, policy::name_of(mode), options));
+  WEIR_TRY(const image::Description image, plan_image(line, caller, snapshot, options));
   WEIR_TRY(spec.env, planned_environment(line, caller, spec, image.env, options.start_notices));
   return plan_files(line, caller, spec);
 }

@@ -3,7 +3,7 @@
 // Order: Begin goes down once the id maps are written, Execute once the record is open; init builds the sandbox in
 // between. Init sends, each at most once and in this order, ListenerMade and TunMade (captured networks), RootMade
 // (limits that are watched), NamespaceMade (published ports), SealMade (a policy with
-// an [after]), TerminalMade (-t), and exactly one of Started, Failed;
+// an [after]), WrittenMade (a sandbox that lives on), TerminalMade (-t), and exactly one of Started, Failed;
 // only Failed may come before Execute went down. After Started only one of Exited and NotExecuted may follow, once; and
 // for each OpenSocket, once, SocketMade or SocketFailed. Init lives in the guest's world, so everything after Started
 // is hostile input: a message out of order ends the sandbox.
@@ -48,6 +48,13 @@ struct LayerMade {
   static void fields(Self& self, Visitor& visit) {
     visit(self.share);
   }
+};
+
+// Carries the folder that everything outside of shares is written into, as a read-only mount of its own with nothing
+// mounted below: the private root, or the upper layer of a root made of layers. Of a sandbox that lives on.
+struct WrittenMade {
+  template <class Self, class Visitor>
+  static void fields(Self&, Visitor&) {}
 };
 
 // Carries a socket of the sandbox's network namespace, which tells it from every other. Made before the command.
@@ -194,7 +201,7 @@ struct Moves {
 
 using FromInit = std::variant<ListenerMade, TunMade, TerminalMade, Started, NotExecuted, Failed, Exited, RootMade,
                               LayerMade, NamespaceMade, SocketMade, SocketFailed, SealMade, ProcessStarted,
-                              ProcessFailed, ProcessNotExecuted, ProcessExited, StandsStill, Moves>;
+                              ProcessFailed, ProcessNotExecuted, ProcessExited, StandsStill, Moves, WrittenMade>;
 
 struct Begin {
   template <class Self, class Visitor>

@@ -49,7 +49,7 @@ Result<Pipe> make_pipe() {
 }
 
 // What the process is to do once it is confined, with its folder open as a root.
-using Work = std::function<Result<Description>(const Source& source, sys::OwnedFd root)>;
+using Work = std::function<Result<std::string>(const Source& source, sys::OwnedFd root)>;
 
 // Folders come as detached mounts where the caller can make them; otherwise the process takes them by their paths,
 // before it gives up seeing them.
@@ -60,6 +60,7 @@ struct Job {
   Source source;
   Owners owners;
   const Work& work;
+  int output = -1;  // of the caller, kept open
 };
 
 // By a read-only mount of its own: a descriptor of the caller's file could change its mode.
@@ -129,6 +130,9 @@ Result<> filter_calls() {
                  SYS_readlinkat, SYS_flistxattr, SYS_fgetxattr, SYS_fcntl, SYS_lseek});
   allow(filter, {SYS_mkdirat, SYS_symlinkat, SYS_linkat, SYS_unlinkat, SYS_fchown, SYS_fchownat, SYS_fchmod,
                  SYS_ftruncate, SYS_fsetxattr, SYS_utimensat});
+  // The mark of an overlay, which is no device.
+  filter.add(SYS_mknodat, Filter::Action::allow(),
+             {{.argument = 2, .mask = S_IFMT, .value = S_IFCHR}, {.argument = 3, .mask = ~0ull, .value = 0}});
   constexpr std::uint64_t kExecutable = PROT_EXEC;
   filter.add(SYS_mmap, Filter::Action::allow(), {{.argument = 2, .mask = kExecutable, .value = 0}});
   filter.add(SYS_mprotect, Filter::Action::allow(), {{.argument = 2, .mask = kExecutable, .value = 0}});
@@ -158,8 +162,12 @@ Result<sys::OwnedFd> lock_root() {
 }
 
 // `parent`: a pipe whose only writer is weir.
-Result<Description> confine_and_work(Job& job, const sys::OwnedFd& parent) {
-  if (!job.target_mount.valid()) {
+Result<std::string> confine_and_work(Job& job, const sys::OwnedFd& parent) {
+  if (job.target.empty()) {
+    WEIR_TRY(job.target_mount,
+             sys::new_filesystem("tmpfs", {{"mode", "0755"}, {"uid", "0"}, {"gid", "0"}, {"size", "4k"}},
+                                 kTargetAttributes));
+  } else if (!job.target_mount.valid()) {
     WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(job.target));
     WEIR_TRY(job.target_mount, sys::clone_mount(folder.get(), "", sys::Submounts::left_out, kTargetAttributes));
   }
@@ -180,8 +188,8 @@ Result<Description> confine_and_work(Job& job, const sys::OwnedFd& parent) {
   return job.work(job.source, std::move(root));
 }
 
-std::string answer(const Result<Description>& made) {
-  if (made) return "v" + encode(*made);
+std::string answer(const Result<std::string>& made) {
+  if (made) return "v" + *made;
   return "e" + made.error().what() + '\0' + made.error().remedy();
 }
 
@@ -193,6 +201,7 @@ std::string answer(const Result<Description>& made) {
   for (const sys::OwnedFd* fd : {&job.target_mount, &job.source.fd}) {
     if (fd->valid()) kept.push_back(fd->get());
   }
+  if (job.output >= 0) kept.push_back(job.output);
   char begin = 0;
   // Nothing to read: the parent is gone, or could not write the maps.
   if (!sys::close_all_but(std::move(kept)) || ::read(go.reader.get(), &begin, 1) != 1) ::_exit(1);
@@ -224,8 +233,8 @@ Result<std::string> receive(const sys::OwnedFd& reader) {
   }
 }
 
-Result<Description> understood(const std::string& text, std::optional<int> status) {
-  if (text.starts_with('v')) return decode_description(std::string_view(text).substr(1));
+Result<std::string> understood(const std::string& text, std::optional<int> status) {
+  if (text.starts_with('v')) return text.substr(1);
   if (text.starts_with('e')) {
     const std::size_t end = std::min(text.find('\0'), text.size());
     return std::unexpected(Error(text.substr(1, end - 1)).with_remedy(end < text.size() ? text.substr(end + 1) : ""));
@@ -237,7 +246,7 @@ Result<Description> understood(const std::string& text, std::optional<int> statu
   return fail("the process that unpacks ended without an answer");
 }
 
-Result<Description> run(Job& job, const Ids& ids) {
+Result<std::string> run(Job& job, const Ids& ids) {
   WEIR_TRY(Pipe go, make_pipe());
   WEIR_TRY(Pipe result, make_pipe());
   WEIR_TRY(sys::ChildProcess process, sys::ChildProcess::clone(kNamespaces));
@@ -253,10 +262,16 @@ Result<Description> run(Job& job, const Ids& ids) {
 // Maps ids 0..65535 of a mount to those of the process, so that its root may read what the caller's root may.
 Result<> take_mounts(Job& job, const Ids& ids) {
   if (ids.kind != Ids::Kind::root) return {};
+  if (job.target.empty()) return job.path.empty() ? Result<>() : take_source(job);
   WEIR_TRY(const sys::OwnedFd target, sys::open_without_links(job.target));
   if (::fchownat(target.get(), "", kStoredFirst, kStoredFirst, AT_EMPTY_PATH) != 0)
     return sys::errno_error("cannot prepare " + job.target);
   WEIR_TRY(job.target_mount, sys::clone_mount(target.get(), "", sys::Submounts::left_out, kTargetAttributes));
+  // Whoever works with other ids than those on disk sees the folder through a mount that turns one into the other.
+  if (const std::uint32_t first = ids.maps.uids.front().outside; first != kStoredFirst) {
+    const std::vector<sys::IdRange> map = {{.inside = kStoredFirst, .outside = first, .count = kIdCount}};
+    WEIR_CHECK_OK(sys::map_ids(job.target_mount, map, map, job.target));
+  }
   if (job.path.empty()) return {};
   WEIR_CHECK_OK(take_source(job));
   if (job.source.kind == Source::Kind::file) return {};
@@ -268,7 +283,10 @@ Result<> take_mounts(Job& job, const Ids& ids) {
 
 Result<Description> unpack_confined(const std::string& source, Source::Kind kind, const std::string& target,
                                     const Ids& ids) {
-  const Work work = [&](const Source& from, sys::OwnedFd root) { return unpack(from, std::move(root), ids.owners()); };
+  const Work work = [&](const Source& from, sys::OwnedFd root) -> Result<std::string> {
+    WEIR_TRY(const Description made, unpack(from, std::move(root), ids.owners()));
+    return encode(made);
+  };
   Job job{.target = target, .target_mount = {}, .path = source, .source = {}, .owners = ids.owners(), .work = work};
   WEIR_TRY(const sys::OwnedFd fd, sys::open_without_links(source));
   struct stat status{};
@@ -280,18 +298,38 @@ Result<Description> unpack_confined(const std::string& source, Source::Kind kind
     WEIR_TRY(job.source.unmapped, ids_of_unmapped());
   }
   WEIR_CHECK_OK(take_mounts(job, ids));
+  WEIR_TRY(const std::string text, run(job, ids));
+  return decode_description(text);
+}
+
+Result<std::string> work_confined(const ConfinedInput& from, const std::string& target, const Ids& ids, int output,
+                                  const ConfinedWork& work) {
+  const Work bound = [&](const Source& source, sys::OwnedFd root) { return work(source, std::move(root), output); };
+  Job job{.target = target,
+          .target_mount = {},
+          .path = from.file,
+          .source = {},
+          .owners = ids.owners(),
+          .work = bound,
+          .output = output};
+  if (from.folder >= 0) {
+    job.source.kind = Source::Kind::tree;
+    WEIR_TRY(job.source.fd,
+             sys::checked_fd(::fcntl(from.folder, F_DUPFD_CLOEXEC, 3), "cannot take what is to be read"));
+  }
+  WEIR_CHECK_OK(take_mounts(job, ids));
   return run(job, ids);
 }
 
 Result<> empty_confined(const std::string& target, const Ids& ids) {
-  const Work work = [&](const Source&, sys::OwnedFd root) -> Result<Description> {
+  const Work work = [&](const Source&, sys::OwnedFd root) -> Result<std::string> {
     WEIR_CHECK_OK(remove_below(root.get(), "", {}));
-    return Description{};
+    return std::string();
   };
   Job job{.target = target, .target_mount = {}, .path = {}, .source = {}, .owners = ids.owners(), .work = work};
   WEIR_CHECK_OK(take_mounts(job, ids));
-  WEIR_TRY(const Description unused, run(job, ids));
-  static_cast<void>(unused);
+  WEIR_TRY(const std::string nothing, run(job, ids));
+  static_cast<void>(nothing);
   return {};
 }
 

@@ -3,15 +3,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 
 #include "image/confined.h"
+#include "image/store_folder.h"
 #include "sys/errno.h"
 #include "sys/files.h"
 #include "sys/folder.h"
@@ -27,40 +26,6 @@ constexpr const char* kRun = ".run-";
 std::unexpected<Error> no_such_image(const std::string& name) {
   return std::unexpected(Error("there is no image '" + name + "'", ENOENT)
                              .with_remedy("weir image ls lists them; weir image import FILE " + name + " makes one"));
-}
-
-Result<std::string> random_id() {
-  std::array<std::uint8_t, 8> bytes{};
-  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
-    return sys::errno_error("cannot make a random id");
-  std::string id;
-  for (const std::uint8_t byte : bytes) {
-    id += "0123456789abcdef"[byte >> 4];
-    id += "0123456789abcdef"[byte & 15];
-  }
-  return id;
-}
-
-std::string now_text() {
-  const time_t now = ::time(nullptr);
-  tm utc{};
-  ::gmtime_r(&now, &utc);
-  std::array<char, 32> text{};
-  return std::string(text.data(), ::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc));
-}
-
-Result<sys::OwnedFd> open_folder(const std::string& path) {
-  return sys::checked_fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), "cannot open " + path);
-}
-
-Result<std::vector<std::string>> names_in(const std::string& folder) {
-  const sys::Folder entries(::opendir(folder.c_str()));
-  if (entries == nullptr) return sys::errno_error("cannot list " + folder);
-  std::vector<std::string> names;
-  while (const dirent* entry = sys::next_entry(entries)) names.emplace_back(entry->d_name);
-  if (errno != 0) return sys::errno_error("cannot list " + folder);
-  std::ranges::sort(names);
-  return names;
 }
 
 // `outer`: without links.
@@ -105,26 +70,9 @@ Lease::~Lease() {
 }
 
 Result<Store> Store::open(const std::string& folder) {
-  WEIR_CHECK_OK(sys::make_folders(folder));
-  struct stat status{};
-  if (::stat(folder.c_str(), &status) != 0) return sys::errno_error("cannot look at " + folder);
-  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 077) != 0) {
-    return std::unexpected(Error(folder + " is open to others than its owner, so the images in it could be anybody's")
-                               .with_remedy("chmod 700 " + folder + ", after a look at who owns it"));
-  }
+  WEIR_CHECK_OK(prepare_store_folder(folder));
   WEIR_TRY(Ids ids, ids_of_caller());
   return Store(folder, std::move(ids));
-}
-
-// Whoever makes or takes names holds this for the moment.
-Result<sys::OwnedFd> Store::lock_store() const {
-  const std::string path = folder_ + "/.lock";
-  WEIR_TRY(sys::OwnedFd lock, sys::checked_fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600),
-                                              "cannot open " + path));
-  while (::flock(lock.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return sys::errno_error("cannot lock " + path);
-  }
-  return lock;
 }
 
 // Whose the files in a folder of the store are. One without a description was not finished.
@@ -162,9 +110,9 @@ Result<> Store::sweep() {
 }
 
 Result<Store::Begun> Store::begin(const char* prefix) {
-  WEIR_TRY(const sys::OwnedFd store, lock_store());
+  WEIR_TRY(const sys::OwnedFd store, lock_store(folder_));
   WEIR_CHECK_OK(sweep());
-  WEIR_TRY(const std::string id, random_id());
+  WEIR_TRY(const std::string id, random_hex(8));
   Begun begun{.folder = folder_ + "/" + prefix + id, .lock = {}};
   if (::mkdir(begun.folder.c_str(), 0700) != 0) return sys::errno_error("cannot make " + begun.folder);
   WEIR_TRY(begun.lock, open_folder(begun.folder));
@@ -210,7 +158,7 @@ Result<Description> Store::import(const std::string& source, Source::Kind kind, 
 
 Result<std::vector<Description>> Store::list() {
   {
-    WEIR_TRY(const sys::OwnedFd store, lock_store());
+    WEIR_TRY(const sys::OwnedFd store, lock_store(folder_));
     WEIR_CHECK_OK(sweep());
   }
   WEIR_TRY(const std::vector<std::string> names, names_in(folder_));
@@ -232,7 +180,7 @@ Result<> Store::remove(const std::string& name) {
   std::string old;
   sys::OwnedFd lock;
   {
-    WEIR_TRY(const sys::OwnedFd store, lock_store());
+    WEIR_TRY(const sys::OwnedFd store, lock_store(folder_));
     WEIR_CHECK_OK(sweep());
     auto opened = open_folder(folder);
     if (!opened && opened.error().code() == ENOENT) return no_such_image(name);
@@ -247,7 +195,7 @@ Result<> Store::remove(const std::string& name) {
       return std::unexpected(Error("cannot remove image '" + name + "': " + ids.error().what(), EPERM)
                                  .with_remedy("sudo rm -r " + folder));
     }
-    WEIR_TRY(const std::string id, random_id());
+    WEIR_TRY(const std::string id, random_hex(8));
     old = folder_ + "/" + kOld + id;
     if (::rename(folder.c_str(), old.c_str()) != 0) return sys::errno_error("cannot remove " + folder);
   }
@@ -287,14 +235,6 @@ bool is_image_name(std::string_view name) {
   const auto plain = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); };
   return !name.empty() && name.size() <= kMaxName && plain(name.front()) &&
          std::ranges::all_of(name, [&](char c) { return plain(c) || c == '_' || c == '.' || c == ':' || c == '-'; });
-}
-
-Result<std::string> store_folder(std::string_view data_home, std::string_view home) {
-  if (::geteuid() == 0) return std::string("/var/lib/weir/images");
-  if (data_home.starts_with('/')) return std::string(data_home) + "/weir/images";
-  if (home.starts_with('/')) return std::string(home) + "/.local/share/weir/images";
-  return std::unexpected(
-      Error("there is no place for images: neither XDG_DATA_HOME nor HOME is set").with_remedy("set HOME"));
 }
 
 }  // namespace weir::image

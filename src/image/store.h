@@ -74,7 +74,6 @@ class Store {
                                   const std::string& name);
   Result<Ids> ids_of(const std::string& folder) const;
   Result<> discard(const std::string& folder) const;
-  Result<sys::OwnedFd> lock_store() const;
   Result<> sweep();
 
   std::string folder_;
@@ -84,9 +83,5 @@ class Store {
 
 // 1-63 of [A-Za-z0-9_.:-], the first a letter or a digit: never a path.
 bool is_image_name(std::string_view name);
-
-// Where the caller's images are: /var/lib/weir/images of root, otherwise weir/images below `data_home`
-// (XDG_DATA_HOME), or below .local/share of `home`.
-Result<std::string> store_folder(std::string_view data_home, std::string_view home);
 
 }  // namespace weir::image

@@ -138,7 +138,8 @@ Result<> TreeWriter::entry(const TarEntry& entry, wire::ByteStream& content, Whi
       return refuse(entry.path, "a whiteout, which only a layer of an OCI image can have",
                     "import the OCI image, not one of its layers");
     }
-    return whiteout(entry, parent_of(entry.path), name);
+    return whiteouts == Whiteouts::kept ? keep_whiteout(entry, parent_of(entry.path), name)
+                                        : whiteout(entry, parent_of(entry.path), name);
   }
   WEIR_TRY(const bool skip, left_out(entry));
   if (skip) return {};
@@ -188,6 +189,21 @@ Result<> TreeWriter::whiteout(const TarEntry& entry, const std::string& folder, 
   WEIR_CHECK_OK(remove_below(below.get(), path, made_));
   if (::unlinkat(parent.get(), gone.c_str(), AT_REMOVEDIR) != 0 && errno != ENOTEMPTY)
     return broken(entry.path, "cannot remove what it names");
+  return {};
+}
+
+// A device 0:0 (which since 5.8 everybody may make), or the attribute that overlays with userxattr read.
+Result<> TreeWriter::keep_whiteout(const TarEntry& entry, const std::string& folder, const std::string& name) {
+  const sys::OwnedFd parent = open_below(root_.get(), folder, O_RDONLY | O_DIRECTORY);
+  if (!parent.valid()) return unreachable(entry.path, folder);
+  if (name == kOpaque) {
+    if (::fsetxattr(parent.get(), "user.overlay.opaque", "y", 1, 0) == 0) return {};
+    return broken(entry.path, "cannot mark the folder as new");
+  }
+  const std::string gone = name.substr(kWhiteout.size());
+  if (gone.empty() || gone == "." || gone == ".." || gone.starts_with(kWhiteout))
+    return refuse(entry.path, "a whiteout of nothing that could be there");
+  if (::mknodat(parent.get(), gone.c_str(), S_IFCHR, 0) != 0) return broken(entry.path, "cannot mark it as gone");
   return {};
 }
 

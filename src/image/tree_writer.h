@@ -31,8 +31,9 @@ struct Tally {
 
 class TreeWriter {
  public:
-  // An archive that is a whole tree has no whiteouts; a layer may have them.
-  enum class Whiteouts : std::uint8_t { refused, applied };
+  // An archive that is a whole tree has no whiteouts; a layer may have them. Kept, they become the marks of an overlay
+  // (overlayfs.rst, "whiteouts and opaque directories"), for a layer that will lie over others.
+  enum class Whiteouts : std::uint8_t { refused, applied, kept };
 
   TreeWriter(sys::OwnedFd root, Owners owners, Limits limits = {})
       : root_(std::move(root)), owners_(owners), limits_(limits) {}
@@ -52,6 +53,7 @@ class TreeWriter {
   Result<> entry(const wire::TarEntry& entry, wire::ByteStream& content, Whiteouts whiteouts);
   Result<> count(const wire::TarEntry& entry);
   Result<> whiteout(const wire::TarEntry& entry, const std::string& folder, const std::string& name);
+  Result<> keep_whiteout(const wire::TarEntry& entry, const std::string& folder, const std::string& name);
   Result<bool> left_out(const wire::TarEntry& entry);
   Result<Place> place_of(const std::string& path);
   Result<sys::OwnedFd> open_folder(const std::string& path);

@@ -44,14 +44,15 @@ Result<> copy_file(const std::string& host_path, const std::string& path) {
   return make_file(path, *content);
 }
 
-Result<> mount_read_only(const std::string& host_path, const std::string& path) {
+Result<> mount_read_only(const std::string& host_path, const std::string& path, WaitingMounts& mounts) {
   constexpr std::uint64_t kHarmless = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  WEIR_TRY(const sys::OwnedFd mount, sys::clone_mount(AT_FDCWD, host_path, sys::Submounts::included, kHarmless));
-  return sys::attach_mount(mount, AT_FDCWD, path);
+  WEIR_TRY(sys::OwnedFd mount, sys::clone_mount(AT_FDCWD, host_path, sys::Submounts::included, kHarmless));
+  mounts.push_back({.mount = std::move(mount), .path = path});
+  return {};
 }
 
 // `name`: a path below /etc.
-Result<> take(const std::string& name) {
+Result<> take(const std::string& name, WaitingMounts& mounts) {
   const std::string host_path = "/etc/" + name;
   const std::string path = "etc/" + name;
   struct stat status{};
@@ -68,22 +69,22 @@ Result<> take(const std::string& name) {
   } else {
     return {};
   }
-  return mount_read_only(host_path, path);
+  return mount_read_only(host_path, path, mounts);
 }
 
 // Debian keeps the settings of a Java in /etc/java-17-openjdk and the like. Only where there is one: to read all names
 // of /etc takes longer than to take those above.
-Result<> take_java() {
+Result<> take_java(WaitingMounts& mounts) {
   if (::access("/usr/lib/jvm", F_OK) != 0) return {};
   const sys::Folder folder(::opendir("/etc"));
   if (folder == nullptr) return sys::errno_error("cannot list /etc");
   while (const dirent* entry = sys::next_entry(folder)) {
-    if (std::string_view(entry->d_name).starts_with("java-")) WEIR_CHECK_OK(take(entry->d_name));
+    if (std::string_view(entry->d_name).starts_with("java-")) WEIR_CHECK_OK(take(entry->d_name, mounts));
   }
   return {};
 }
 
-Result<> take_certificates() {
+Result<> take_certificates(WaitingMounts& mounts) {
   for (const auto& [folder, name] : kCertificates) {
     if (::access(("/etc/" + std::string(name)).c_str(), F_OK) != 0) continue;
     for (std::size_t slash = 4; slash != std::string::npos;) {
@@ -92,7 +93,7 @@ Result<> take_certificates() {
       if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return sys::errno_error("cannot make /" + part);
       if (slash != std::string::npos) ++slash;
     }
-    WEIR_CHECK_OK(take(name));
+    WEIR_CHECK_OK(take(name, mounts));
   }
   return {};
 }
@@ -131,16 +132,16 @@ Result<> make_names(const Spec& spec) {
   return make_file("etc/resolv.conf", captured ? "nameserver " + spec.addresses.gateway4.text() + "\n" : "");
 }
 
-Result<> make_etc(const Spec& spec) {
+Result<> make_etc(const Spec& spec, WaitingMounts& mounts) {
   WEIR_CHECK_OK(make_folder("etc", 0755));
   WEIR_CHECK_OK(make_users(spec.user));
   WEIR_CHECK_OK(make_names(spec));
   WEIR_CHECK_OK(make_file("etc/nsswitch.conf",
                           "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
                           "protocols: files\nservices: files\n"));
-  WEIR_CHECK_OK(take_certificates());
-  for (const char* name : kTaken) WEIR_CHECK_OK(take(name));
-  return take_java();
+  WEIR_CHECK_OK(take_certificates(mounts));
+  for (const char* name : kTaken) WEIR_CHECK_OK(take(name, mounts));
+  return take_java(mounts);
 }
 
 }  // namespace weir::sandbox

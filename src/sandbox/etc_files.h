@@ -4,12 +4,13 @@
 #include <string>
 
 #include "base/error.h"
+#include "sandbox/root_files.h"
 #include "sandbox/spec.h"
 
 namespace weir::sandbox {
 
 // In init, with the current folder at the new root and the host's root still "/".
-Result<> make_etc(const Spec& spec);
+Result<> make_etc(const Spec& spec, WaitingMounts& mounts);
 
 // Only hosts, hostname and resolv.conf, in a folder etc of the current one.
 Result<> make_names(const Spec& spec);

@@ -37,6 +37,7 @@ class Identity {
   Kind kind() const { return kind_; }
   // Of a range: the first id, which stands behind root inside.
   std::uint32_t first() const { return maps_.uids.front().outside; }
+  const sys::IdMaps& maps() const { return maps_; }
   // The host's ids behind the sandbox's user.
   std::uint32_t host_uid() const { return host_uid_; }
   std::uint32_t host_gid() const { return host_gid_; }

@@ -27,15 +27,27 @@ std::unexpected<Error> refuse(const std::string& what) {
   return std::unexpected(Error(what).with_remedy("use another image, or mend this one"));
 }
 
-Result<sys::OwnedFd> take(const ImageRoot& image) {
-  WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(image.folder));
+// What errors call it.
+std::string context_of(const Spec& spec) {
+  return spec.image ? "image '" + spec.image->name + "'" : "the snapshot";
+}
+
+// What lies below, top first, as paths and the id on disk that is 0 inside.
+std::vector<LayerRoot> roots_below(const Spec& spec) {
+  std::vector<LayerRoot> roots = spec.layers;
+  if (spec.image) roots.push_back({.folder = spec.image->folder, .first_id = spec.image->first_id});
+  return roots;
+}
+
+Result<sys::OwnedFd> take(const LayerRoot& root) {
+  WEIR_TRY(const sys::OwnedFd folder, sys::open_without_links(root.folder));
   return sys::clone_mount(folder.get(), "", sys::Submounts::left_out, kImage);
 }
 
-// What weir puts on top of one image. The current folder is the layer.
+// What weir puts on top of what is below. The current folder is the layer.
 class Layer {
  public:
-  Layer(const Spec& spec, const sys::OwnedFd& image) : spec_(spec), image_(image) {}
+  Layer(const Spec& spec, const sys::OwnedFd& below) : spec_(spec), below_(below) {}
 
   Result<> fill() {
     for (const char* path : {"dev", "proc", "etc"}) WEIR_CHECK_OK(folders(path));
@@ -50,11 +62,16 @@ class Layer {
     WEIR_CHECK_OK(folders("run"));
     WEIR_CHECK_OK(give_to("run", spec_.user.uid, spec_.user.gid));
     WEIR_CHECK_OK(home());
-    for (const Share& share : spec_.shares) WEIR_CHECK_OK(folders_as_far_as_possible(parent_of(share.target)));
-    for (const std::string& tool : spec_.tools) WEIR_CHECK_OK(folders_as_far_as_possible(parent_of(tool)));
+    WEIR_CHECK_OK(for_mounts());
     if (!spec_.workdir.empty()) WEIR_CHECK_OK(folders_as_far_as_possible(spec_.workdir));
     WEIR_CHECK_OK(users());
     return make_names(spec_);
+  }
+
+  Result<> for_mounts() {
+    for (const Share& share : spec_.shares) WEIR_CHECK_OK(folders_as_far_as_possible(parent_of(share.target)));
+    for (const std::string& tool : spec_.tools) WEIR_CHECK_OK(folders_as_far_as_possible(parent_of(tool)));
+    return {};
   }
 
  private:
@@ -74,7 +91,7 @@ class Layer {
   // What the image has at a path, no link followed.
   Result<Found> find(const std::string& path, struct stat& status) const {
     if (covered_.contains(path.substr(0, path.find('/')))) return Found::nothing;
-    const sys::OwnedFd entry = sys::open_resolved(image_.get(), path, O_PATH | O_NOFOLLOW, sys::kBeneath);
+    const sys::OwnedFd entry = sys::open_resolved(below_.get(), path, O_PATH | O_NOFOLLOW, sys::kBeneath);
     if (!entry.valid() && (errno == ENOENT || errno == EACCES)) return Found::nothing;
     if (!entry.valid() && errno != ELOOP && errno != ENOTDIR)
       return sys::errno_error("cannot look at /" + path + " of the image");
@@ -115,8 +132,7 @@ class Layer {
   Result<> folders(const std::string& path) {
     WEIR_TRY(const bool made, try_folders(path));
     if (made) return {};
-    return refuse("/" + path + " of image '" + spec_.image->name +
-                  "' is, or leads through, something that is no folder");
+    return refuse("/" + path + " is, or leads through, something that is no folder");
   }
 
   // Where a link of the image is on the way, whoever needs the place resolves it inside.
@@ -136,7 +152,7 @@ class Layer {
 
   // A file of the image as text; empty when it has none.
   Result<std::string> text_of(const std::string& path) const {
-    const sys::OwnedFd fd = sys::open_resolved(image_.get(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY, RESOLVE_IN_ROOT);
+    const sys::OwnedFd fd = sys::open_resolved(below_.get(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY, RESOLVE_IN_ROOT);
     if (!fd.valid() && (errno == ENOENT || errno == EACCES)) return std::string();
     if (!fd.valid()) return sys::errno_error("cannot read /" + path + " of the image");
     struct stat status{};
@@ -179,57 +195,94 @@ class Layer {
   }
 
   const Spec& spec_;
-  const sys::OwnedFd& image_;
+  const sys::OwnedFd& below_;
   std::set<std::string> covered_;
 };
 
-Result<> enter(const char* folder) {
+Result<> go(const char* folder) {
   if (::chdir(folder) != 0) return sys::errno_error(std::string("cannot enter ") + folder);
   return {};
 }
 
-Result<sys::OwnedFd> mount_layers() {
-  // The layers are named relative to the current folder; userxattr (5.11) is what an unprivileged overlay can use.
-  auto overlay = sys::new_filesystem(
-      "overlay", {{"lowerdir", "lower"}, {"upperdir", "upper"}, {"workdir", "work"}, {"userxattr", ""}},
-      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+// What is below is named relative to the current folder, which holds it by number; userxattr (5.11) is what an
+// unprivileged overlay can use.
+Result<sys::OwnedFd> mount_overlay(std::size_t below, std::initializer_list<sys::MountOption> private_layer) {
+  std::string lower = "0";
+  for (std::size_t i = 1; i < below; ++i) lower += ":" + std::to_string(i);
+  std::vector<sys::MountOption> options = {{"lowerdir", lower}, {"userxattr", ""}};
+  options.insert(options.end(), private_layer);
+  auto overlay = sys::new_filesystem("overlay", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
   if (!overlay) {
     return std::unexpected(
-        std::move(overlay).error().with_remedy("images need overlays: kernel 5.11, as root 5.19, and a file system "
-                                               "that one can lie on (not itself an overlay)"));
+        std::move(overlay).error().with_remedy("images and snapshots need overlays: kernel 5.11, as root 5.19, and a "
+                                               "file system that one can lie on (not itself an overlay)"));
   }
   return std::move(*overlay);
 }
 
-}  // namespace
-
-Result<sys::OwnedFd> prepare_image(const ImageRoot& image, const Identity& identity) {
-  if (identity.kind() != Identity::Kind::range) return sys::OwnedFd();
-  WEIR_TRY(sys::OwnedFd mount, in_context(take(image), "image '" + image.name + "'"));
-  const std::vector<sys::IdRange> ids = {
-      {.inside = image.first_id, .outside = identity.first(), .count = Identity::kRangeSize}};
-  WEIR_CHECK_OK(sys::map_ids(mount, ids, ids, image.folder));
-  return mount;
+// All that is below as one tree, to look at. The current folder holds it by number.
+Result<sys::OwnedFd> view_of(std::size_t below) {
+  if (below > 1) return mount_overlay(below, {});
+  return sys::checked_fd(::open("0", O_PATH | O_DIRECTORY | O_CLOEXEC), "cannot open the layer");
 }
 
-Result<> enter_image(const Spec& spec, const sys::OwnedFd& prepared) {
-  const std::string context = "image '" + spec.image->name + "'";
-  sys::OwnedFd own;
-  if (!prepared.valid()) {
-    WEIR_TRY(own, in_context(take(*spec.image), context));
+}  // namespace
+
+bool is_layered(const Spec& spec) {
+  return spec.image || !spec.layers.empty();
+}
+
+Result<std::vector<sys::OwnedFd>> prepare_lowers(const Spec& spec, const Identity& identity) {
+  WEIR_ASSERT(spec.layers.size() <= kMaxLayers);
+  std::vector<sys::OwnedFd> mounts;
+  if (identity.kind() != Identity::Kind::range) return mounts;
+  for (const LayerRoot& root : roots_below(spec)) {
+    WEIR_TRY(sys::OwnedFd mount, in_context(take(root), context_of(spec)));
+    const std::vector<sys::IdRange> ids = {
+        {.inside = root.first_id, .outside = identity.first(), .count = Identity::kRangeSize}};
+    WEIR_CHECK_OK(sys::map_ids(mount, ids, ids, root.folder));
+    mounts.push_back(std::move(mount));
   }
-  const sys::OwnedFd& image = prepared.valid() ? prepared : own;
+  return mounts;
+}
+
+Result<LayeredRoot> LayeredRoot::begin(const Spec& spec, const std::vector<sys::OwnedFd>& prepared) {
   for (const char* folder : {"lower", "upper", "work"}) WEIR_CHECK_OK(make_folder(folder, 0755));
-  WEIR_CHECK_OK(sys::attach_mount(image, AT_FDCWD, "lower"));
-  WEIR_CHECK_OK(enter("upper"));
-  WEIR_CHECK_OK(in_context(Layer(spec, image).fill(), context));
-  WEIR_CHECK_OK(enter(".."));
-  WEIR_TRY(const sys::OwnedFd root, in_context(mount_layers(), context));
+  WEIR_CHECK_OK(go("lower"));
+  const std::vector<LayerRoot> roots = roots_below(spec);
+  for (std::size_t i = 0; i < roots.size(); ++i) {
+    sys::OwnedFd own;
+    if (prepared.empty()) {
+      WEIR_TRY(own, in_context(take(roots[i]), context_of(spec)));
+    }
+    const std::string place = std::to_string(i);
+    WEIR_CHECK_OK(make_folder(place, 0755));
+    WEIR_CHECK_OK(sys::attach_mount(prepared.empty() ? own : prepared[i], AT_FDCWD, place));
+  }
+  WEIR_TRY(sys::OwnedFd view, in_context(view_of(roots.size()), context_of(spec)));
+  WEIR_CHECK_OK(go("../upper"));
+  return LayeredRoot(spec, roots.size(), std::move(view));
+}
+
+Result<> LayeredRoot::fill_over_image() const {
+  return in_context(Layer(spec_, view_).fill(), context_of(spec_));
+}
+
+Result<> LayeredRoot::make_folders_for_mounts() const {
+  return in_context(Layer(spec_, view_).for_mounts(), context_of(spec_));
+}
+
+Result<> LayeredRoot::enter() {
+  WEIR_CHECK_OK(go("../lower"));
+  WEIR_TRY(const sys::OwnedFd root,
+           in_context(mount_overlay(below_, {{"upperdir", "../upper"}, {"workdir", "../work"}}), context_of(spec_)));
+  WEIR_CHECK_OK(go(".."));
+  view_.reset();
   // The overlay holds on to its layers. They leave the tree, so that exactly one mount lies on the host's root when it
   // is let go of: change_root() takes off one.
-  if (::umount2(".", MNT_DETACH) != 0) return sys::errno_error("cannot hide the layers of the image");
+  if (::umount2(".", MNT_DETACH) != 0) return sys::errno_error("cannot hide the layers of the root");
   WEIR_CHECK_OK(sys::attach_mount(root, AT_FDCWD, "/"));
-  if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the image");
+  if (::fchdir(root.get()) != 0) return sys::errno_error("cannot enter the new root");
   return {};
 }
 

@@ -25,6 +25,7 @@
 #include "sandbox/capture.h"
 #include "sandbox/confinement.h"
 #include "sandbox/guest_sockets.h"
+#include "sandbox/image_root.h"
 #include "sandbox/launch.h"
 #include "sandbox/living.h"
 #include "sandbox/remedies.h"
@@ -83,14 +84,14 @@ class Init {
     WEIR_CHECK_OK(close_inherited());
     if (!wait_for<control::Begin>()) ::_exit(kInitFailed);
     WEIR_CHECK_OK(begin_root(spec_));
-    // An image becomes another current folder, so no other thread can fill that root.
-    if (!spec_.image) WEIR_CHECK_OK(start_builder());
+    // Layers become another current folder, so no other thread can fill that root.
+    if (!is_layered(spec_)) WEIR_CHECK_OK(start_builder());
     WEIR_CHECK_OK(set_up_network());
     if (spec_.seals) WEIR_CHECK_OK(make_seal());
     WEIR_CHECK_OK(become_root_inside());
     if (::sethostname(spec_.hostname.c_str(), spec_.hostname.size()) != 0)
       return sys::errno_error("cannot set the host name of the sandbox");
-    WEIR_CHECK_OK(spec_.image ? fill_root(root_plan()) : wait_for_builder());
+    WEIR_CHECK_OK(is_layered(spec_) ? fill_root(root_plan()) : wait_for_builder());
     // While there is a /proc that a new one may be like.
     if (spec_.lives_on) {
       WEIR_TRY(proc_, open_proc());
@@ -136,10 +137,12 @@ class Init {
             .identity = plan_.identity,
             .shares = plan_.shares,
             .tools = plan_.tools,
-            .image = plan_.image,
-            .layer_taker = [this](std::uint32_t share, const sys::OwnedFd& layer) {
-              return send(control::LayerMade{.share = share}, layer.get());
-            }};
+            .lowers = plan_.lowers,
+            .layer_taker =
+                [this](std::uint32_t share, const sys::OwnedFd& layer) {
+                  return send(control::LayerMade{.share = share}, layer.get());
+                },
+            .written_taker = [this](const sys::OwnedFd& tree) { return send(control::WrittenMade{}, tree.get()); }};
   }
 
   Result<> wait_for_builder() {
@@ -156,7 +159,7 @@ class Init {
     for (const Tool& tool : plan_.tools) {
       if (tool.mount.valid()) kept.push_back(tool.mount.get());
     }
-    if (plan_.image.valid()) kept.push_back(plan_.image.get());
+    for (const sys::OwnedFd& lower : plan_.lowers) kept.push_back(lower.get());
     return sys::close_all_but(std::move(kept));
   }
 

@@ -22,7 +22,7 @@ struct InitPlan {
   Identity::Kind identity;
   const std::vector<PreparedShare>& shares;
   const std::vector<Tool>& tools;
-  const sys::OwnedFd& image;
+  const std::vector<sys::OwnedFd>& lowers;
   const Limiter* limiter = nullptr;  // Spec::limits
 };
 

@@ -22,20 +22,21 @@ namespace {
 constexpr std::uint64_t kReadOnly = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 constexpr unsigned kNoPrograms = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
-Result<> mount_host_folder(const std::string& host_path, const std::string& path) {
+Result<> take_host_folder(const std::string& host_path, const std::string& path, WaitingMounts& mounts) {
   WEIR_CHECK_OK(make_folder(path, 0755));
-  WEIR_TRY(const sys::OwnedFd mount, sys::clone_mount(AT_FDCWD, host_path, sys::Submounts::included, kReadOnly));
-  return sys::attach_mount(mount, AT_FDCWD, path);
+  WEIR_TRY(sys::OwnedFd mount, sys::clone_mount(AT_FDCWD, host_path, sys::Submounts::included, kReadOnly));
+  mounts.push_back({.mount = std::move(mount), .path = path});
+  return {};
 }
 
-Result<> mount_programs() {
-  WEIR_CHECK_OK(mount_host_folder("/usr", "usr"));
+Result<> take_programs(WaitingMounts& mounts) {
+  WEIR_CHECK_OK(take_host_folder("/usr", "usr", mounts));
   // Links into /usr on a merged system, folders on others.
   for (const char* name : {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}) {
     const std::string host_path = std::string("/") + name;
     struct stat status{};
     if (::lstat(host_path.c_str(), &status) != 0) continue;
-    WEIR_CHECK_OK(S_ISLNK(status.st_mode) ? copy_link(host_path, name) : mount_host_folder(host_path, name));
+    WEIR_CHECK_OK(S_ISLNK(status.st_mode) ? copy_link(host_path, name) : take_host_folder(host_path, name, mounts));
   }
   return {};
 }
@@ -154,23 +155,57 @@ Result<> mount_script(const ScriptFile& script) {
   return sys::attach_mount(folder, point.get(), "");
 }
 
-Result<> fill_from_host(const Spec& spec) {
-  WEIR_CHECK_OK(mount_programs());
-  WEIR_CHECK_OK(allow_pip());
+// What is the host's, and the folders of the sandbox: made, but nothing mounted yet.
+Result<> make_from_host(const Spec& spec, WaitingMounts& mounts) {
+  WEIR_CHECK_OK(take_programs(mounts));
   WEIR_CHECK_OK(make_user_folders(spec.user));
   WEIR_CHECK_OK(make_own_programs());
-  WEIR_CHECK_OK(make_etc(spec));
-  WEIR_CHECK_OK(make_folder("dev", 0755));
+  WEIR_CHECK_OK(make_etc(spec, mounts));
   return make_folder("proc", 0555);
 }
 
-// /dev comes without what the image has there, and from the tmpfs whose size is the sandbox's.
-Result<> fill_from_image(const RootPlan& plan) {
+Result<> mount_from_host(const WaitingMounts& mounts) {
+  WEIR_CHECK_OK(attach(mounts));
+  return allow_pip();
+}
+
+// The current folder, whatever is mounted below it later.
+Result<> show_written(const RootPlan& plan) {
+  if (!plan.spec.lives_on) return {};
+  constexpr std::uint64_t kOnlyRead = kNoPrograms | MOUNT_ATTR_RDONLY;
+  WEIR_TRY(const sys::OwnedFd tree, sys::clone_mount(AT_FDCWD, ".", sys::Submounts::left_out, kOnlyRead));
+  return plan.written_taker(tree);
+}
+
+Result<> fill_from_host(const RootPlan& plan) {
+  WaitingMounts mounts;
+  WEIR_CHECK_OK(show_written(plan));
+  WEIR_CHECK_OK(make_from_host(plan.spec, mounts));
+  WEIR_CHECK_OK(make_folder("dev", 0755));
+  return mount_from_host(mounts);
+}
+
+// Everything of weir's goes into the private layer while it is a file system of its own, so nothing that a stranger
+// left below is followed, written to or mounted over. /dev comes without what is there, and from the tmpfs whose size
+// is the sandbox's.
+Result<> fill_layered(const RootPlan& plan) {
   WEIR_CHECK_OK(make_folder("dev", 0755));
   WEIR_TRY(const sys::OwnedFd devices,
            sys::clone_mount(AT_FDCWD, "dev", sys::Submounts::left_out, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
   WEIR_TRY(const sys::OwnedFd layers, take_layers(plan.spec));
-  WEIR_CHECK_OK(enter_image(plan.spec, plan.image));
+  WEIR_TRY(LayeredRoot root, LayeredRoot::begin(plan.spec, plan.lowers));
+  WEIR_CHECK_OK(show_written(plan));
+  WaitingMounts mounts;
+  if (plan.spec.image) {
+    WEIR_CHECK_OK(root.fill_over_image());
+  } else {
+    WEIR_CHECK_OK(give_to(".", plan.spec.user.uid, plan.spec.user.gid));
+    WEIR_CHECK_OK(make_from_host(plan.spec, mounts));
+    WEIR_CHECK_OK(make_folder("dev", 0755));
+    WEIR_CHECK_OK(root.make_folders_for_mounts());
+  }
+  WEIR_CHECK_OK(root.enter());
+  WEIR_CHECK_OK(plan.spec.image ? Result<>() : mount_from_host(mounts));
   if (layers.valid()) WEIR_CHECK_OK(put_layers(layers));
   return sys::attach_mount(devices, AT_FDCWD, "dev");
 }
@@ -191,7 +226,7 @@ Result<> begin_root(const Spec& spec) {
 }
 
 Result<> fill_root(const RootPlan& plan) {
-  WEIR_CHECK_OK(plan.spec.image ? fill_from_image(plan) : fill_from_host(plan.spec));
+  WEIR_CHECK_OK(is_layered(plan.spec) ? fill_layered(plan) : fill_from_host(plan));
   WEIR_CHECK_OK(make_devices());
   WEIR_CHECK_OK(mount_proc());
   WEIR_CHECK_OK(mount_shares(plan.shares, plan.spec, plan.layer_taker));

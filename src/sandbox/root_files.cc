@@ -8,6 +8,7 @@
 #include <array>
 
 #include "sys/errno.h"
+#include "sys/mounts.h"
 #include "sys/open_resolved.h"
 
 namespace weir::sandbox {
@@ -38,6 +39,11 @@ Result<> make_entry(const sys::OwnedFd& parent, const std::string& name, MountPo
 }
 
 }  // namespace
+
+Result<> attach(const WaitingMounts& mounts) {
+  for (const auto& [mount, path] : mounts) WEIR_CHECK_OK(sys::attach_mount(mount, AT_FDCWD, path));
+  return {};
+}
 
 Result<> make_folder(const std::string& path, mode_t mode) {
   if (::mkdir(path.c_str(), mode) != 0) return sys::errno_error("cannot make the folder /" + path);

@@ -5,11 +5,22 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "sys/owned_fd.h"
 
 namespace weir::sandbox {
+
+// A mount that is ready, and where it goes. They wait until all files and folders of the root are made: a layered root
+// is mounted in between.
+struct WaitingMount {
+  sys::OwnedFd mount;
+  std::string path;
+};
+using WaitingMounts = std::vector<WaitingMount>;
+// In their order.
+Result<> attach(const WaitingMounts& mounts);
 
 // The umask must be 0.
 Result<> make_folder(const std::string& path, mode_t mode);

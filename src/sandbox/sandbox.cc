@@ -68,10 +68,7 @@ Result<Sandbox> Sandbox::prepare(const Spec& spec) {
   WEIR_CHECK_OK(prepare_tools(tools, identity));
   Placeholders placeholders;
   WEIR_TRY(const std::vector<PreparedShare> shares, prepare_shares(spec, identity, placeholders));
-  sys::OwnedFd image;
-  if (spec.image) {
-    WEIR_TRY(image, prepare_image(*spec.image, identity));
-  }
+  WEIR_TRY(const std::vector<sys::OwnedFd> lowers, prepare_lowers(spec, identity));
   WEIR_TRY(auto channels, sys::Channel::pair());
   auto& [ours, theirs] = channels;
   std::optional<Limiter> limiter;
@@ -83,7 +80,7 @@ Result<Sandbox> Sandbox::prepare(const Spec& spec) {
                       .identity = identity.kind(),
                       .shares = shares,
                       .tools = tools,
-                      .image = image,
+                      .lowers = lowers,
                       .limiter = limiter ? &*limiter : nullptr};
   auto init = sys::ChildProcess::clone(kNamespaces, limiter ? limiter->cgroup_fd() : -1);
   if (!init) return std::unexpected(with_clone_remedy(std::move(init).error()));
@@ -153,6 +150,8 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
     limiter_->take_root(received.take_passed());
   } else if (std::holds_alternative<control::NamespaceMade>(*message)) {
     namespace_socket_ = received.take_passed();
+  } else if (std::holds_alternative<control::WrittenMade>(*message) && spec.lives_on) {
+    written_ = received.take_passed();
   } else if (std::holds_alternative<control::SealMade>(*message)) {
     seal_ = received.take_passed();
   } else if (std::holds_alternative<control::TerminalMade>(*message)) {
@@ -166,6 +165,7 @@ Result<bool> Sandbox::take_start_message(const Spec& spec) {
   } else if (std::holds_alternative<control::Started>(*message)) {
     if (spec.network == Network::captured && !(capture_.listener.valid() && capture_.tun.valid()))
       return fail("init of the sandbox broke the protocol: no capture");
+    if (spec.lives_on && !written_.valid()) return fail("init of the sandbox broke the protocol: no files");
     if (spec.seals && !seal_.valid()) return fail("init of the sandbox broke the protocol: no descriptor to seal with");
     return true;
   } else {

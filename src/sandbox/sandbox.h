@@ -76,6 +76,12 @@ class Sandbox {
   // Where Spec::shows_layers is set; once.
   std::vector<Layer> take_layers() { return std::move(layers_); }
 
+  // Of a sandbox that lives on: what everything outside of shares is written into, a hostile tree from the first
+  // process on; once. The private root, or (is_layered()) the upper layer of its overlay.
+  sys::OwnedFd take_written() { return std::move(written_); }
+  // The ids of its user namespace.
+  const Identity& identity() const { return identity_; }
+
   // Where Spec::seals is set, after the start: the other end of the command's descriptor; once. Never to be read from
   // or closed: what is there may carry descriptors, and closing those could wait for as long as the guest likes.
   sys::OwnedFd take_seal() { return std::move(seal_); }
@@ -148,6 +154,7 @@ class Sandbox {
   Capture capture_;
   sys::OwnedFd terminal_;
   std::vector<Layer> layers_;
+  sys::OwnedFd written_;
   sys::OwnedFd namespace_socket_;
   sys::OwnedFd seal_;
   std::unique_ptr<GuestSockets> sockets_;

@@ -51,6 +51,12 @@ struct ImageRoot {
   std::optional<sys::IdMaps> delegated;
 };
 
+// Files over the root's programs, or over the image: what a session before left. Never written.
+struct LayerRoot {
+  std::string folder;          // absolute host path, links resolved
+  std::uint32_t first_id = 0;  // as ImageRoot's
+};
+
 // Where weir puts the file of `weir script`, inside.
 inline constexpr const char* kScriptFolder = "/run/weir/script";
 // A file there that is root's and that everybody may read.
@@ -79,6 +85,7 @@ struct Spec {
   std::vector<Share> shares;
   std::vector<std::string> tools;  // absolute host paths (--tool): visible read-only, on PATH
   std::optional<ImageRoot> image;
+  std::vector<LayerRoot> layers;  // top first; at most kMaxLayers
   std::optional<ScriptFile> script;
   Network network = Network::loopback;
   CaptureAddresses addresses;

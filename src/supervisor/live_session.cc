@@ -93,6 +93,9 @@ Result<> LiveSession::open_socket() {
                                .grace_ms = static_cast<std::uint64_t>(options_.run.grace.count()),
                                .on_changed = [this] { on_processes_changed(); }});
   files_ = std::make_unique<SessionFiles>(*server_, *inside);
+  WEIR_TRY(snapshots_,
+           SessionSnapshots::prepare(
+               {.reactor = reactor_, .inside = *inside, .run = options_.run, .name = options_.name}, *live_.sandbox()));
   begin_service();
   return {};
 }
@@ -132,6 +135,7 @@ void LiveSession::forget_inside() {
   service_.reset();
   processes_.reset();
   files_.reset();
+  snapshots_.reset();
 }
 
 void LiveSession::begin_service() {
@@ -179,6 +183,7 @@ wire::SessionInfo LiveSession::info() {
     info.on_idle = "stop";
   }
   if (options_.run.spec.image) info.image = options_.run.spec.image->name;
+  if (options_.run.snapshot) info.snapshot = options_.run.snapshot->snapshot().id;
   if (service_) info.service = service_->info();
   if (processes_) info.usage = {.cpu_ms = processes_->cpu_us() / 1000, .processes = processes_->living()};
   if (const Network* const network = live_.network()) info.usage.flows = network->flows();
@@ -270,8 +275,13 @@ void LiveSession::narrow(ClientId client, const wire::ControlRequest& request) {
                      [this, client](const wire::ControlReply& reply) { answer(client, session_reply_of(reply)); });
 }
 
-void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot&) {
-  answer(client, wire::Refusal{.code = ErrorCode::unavailable, .message = "this version makes no snapshots"});
+void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot& request) {
+  const Network* const network = live_.network();
+  const std::string_view mode =
+      network == nullptr ? options_.run.policy_mode : policy::name_of(network->policy().mode());
+  const std::string_view hash = network == nullptr ? options_.run.policy_hash : network->policy().hash();
+  snapshots_->make(request, {.mode = mode, .hash = hash},
+                   [this, client](const wire::SessionReply& reply) { answer(client, reply); });
 }
 
 // The connection closes when everything inside is gone.

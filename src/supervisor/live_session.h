@@ -13,6 +13,7 @@
 #include "supervisor/session_files.h"
 #include "supervisor/session_options.h"
 #include "supervisor/session_processes.h"
+#include "supervisor/session_snapshots.h"
 #include "supervisor/session_service.h"
 #include "sys/boot_timer.h"
 
@@ -77,6 +78,7 @@ class LiveSession : private LineServer::Owner {
   std::unique_ptr<LineServer> server_;
   std::unique_ptr<SessionProcesses> processes_;
   std::unique_ptr<SessionFiles> files_;
+  std::unique_ptr<SessionSnapshots> snapshots_;
   std::unique_ptr<SessionService> service_;
 };
 

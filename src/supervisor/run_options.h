@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "audit/tally.h"
+#include "image/snapshot/store.h"
 #include "image/store.h"
 #include "net/ip_address.h"
 #include "policy/compiled/image.h"
@@ -50,6 +51,13 @@ struct RunOptions {
 
   // Keeps the files of spec.image in place until the run has ended; nullptr without one.
   std::shared_ptr<const image::Lease> image;
+  // The same for the snapshot that spec.layers are of.
+  std::shared_ptr<const image::SnapshotLease> snapshot;
+  // Of a session: where its snapshots are kept, and what one of it begins with: base, layers, taint and parent.
+  // `no_snapshots`: why there are none; empty: there are.
+  std::string snapshots_folder;
+  image::Snapshot begun_from;
+  std::string no_snapshots;
 
   // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured and nothing is
   // published: such a run has no gateway.

@@ -1,0 +1,164 @@
+#include "supervisor/session_snapshots.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "sandbox/image_root.h"
+#include "sys/errno.h"
+
+namespace weir::supervisor {
+namespace {
+
+using wire::ErrorCode;
+
+// Of the child's answer: a description, or an error.
+constexpr std::size_t kMaxAnswer = 2 * image::kMaxSnapshotText;
+constexpr char kMade = 'v';
+constexpr char kFailed = 'e';
+
+image::Ids ids_of(const sandbox::Identity& identity) {
+  using Kind = sandbox::Identity::Kind;
+  image::Ids ids{.kind = image::Ids::Kind::one, .maps = identity.maps()};
+  if (identity.kind() == Kind::range) ids.kind = image::Ids::Kind::root;
+  if (identity.kind() == Kind::delegated) ids.kind = image::Ids::Kind::subids;
+  // Root of the process that copies, whoever the sandbox's user is.
+  if (identity.kind() == Kind::own_id) ids.maps.uids.front().inside = ids.maps.gids.front().inside = 0;
+  return ids;
+}
+
+struct Order {
+  const std::string& store;
+  const image::WrittenTree& tree;
+  const image::Ids& ids;
+  const image::Snapshot& about;
+};
+
+Result<std::string> copy(const Order& order) {
+  WEIR_TRY(image::Snapshots store, image::Snapshots::open(order.store));
+  WEIR_TRY(const image::Snapshots::Created made, store.create(order.tree, order.ids, order.about));
+  return image::snapshot_summary(made.snapshot, image::remarks(made.left_out));
+}
+
+[[noreturn]] void become_copier(const Order& order, const sys::OwnedFd& answer) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  ::prctl(PR_SET_NAME, "weir-snapshot", 0, 0, 0);
+  if (!sys::close_all_but({STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, order.tree.folder, answer.get()})) ::_exit(1);
+  const auto made = copy(order);
+  std::string text =
+      made ? kMade + *made
+           : kFailed + std::to_string(made.error().code()) + '\0' + made.error().what() + '\0' + made.error().remedy();
+  for (std::string_view rest = text; !rest.empty();) {
+    const ssize_t done = ::write(answer.get(), rest.data(), rest.size());
+    if (done <= 0) ::_exit(1);
+    rest.remove_prefix(static_cast<std::size_t>(done));
+  }
+  ::_exit(0);
+}
+
+wire::SessionReply reply_of(const std::string& text) {
+  if (text.starts_with(kMade)) return wire::SnapshotInfo{.json = text.substr(1)};
+  if (!text.starts_with(kFailed))
+    return wire::Refusal{.code = ErrorCode::internal, .message = "the process that keeps the files ended early"};
+  const std::size_t what = std::min(text.find('\0'), text.size() - 1) + 1;
+  const std::size_t remedy = std::min(text.find('\0', what), text.size());
+  const int code = std::atoi(text.c_str() + 1);
+  return wire::Refusal{.code = code == EEXIST ? ErrorCode::name_taken : ErrorCode::internal,
+                       .message = text.substr(what, remedy - what),
+                       .remedy = remedy < text.size() ? text.substr(remedy + 1) : ""};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SessionSnapshots>> SessionSnapshots::prepare(Ground ground, sandbox::Sandbox& sandbox) {
+  const sandbox::Spec& spec = ground.run.spec;
+  std::unique_ptr<SessionSnapshots> made(new SessionSnapshots(std::move(ground), sandbox.take_written()));
+  image::WrittenTree& tree = made->tree_;
+  tree.folder = made->written_.get();
+  if (sandbox::is_layered(spec)) tree.kind = image::WrittenTree::Kind::upper;
+  WEIR_TRY(tree.baseline, image::Baseline::of(tree.folder));
+  for (const sandbox::Share& share : spec.shares) tree.shared.push_back(share.target);
+  tree.shared.insert(tree.shared.end(), spec.tools.begin(), spec.tools.end());
+  made->ids_ = ids_of(sandbox.identity());
+  if (made->ids_.kind == image::Ids::Kind::one) tree.one_owner = {.uid = spec.user.uid, .gid = spec.user.gid};
+  return made;
+}
+
+SessionSnapshots::~SessionSnapshots() {
+  if (answer_.valid()) ground_.reactor.forget(answer_.get());
+}
+
+void SessionSnapshots::make(const wire::MakeSnapshot& request, const Policy& policy, OnDone on_done) {
+  const RunOptions& run = ground_.run;
+  if (on_done_) {
+    return on_done(wire::Refusal{.code = ErrorCode::conflict,
+                                 .message = "a snapshot of this session is being made",
+                                 .remedy = "ask again when it is done"});
+  }
+  if (!run.no_snapshots.empty())
+    return on_done(wire::Refusal{.code = ErrorCode::unavailable, .message = run.no_snapshots, .remedy = ""});
+  if (!request.name.empty() && !image::is_snapshot_name(request.name)) {
+    return on_done(wire::Refusal{.code = ErrorCode::bad_request,
+                                 .message = "'" + request.name + "' is no name of a snapshot",
+                                 .remedy = "1 to 63 letters, digits, '_', '.', ':' or '-'"});
+  }
+  if (request.labels.size() > image::kMaxLabels)
+    return on_done(wire::Refusal{.code = ErrorCode::too_large, .message = "too many labels", .remedy = ""});
+  image::Snapshot about = run.begun_from;
+  about.name = request.name;
+  about.labels.assign(request.labels.begin(), request.labels.end());
+  about.mode = policy.mode;
+  about.policy = policy.hash;
+  about.taint = image::taint_of(policy.mode, about.taint);
+  about.session = run.spec.id;
+  about.session_name = ground_.name;
+  on_done_ = std::move(on_done);
+  ground_.inside.freeze([this, about](Result<> still) {
+    if (still) return begin_copy(about);
+    finish(
+        wire::Refusal{.code = ErrorCode::conflict, .message = still.error().what(), .remedy = still.error().remedy()});
+  });
+}
+
+void SessionSnapshots::begin_copy(const image::Snapshot& about) {
+  const auto failed = [this](const Error& error) {
+    ground_.inside.thaw();
+    finish(wire::Refusal{.code = ErrorCode::internal, .message = error.what(), .remedy = error.remedy()});
+  };
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return failed(sys::errno_error("cannot make a pipe").error());
+  answer_ = sys::OwnedFd(ends[0]);
+  const sys::OwnedFd theirs(ends[1]);
+  ::fcntl(answer_.get(), F_SETFL, O_NONBLOCK);
+  auto copier = sys::ChildProcess::clone(0);
+  if (!copier) return failed(copier.error());
+  if (copier->in_child()) become_copier({ground_.run.snapshots_folder, tree_, ids_, about}, theirs);
+  copier_ = std::move(*copier);
+  text_.clear();
+  handler_ = std::make_unique<sys::CallbackHandler>([this](std::uint32_t) { on_readable(); });
+  if (auto watched = ground_.reactor.watch(answer_.get(), EPOLLIN, *handler_); !watched) failed(watched.error());
+}
+
+void SessionSnapshots::on_readable() {
+  std::array<char, 16 * 1024> buffer;
+  const ssize_t got = ::read(answer_.get(), buffer.data(), buffer.size());
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (got > 0) text_.append(buffer.data(), static_cast<std::size_t>(got));
+  if (got > 0 && text_.size() <= kMaxAnswer) return;
+  ground_.reactor.forget(answer_.get());
+  answer_.reset();
+  copier_.kill();
+  ground_.inside.thaw();
+  ground_.reactor.retire(std::move(handler_));
+  finish(reply_of(text_));
+}
+
+void SessionSnapshots::finish(const wire::SessionReply& reply) {
+  const OnDone on_done = std::exchange(on_done_, nullptr);
+  on_done(reply);
+}
+
+}  // namespace weir::supervisor

@@ -1,0 +1,64 @@
+// `snapshot`, asked of a session: everything inside stands still while a child of the supervisor copies what was
+// written into the caller's store (image/snapshot/store.h).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "image/snapshot/store.h"
+#include "sandbox/inside.h"
+#include "sandbox/sandbox.h"
+#include "supervisor/run_options.h"
+#include "sys/child_process.h"
+#include "sys/reactor.h"
+#include "wire/session_reply.h"
+#include "wire/session_request.h"
+
+namespace weir::supervisor {
+
+class SessionSnapshots {
+ public:
+  // What it is made of; all but `name` outlive the object.
+  struct Ground {
+    sys::Reactor& reactor;
+    sandbox::Inside& inside;
+    const RunOptions& run;
+    std::string name;  // the session's; may be empty
+  };
+  // Once the sandbox stands and before the first process: what is there now is weir's own and stays out.
+  static Result<std::unique_ptr<SessionSnapshots>> prepare(Ground ground, sandbox::Sandbox& sandbox);
+  // Ends a copy that goes on; nothing of it stays but what the next one sweeps.
+  ~SessionSnapshots();
+  SessionSnapshots(const SessionSnapshots&) = delete;
+  SessionSnapshots& operator=(const SessionSnapshots&) = delete;
+
+  // The policy that is in force: the narrowest there was.
+  struct Policy {
+    std::string_view mode;
+    std::string_view hash;
+  };
+  using OnDone = std::function<void(const wire::SessionReply&)>;
+  // One at a time. `on_done` once, now or later, and not after the object is gone.
+  void make(const wire::MakeSnapshot& request, const Policy& policy, OnDone on_done);
+
+ private:
+  SessionSnapshots(Ground ground, sys::OwnedFd written) : ground_(std::move(ground)), written_(std::move(written)) {}
+  void begin_copy(const image::Snapshot& about);
+  void on_readable();
+  void finish(const wire::SessionReply& reply);
+
+  Ground ground_;
+  sys::OwnedFd written_;
+  image::WrittenTree tree_;
+  image::Ids ids_;
+  sys::ChildProcess copier_;
+  sys::OwnedFd answer_;
+  std::string text_;
+  std::unique_ptr<sys::CallbackHandler> handler_;
+  OnDone on_done_;  // while one is made
+};
+
+}  // namespace weir::supervisor
