@@ -402,6 +402,7 @@ constexpr std::array kSessionShellExamples = {
 constexpr std::array kSessionCpExamples = {
     Example{"weir session cp data.csv demo:/data/", "below its own name"},
     Example{"weir session cp demo:/data/out.csv .", "and out again"},
+    Example{"weir session cp ./project demo:/work", "a folder"},
     Example{"weir session cp - demo:/data/in.csv < in.csv", "from standard input"},
     Example{"weir session cp demo:/data/out.csv - | head", "to standard output"},
 };
@@ -550,13 +551,15 @@ constexpr std::array kCommands = {
         "reads commands from there. Exit code: the shell's.",
         kSessionShellExamples},
     CommandSpec{
-        session_cp, "session cp", "ID:PATH|PATH ID:PATH|PATH", 2, 2, false, "copy a file into a session or out of it",
-        "Copies one file. PATH inside is absolute; one of this machine that has a colon is written with ./ in front, "
-        "and "
-        "- is standard input or output. Folders above a target inside are made. A target that is a folder or ends with "
-        "a "
-        "slash takes the file below its own name. The file stands whole or not at all. Inside, the rights are those of "
-        "the session's user, and no link leads out.",
+        session_cp, "session cp", "ID:PATH|PATH ID:PATH|PATH", 2, 2, false, "copy files into a session or out of it",
+        "Copies one file, or a folder with what is in it. PATH inside is absolute; one of this machine that has a "
+        "colon is "
+        "written with ./ in front, and - is standard input or output (of a folder: a tar archive). Folders above a "
+        "target "
+        "inside are made. A target that is a folder or ends with a slash takes the copy below its own name; FOLDER/. "
+        "is "
+        "what is in the folder. A file stands whole or not at all. Inside, the rights are those of the session's user, "
+        "and no link leads out; outside, nothing is written through a link that was copied.",
         kSessionCpExamples},
     CommandSpec{session_ls, "session ls", "", 0, 0, false, "list the sessions",
                 "Lists the sessions of this user, those that are asleep as well.", kSessionLsExamples},

@@ -295,6 +295,52 @@ def test_cp_by_pipes(demo):
     assert out.code == 125 and "name the file" in out.stderr, out
 
 
+def tree_of(folder):
+    return {str(path.relative_to(folder)): (oct(path.lstat().st_mode), os.readlink(path) if path.is_symlink() else
+                                            path.read_bytes() if path.is_file() else None)
+            for path in sorted(pathlib.Path(folder).rglob("*"))}
+
+
+def test_cp_of_folders_both_ways(demo):
+    source = demo.folder / "tree"
+    (source / "deep" / "er").mkdir(parents=True)
+    (source / "deep" / "er" / "script").write_text("#!/bin/sh\necho ran\n")
+    (source / "deep" / "er" / "script").chmod(0o755)
+    (source / "large").write_bytes(os.urandom(1 << 20))
+    (source / "link").symlink_to("deep/er")
+    for path in [source, *source.rglob("*")]:
+        os.chown(path, demo.uid, demo.gid, follow_symlinks=False)
+    assert demo.cli("session", "cp", str(source), "demo:/tmp/new/tree").code == 0, "a target that is not there becomes the folder"
+    assert demo.cli("session", "cp", str(source), "demo:/tmp").code == 0, "one that is there takes it below its name"
+    assert demo.cli("session", "cp", f"{source}/.", "demo:/tmp/flat").code == 0
+    out = demo.cli("exec", "demo", "--", "sh", "-c", "/tmp/new/tree/link/script; /tmp/tree/deep/er/script; /tmp/flat/deep/er/script")
+    assert out.stdout == "ran\nran\nran\n", out
+    assert demo.cli("session", "cp", "demo:/tmp/new/tree", "back").code == 0
+    assert demo.cli("session", "cp", "demo:/tmp/tree", "back/").code == 0
+    assert tree_of(demo.folder / "back" / "tree") == tree_of(source)
+    for path in (demo.folder / "back").rglob("*"):
+        assert path.lstat().st_uid == demo.uid, path
+    done = subprocess.run(demo.command([demo.weir, "session", "cp", "demo:/tmp/tree", "-"]), capture_output=True, timeout=30)
+    listed = subprocess.run(["tar", "-tf", "-"], input=done.stdout, capture_output=True, check=True).stdout.decode()
+    assert "deep/er/script" in listed.split(), listed
+
+
+@pytest.mark.elsewhere
+def test_cp_of_a_folder_writes_nothing_through_its_links(demo):
+    """attacks P01: what is copied out is the guest's. A link lands as a link, and what lies there already leads nowhere."""
+    victim = demo.folder / "victim"
+    victim.mkdir()
+    own(demo, victim)
+    demo.cli("exec", "demo", "--", "sh", "-c", f"mkdir -p /tmp/a/sub; echo evil > /tmp/a/sub/file; ln -s {victim} /tmp/a/out")
+    assert demo.cli("session", "cp", "demo:/tmp/a", "got").code == 0
+    assert (demo.folder / "got" / "out").is_symlink() and not list(victim.iterdir())
+    (demo.folder / "got" / "sub" / "file").unlink()
+    (demo.folder / "got" / "sub").rmdir()
+    (demo.folder / "got" / "sub").symlink_to(victim)
+    out = demo.cli("session", "cp", "demo:/tmp/a/.", "got")
+    assert not list(victim.iterdir()), out
+
+
 def test_cp_of_what_is_not_there_leaves_nothing(demo):
     out = demo.cli("session", "cp", "demo:/tmp/absent", str(demo.folder / "target"))
     assert out.code == 125 and out.stderr.count("\n") == 1, out
