@@ -58,6 +58,24 @@ Result<> plan_life(const CommandLine& line, SessionOptions& session) {
   return {};
 }
 
+Result<> plan_service(const CommandLine& line, SessionOptions& session) {
+  using Restart = SessionOptions::Restart;
+  session.bootstrap = line.value(OptionId::bootstrap).value_or("");
+  if (line.has(OptionId::bootstrap) && session.bootstrap.empty())
+    return std::unexpected(Error("option --bootstrap: the script is empty").with_remedy("leave it out"));
+  const auto restart = line.value(OptionId::restart);
+  if (!restart) return {};
+  if (session.bootstrap.empty())
+    return std::unexpected(Error("option --restart: nothing is begun").with_remedy("add --bootstrap SCRIPT"));
+  for (const Restart each : {Restart::no, Restart::on_failure, Restart::always}) {
+    if (supervisor::name_of(each) != *restart) continue;
+    session.restart = each;
+    return {};
+  }
+  return std::unexpected(
+      Error("option --restart: '" + *restart + "' is no way to do it").with_remedy("write no, on-failure or always"));
+}
+
 template <class T>
 Answer<T> as_answer(Result<T> result, ErrorCode code) {
   if (!result) return refuse(code, result.error());
@@ -87,6 +105,7 @@ Answer<SessionOptions> plan_session(const CommandLine& line, const Caller& calle
   if (line.has(OptionId::name)) session.name = session.run.name;
   WEIR_CHECK_OK(as_answer(plan_labels(line, session), ErrorCode::bad_request));
   WEIR_CHECK_OK(as_answer(plan_life(line, session), ErrorCode::bad_request));
+  WEIR_CHECK_OK(as_answer(plan_service(line, session), ErrorCode::bad_request));
   session.create = line.option_words();
   session.called_in = caller.folder;
   return session;

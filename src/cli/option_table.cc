@@ -231,6 +231,18 @@ constexpr std::array kOptions = {
         "--idle 15m"},
     OptionSpec{OptionId::on_idle, Group::process, "on-idle", kNoAliases, '\0', required, "stop", Repeat::once,
                only(session_create), "What --idle does; stop ends the session.", "--idle 15m --on-idle stop"},
+    OptionSpec{
+        OptionId::bootstrap, Group::process, "bootstrap", kNoAliases, '\0', required, "SCRIPT", Repeat::once,
+        only(session_create),
+        "Make the session a service: a script for /bin/sh that is begun with it, detached, and is what it serves "
+        "(exec at its end). Its health is that its published TCP ports take connections.",
+        "--bootstrap 'exec python3 -m http.server 80' -p 8080:80"},
+    OptionSpec{
+        OptionId::restart, Group::process, "restart", kNoAliases, '\0', required, "no|on-failure|always", Repeat::once,
+        only(session_create),
+        "When the bootstrap script is begun again after its end; default on-failure. The pause grows from 100 ms to "
+        "30 s while it ends again and again.",
+        "--restart always"},
     OptionSpec{OptionId::interactive, Group::process, "interactive", kNoAliases, 'i', none, "", Repeat::once,
                kStarts | kInSession, "Keep standard input connected: always so for run, accepted out of habit.", "-it"},
     OptionSpec{OptionId::terminal, Group::process, "tty", kNoAliases, 't', none, "", Repeat::once, kStarts | kInSession,

@@ -90,6 +90,8 @@ enum class OptionId : std::uint8_t {
   ttl,
   idle,
   on_idle,
+  bootstrap,
+  restart,
   interactive,
   terminal,
   remove,

@@ -83,6 +83,8 @@ class Admission {
   void end();
 
   Result<bool> ipv6_upstream() { return facts_.ipv6_default_route(); }
+  // In both directions.
+  std::size_t flow_count() const { return flows_.size() + inbound_.size(); }
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
   bool has_egress() const { return !settings_.egress.empty(); }
   const policy::Image& image() const { return image_; }

@@ -17,6 +17,7 @@
 #include "control/init_messages.h"
 #include "sandbox/image_root.h"
 #include "sandbox/init.h"
+#include "sandbox/memory_watch.h"
 #include "sandbox/remedies.h"
 #include "sandbox/share_mounts.h"
 #include "sandbox/tools.h"
@@ -270,6 +271,11 @@ void Sandbox::forward_window_size() {
     ::ioctl(terminal_.get(), TIOCSWINSZ, &size);
     return;
   }
+}
+
+std::uint64_t Sandbox::memory_used() const {
+  const auto used = memory_of_tree(init_.pid(), kUncountable);
+  return used && *used != kUncountable ? *used : 0;
 }
 
 Result<bool> Sandbox::look_at_limits() {

@@ -105,6 +105,8 @@ class Sandbox {
   // Gives the terminal the size that the caller's has now.
   void forward_window_size();
 
+  // Bytes that what lives inside has in memory now, by the kernel's cheap counters; 0 where they cannot be had.
+  std::uint64_t memory_used() const;
   // Whether look_at_limits() is to be called every Limiter::kWatchMs.
   bool has_watched_limits() const { return limiter_ && limiter_->looks(); }
   // True: the memory limit is exceeded; the sandbox is to be killed.

@@ -59,6 +59,9 @@ class Generations {
   // stands in its way ends the sandbox (`on_failure`), and `on_done` is not called then: nobody goes on without it.
   void enter_after(const Cause& cause, OnDone on_done);
 
+  // The last change that the gateway has followed, or the policy of the start.
+  const Change& confirmed() const { return confirmed_; }
+
   // A line of a socket.
   void serve(Door door, const wire::ControlRequest& request, const ControlSocket::Answer& answer);
 

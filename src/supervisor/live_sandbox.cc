@@ -155,8 +155,8 @@ Result<> LiveSandbox::start_network() {
   };
   generations_.emplace(*network_, log_, options_.after, stuck);
   if (ports_.empty()) return {};
-  WEIR_TRY(sandbox::GuestSockets* const sockets, sandbox_->serve_sockets(reactor_));
-  return network_->publish(std::move(ports_), *sockets);
+  WEIR_TRY(guest_sockets_, sandbox_->serve_sockets(reactor_));
+  return network_->publish(std::move(ports_), *guest_sockets_);
 }
 
 Result<> LiveSandbox::watch_sandbox() {

@@ -56,6 +56,8 @@ class LiveSandbox {
   // Null without a gateway and published ports.
   Generations* generations() { return generations_ ? &*generations_ : nullptr; }
   const Network* network() const { return network_.get(); }
+  // Null where nothing is published.
+  sandbox::GuestSockets* guest_sockets() { return guest_sockets_; }
 
   // Stops the loop; the first one counts.
   void end(Ending ending);
@@ -90,6 +92,7 @@ class LiveSandbox {
   std::optional<Error> start_error_;
   std::vector<dial::EgressRoute> egress_;  // for the network
   std::unique_ptr<Network> network_;
+  sandbox::GuestSockets* guest_sockets_ = nullptr;
   std::optional<Generations> generations_;
   std::unique_ptr<ControlSocket> control_;
   std::unique_ptr<ControlSocket> seal_socket_;

@@ -19,6 +19,13 @@ std::string wall_time(std::uint64_t seconds) {
   return audit::rfc3339({.seconds = static_cast<std::int64_t>(seconds), .microseconds = 0});
 }
 
+// As -p takes it: of TCP nothing is said.
+std::string port_text(const policy::Publish& publish) {
+  std::string text = policy::publish_text(publish);
+  if (publish.protocol == net::Protocol::tcp) text.resize(text.rfind('/'));
+  return text;
+}
+
 // The codes of --control are older than those of sessions.
 wire::SessionReply session_reply_of(const wire::ControlReply& reply) {
   if (!reply.refused) {
@@ -44,7 +51,7 @@ LiveSession::LiveSession(const SessionOptions& options, const session::OwnFolder
       log_(log),
       ports_text_([&] {
         std::vector<std::string> texts;
-        for (const PublishedPort& port : ports) texts.push_back(policy::publish_text(port.publish));
+        for (const PublishedPort& port : ports) texts.push_back(port_text(port.publish));
         return texts;
       }()),
       live_(options.run, std::move(ports), reactor, log, std::move(sandbox)) {}
@@ -86,6 +93,7 @@ Result<> LiveSession::open_socket() {
                                .grace_ms = static_cast<std::uint64_t>(options_.run.grace.count()),
                                .on_changed = [this] { on_processes_changed(); }});
   files_ = std::make_unique<SessionFiles>(*server_, *inside);
+  begin_service();
   return {};
 }
 
@@ -109,24 +117,46 @@ Result<> LiveSession::start_timers() {
 
 Ending LiveSession::run() {
   if (auto ran = reactor_.run(); !ran) live_.end_with(std::move(ran).error());
-  const Ending ending = live_.tear_down([this] {
-    // They refer to the sandbox, which is gone when this returns.
-    processes_.reset();
-    files_.reset();
-  });
+  const Ending ending = live_.tear_down([this] { forget_inside(); });
   signals_.reset();
   return ending;
 }
 
 Ending LiveSession::give_up(Error error) {
   live_.end_with(std::move(error));
-  return live_.tear_down([this] {
-    processes_.reset();
-    files_.reset();
+  return live_.tear_down([this] { forget_inside(); });
+}
+
+// They refer to the sandbox, which is about to go.
+void LiveSession::forget_inside() {
+  service_.reset();
+  processes_.reset();
+  files_.reset();
+}
+
+void LiveSession::begin_service() {
+  if (options_.bootstrap.empty()) return;
+  std::vector<net::Port> ports;
+  for (const policy::Publish& each : options_.run.publishes) {
+    if (each.protocol == net::Protocol::tcp) ports.push_back(each.guest);
+  }
+  service_ = std::make_unique<SessionService>(
+      SessionService::Ground{
+          .reactor = reactor_, .processes = *processes_, .sockets = live_.guest_sockets(), .ports = std::move(ports)},
+      options_.bootstrap, options_.restart);
+  service_->begin();
+}
+
+void LiveSession::show(ClientId client) {
+  if (!service_) return answer(client, info());
+  service_->look([this, client](wire::ServiceInfo found) {
+    wire::SessionInfo shown = info();
+    shown.service = std::move(found);
+    answer(client, shown);
   });
 }
 
-wire::SessionInfo LiveSession::info() const {
+wire::SessionInfo LiveSession::info() {
   const sandbox::Limits& limits = options_.run.spec.limits;
   wire::SessionInfo info{.id = folder_.id(),
                          .name = options_.name,
@@ -149,7 +179,14 @@ wire::SessionInfo LiveSession::info() const {
     info.on_idle = "stop";
   }
   if (options_.run.spec.image) info.image = options_.run.spec.image->name;
+  if (service_) info.service = service_->info();
   if (processes_) info.usage = {.cpu_ms = processes_->cpu_us() / 1000, .processes = processes_->living()};
+  if (const Network* const network = live_.network()) info.usage.flows = network->flows();
+  if (sandbox::Sandbox* const sandbox = live_.sandbox()) info.usage.memory_bytes = sandbox->memory_used();
+  if (const Generations* const generations = live_.generations()) {
+    info.generation = generations->confirmed().generation;
+    info.policy = generations->confirmed().policy;
+  }
   return info;
 }
 
@@ -186,7 +223,7 @@ void LiveSession::serve(ClientId client, const wire::SessionRequest& request, st
   std::visit(
       [&]<class Request>(const Request& each) {
         if constexpr (std::is_same_v<Request, wire::ShowSession>) {
-          answer(client, info());
+          show(client);
         } else if constexpr (std::is_same_v<Request, wire::RunProcess>) {
           run_process(client, each, std::move(passed));
         } else if constexpr (std::is_same_v<Request, wire::ListProcesses>) {
@@ -244,6 +281,7 @@ void LiveSession::stop(ClientId client, const wire::StopSession& request) {
 }
 
 void LiveSession::begin_to_end(Grace grace) {
+  if (service_) service_->end();
   const Ending ended{.exit_code = 0, .error = {}};
   if (grace == Grace::none || processes_->living() == 0) return live_.end(ended);
   if (std::exchange(ending_, true)) return;
@@ -259,7 +297,8 @@ void LiveSession::on_processes_changed() {
 
 void LiveSession::look_at_idleness() {
   if (!idle_ || !processes_) return;
-  const bool idle = server_->clients() == 0 && processes_->living() == 0;
+  const bool waits = service_ && service_->is_waiting();
+  const bool idle = server_->clients() == 0 && processes_->living() == 0 && !waits;
   if (idle == std::exchange(is_idle_, idle)) return;
   if (!idle) return idle_->clear();
   if (auto set = idle_->set(static_cast<std::uint64_t>(options_.idle->count())); !set) live_.end_with(set.error());

@@ -13,6 +13,7 @@
 #include "supervisor/session_files.h"
 #include "supervisor/session_options.h"
 #include "supervisor/session_processes.h"
+#include "supervisor/session_service.h"
 #include "sys/boot_timer.h"
 
 namespace weir::supervisor {
@@ -30,7 +31,7 @@ class LiveSession : private LineServer::Owner {
   // Until it stands: the sandbox lives, the socket is there, session.json says so.
   Result<> start();
   // What `show` says.
-  wire::SessionInfo info() const;
+  wire::SessionInfo info();
   // Serves until the session ends, then tears it down. Connections are open until everything inside is gone.
   Ending run();
   // Ends it before it has run.
@@ -47,6 +48,7 @@ class LiveSession : private LineServer::Owner {
 
   void serve(ClientId client, const wire::SessionRequest& request, std::vector<sys::OwnedFd> passed);
   void run_process(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed);
+  void show(ClientId client);
   void narrow(ClientId client, const wire::ControlRequest& request);
   void snapshot(ClientId client, const wire::MakeSnapshot& request);
   void stop(ClientId client, const wire::StopSession& request);
@@ -56,6 +58,8 @@ class LiveSession : private LineServer::Owner {
   void on_processes_changed();
   Result<> start_timers();
   Result<> open_socket();
+  void begin_service();
+  void forget_inside();
 
   const SessionOptions& options_;
   const session::OwnFolder& folder_;
@@ -73,6 +77,7 @@ class LiveSession : private LineServer::Owner {
   std::unique_ptr<LineServer> server_;
   std::unique_ptr<SessionProcesses> processes_;
   std::unique_ptr<SessionFiles> files_;
+  std::unique_ptr<SessionService> service_;
 };
 
 }  // namespace weir::supervisor

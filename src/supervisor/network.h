@@ -43,6 +43,8 @@ class Network {
     static Result<Policy> of(std::shared_ptr<const sys::OwnedFd> file);
   };
 
+  // Connections in both directions that live now.
+  std::size_t flows() const { return admission_->flow_count(); }
   // The policy in force.
   const policy::Image& policy() const { return policy_.image; }
   // Records and dials what was admitted so far; a change of the policy comes after it, in the same round.

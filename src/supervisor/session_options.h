@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "supervisor/run_options.h"
@@ -21,10 +22,20 @@ struct SessionOptions {
   std::optional<std::chrono::milliseconds> ttl = {};
   // Without a connection and a process for so long it stops; nothing: it may be idle for ever.
   std::optional<std::chrono::milliseconds> idle = {};
+  // A script for /bin/sh that is begun with the session; empty: none.
+  std::string bootstrap = {};
+  // What happens when it ends.
+  enum class Restart : std::uint8_t { no, on_failure, always } restart = Restart::on_failure;
   std::vector<std::string> create = {};  // the words behind `weir session create`
   std::string called_in = {};            // the folder they were said in
   enum class Report : std::uint8_t { text, json } report = Report::text;
 };
+
+// "no", "on-failure", "always".
+constexpr std::string_view name_of(SessionOptions::Restart restart) {
+  constexpr std::string_view kNames[] = {"no", "on-failure", "always"};
+  return kNames[static_cast<std::size_t>(restart)];
+}
 
 // What `weir session create` does: the supervisor of a new session, child of nobody, is left behind when this returns.
 // Prints the id, or the session as JSON. Returns the exit code: 0, or kExitOwnFailure after saying why (with

@@ -117,17 +117,32 @@ Result<Inside::Stdio> SessionProcesses::stdio_of(const wire::RunProcess& request
   return Inside::Stdio{.in = std::move(passed[0]), .out = std::move(passed[1]), .err = std::move(passed[2])};
 }
 
+SessionProcesses::Process SessionProcesses::new_process(const wire::RunProcess& request) {
+  return {.number = ++last_number_,
+          .argv0 = request.argv.front(),
+          .detached = request.detach,
+          .terminal = request.terminal,
+          .started = audit::rfc3339(wall_clock()),
+          .started_ms = sys::monotonic_ms(),
+          .refused_before = refused_now()};
+}
+
 void SessionProcesses::run(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed) {
-  Process process{.number = ++last_number_,
-                  .argv0 = request.argv.front(),
-                  .client = client,
-                  .detached = request.detach,
-                  .terminal = request.terminal,
-                  .started = audit::rfc3339(wall_clock()),
-                  .started_ms = sys::monotonic_ms(),
-                  .refused_before = refused_now()};
-  auto stdio = stdio_of(request, std::move(passed), process);
-  if (!stdio) return refuse(client, code_of(stdio.error()), stdio.error().what(), stdio.error().remedy());
+  Process process = new_process(request);
+  process.client = client;
+  const auto started = start(std::move(process), request, std::move(passed));
+  if (!started) refuse(client, code_of(started.error()), started.error().what(), started.error().remedy());
+}
+
+void SessionProcesses::run_for_session(const wire::RunProcess& request, OnEnded on_ended) {
+  Process process = new_process(request);
+  process.on_ended = on_ended;
+  const auto started = start(std::move(process), request, {});
+  if (!started) on_ended({.exit_code = kExitCannotExecute, .not_executed = started.error().what()});
+}
+
+Result<> SessionProcesses::start(Process process, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed) {
+  WEIR_TRY(Inside::Stdio stdio, stdio_of(request, std::move(passed), process));
   const Inside::Program program{.argv = request.argv,
                                 .env = with(ground_.env, request.env),
                                 .workdir = request.cwd.empty() ? ground_.workdir : request.cwd,
@@ -141,8 +156,9 @@ void SessionProcesses::run(ClientId client, const wire::RunProcess& request, std
   const auto on_begun = [this, number, timeout = request.timeout_ms](Result<Inside::Begun> result) {
     begun(number, std::move(result), timeout);
   };
-  added.id = ground_.inside.start(program, std::move(*stdio), on_begun,
+  added.id = ground_.inside.start(program, std::move(stdio), on_begun,
                                   [this, number](const Inside::Ended& how) { ended(number, how); });
+  return {};
 }
 
 void SessionProcesses::begun(std::uint64_t number, Result<Inside::Begun> begun, std::uint64_t timeout_ms) {
@@ -150,9 +166,13 @@ void SessionProcesses::begun(std::uint64_t number, Result<Inside::Begun> begun, 
   if (!begun) {
     const Error& error = begun.error();
     refuse(process.client, code_of(error), "the process could not be started: " + error.what(), error.remedy());
+    const OnEnded on_ended = std::move(process.on_ended);
+    const std::string why = error.what();
     processes_.erase(number);
     --living_;
-    return ground_.on_changed();
+    ground_.on_changed();
+    if (on_ended) on_ended({.exit_code = kExitCannotExecute, .not_executed = why});
+    return;
   }
   process.pid = begun->pid;
   // A number that the kernel has given out again: what ended under it is forgotten.
@@ -219,6 +239,8 @@ void SessionProcesses::ended(std::uint64_t number, const Inside::Ended& how) {
   process.exited = exit_of(process, how);
   process.refused_before.clear();
   process.feed.reset();
+  const OnEnded on_ended = std::move(process.on_ended);
+  const wire::ExitedProcess exited = *process.exited;
   --living_;
   if (process.detached) {
     process.out->drain();
@@ -228,6 +250,8 @@ void SessionProcesses::ended(std::uint64_t number, const Inside::Ended& how) {
     ground_.server.finish(process.client, wire::session_reply_line(*process.exited));
     forget(number);
   }
+  // Before anybody looks at what lives: it may begin anew.
+  if (on_ended) on_ended(exited);
   ground_.on_changed();
 }
 

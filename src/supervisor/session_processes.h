@@ -48,6 +48,9 @@ class SessionProcesses {
 
   // Each answers the client, now or later.
   void run(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed);
+  // The same for the session itself, detached: `on_ended` is called once, also where it could not be started.
+  using OnEnded = std::function<void(const wire::ExitedProcess&)>;
+  void run_for_session(const wire::RunProcess& request, OnEnded on_ended);
   void list(ClientId client);
   void signal(ClientId client, const wire::SignalProcess& request);
   void feed(ClientId client, const wire::FeedProcess& request);
@@ -82,6 +85,7 @@ class SessionProcesses {
     std::unique_ptr<KeptOutput> err = {};
     sys::OwnedFd feed = {};
     std::optional<wire::ExitedProcess> exited = {};
+    OnEnded on_ended = {};
   };
   struct Follower {
     std::uint64_t number = 0;  // of the process
@@ -89,6 +93,7 @@ class SessionProcesses {
     std::uint64_t told_ms = 0;
   };
 
+  Result<> start(Process process, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed);
   Result<sandbox::Inside::Stdio> stdio_of(const wire::RunProcess& request, std::vector<sys::OwnedFd> passed,
                                           Process& process);
   Result<sandbox::Inside::Stdio> kept_stdio(const wire::RunProcess& request, Process& process);
@@ -100,6 +105,7 @@ class SessionProcesses {
   void forget(std::uint64_t number);
   Process* find(std::uint32_t pid);
   Process* find_detached(ClientId client, std::uint32_t pid);
+  Process new_process(const wire::RunProcess& request);
   Refused refused_now();
   void grown(std::uint64_t number);
   void tell(ClientId client);

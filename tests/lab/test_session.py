@@ -402,3 +402,27 @@ def test_requests_leave_nothing(session):
         session.show()
     wait_until(lambda: len(os.listdir(f"/proc/{session.pid}/fd")) <= fds, what="the same number of descriptors")
     assert sorted(os.listdir(session.folder)) == ["lock", "session.json", "socket"]
+
+
+def test_a_service_is_begun_again(lab):
+    code = ("import socket, os; s = socket.create_server(('127.0.0.1', 8080)); "
+            "[s.accept()[0].close() for _ in range(1000)]")
+    with Session(lab, "-p", "0:8080", "--bootstrap", f'exec /usr/bin/python3 -c "{code}"', "--restart", "always") as made:
+        assert made.code == 0, made.said
+        wait_until(lambda: made.show()["service"]["health"] == "healthy", what="the port inside")
+        [first] = made.ask({"op": "processes"})["processes"]
+        assert made.ask({"op": "signal", "pid": first["pid"], "signal": "KILL"}) == {"ok": True}
+        wait_until(lambda: made.show()["service"]["restarts"] == 1, what="the second life")
+        wait_until(lambda: made.show()["service"]["health"] == "healthy", what="the port inside, again")
+        made.stop()
+    with Session(lab, "--bootstrap", "exit 0") as made:
+        wait_until(lambda: made.show()["service"]["health"] == "stopped", what="the end without a failure")
+        assert made.show()["service"]["restarts"] == 0
+    with Session(lab, "--bootstrap", "exit 1") as made:
+        wait_until(lambda: made.show()["service"]["restarts"] >= 2, what="two more attempts")
+
+
+def test_usage_is_shown(session):
+    session.run("true")
+    usage = session.show()["usage"]
+    assert usage["memory_bytes"] > 0 and usage["processes"] == 0, usage
