@@ -374,6 +374,41 @@ def test_cp_out_replaces_a_file_whole_and_follows_no_folder_link_of_the_guests(d
     assert sorted(path.name for path in demo.folder.iterdir() if path.name.startswith(".there")) == []
 
 
+# ---- services --------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_from_its_making_to_its_end(owner):
+    script = "echo begun; exec python3 -u -m http.server 80"
+    out = owner.cli("service", "create", "--name", "web", "-p", "127.0.0.1:0:80", "--bootstrap", script)
+    assert out.code == 0 and not out.stderr, out
+    create(owner, "--name", "plain")
+    found = json.loads(owner.cli("service", "ls", "-o", "json").stdout)
+    assert [each["name"] for each in found] == ["web"], found
+    wait_until(lambda: "healthy" in owner.cli("service", "ls").stdout.split(), what="its health")
+    port = found[0]["ports"][0].split(":")[1]
+    reply = subprocess.run(owner.command(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"http://127.0.0.1:{port}/"]),
+                           capture_output=True, text=True, timeout=30)
+    assert reply.stdout == "200", reply
+    out = owner.cli("exec", "-d", "web", "--", "echo", "not of the service")
+    out = owner.cli("service", "logs", "web")
+    assert "begun" in out.stdout and "not of the service" not in out.stdout, out
+    first = json.loads(owner.cli("service", "show", "web", "-o", "json").stdout)["service"]["pid"]
+    assert owner.cli("session", "signal", "web", str(first), "KILL").code == 0
+    def now():
+        return json.loads(owner.cli("service", "show", "web", "-o", "json").stdout)["service"]
+    wait_until(lambda: now()["restarts"] == 1 and now()["pid"] != first, what="its second life")
+    out = owner.cli("service", "rm", "plain")
+    assert out.code == 125 and "is no service" in out.stderr, out
+    assert owner.cli("service", "show", "plain").code == 125 and owner.cli("service", "logs", "plain").code == 125
+    assert owner.cli("service", "rm", "web").stdout == "web\n"
+    assert owner.cli("service", "ls", "-o", "json").stdout == "[]\n"
+
+
+def test_a_service_serves_something(owner):
+    out = owner.cli("service", "create", "--name", "web")
+    assert out.code == 125 and "--bootstrap" in out.stderr and out.stderr.count("\n") == 1, out
+
+
 # ---- narrower --------------------------------------------------------------------------------------------------------
 
 
