@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 
+#include "base/failure_line.h"
 #include "control/texts.h"
 #include "sandbox/inside_parts.h"
 #include "sys/errno.h"
@@ -175,7 +176,7 @@ bool Inside::take(const control::ProcessFailed& failed) {
   if (found == processes_.end() || found->second.begun) return false;
   const Process process = std::move(processes_.extract(found).mapped());
   reactor_.cancel(process.deadline);
-  Error error(process.name + ": " + failed.what, static_cast<int>(failed.code));
+  Error error(process.name + ": " + printable(failed.what), static_cast<int>(failed.code));
   if (failed.code == EAGAIN) error = std::move(error).with_remedy("end a process, or raise --pids");
   process.on_begun(std::unexpected(std::move(error)));
   return true;

@@ -153,6 +153,7 @@ class Inside {
   Result<FileAnswer> checked(File& file, const control::FileAnswered& answered, sys::OwnedFd passed);
   void watch_deadline(File& file);
   std::unique_ptr<File> remove(Id id);
+  void end_when_tidied(Id put);
   void finish(Id id, Result<> how);
 
   sys::Reactor& reactor_;

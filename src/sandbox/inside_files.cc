@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "base/failure_line.h"
 #include "sandbox/file_task.h"
 #include "sandbox/inside.h"
 #include "sandbox/inside_parts.h"
@@ -19,6 +20,7 @@ using Do = control::StartFileTask::Do;
 // A put that is given up tidies up after itself; somebody who stopped it does not.
 constexpr std::uint64_t kTidyMs = 2000;
 constexpr std::size_t kMaxUnsafe = 64;
+constexpr int kPipeBytes = 256 * 1024;
 
 struct Pipe {
   sys::OwnedFd reader;
@@ -28,6 +30,8 @@ struct Pipe {
 Result<Pipe> make_pipe() {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
+  // As much as is written at a time (archive.cc). A user who has many pipes gets smaller ones.
+  static_cast<void>(::fcntl(ends[0], F_SETPIPE_SZ, kPipeBytes));
   return Pipe{.reader = sys::OwnedFd(ends[0]), .writer = sys::OwnedFd(ends[1])};
 }
 
@@ -137,8 +141,8 @@ bool Inside::take(File& file, const control::FromFileTask& message, sys::OwnedFd
     return false;
   }
   if (const auto* failed = std::get_if<control::FileFailed>(&message)) {
-    Error error(failed->what, static_cast<int>(failed->code));
-    finish(file.id, std::unexpected(std::move(error).with_remedy(failed->remedy)));
+    Error error(printable(failed->what), static_cast<int>(failed->code));
+    finish(file.id, std::unexpected(std::move(error).with_remedy(printable(failed->remedy))));
     return true;
   }
   if (!std::holds_alternative<control::FileEnded>(message) || !file.answered) return false;
@@ -197,14 +201,21 @@ void Inside::commit(Id put) {
   watch_deadline(*found->second);
 }
 
+// What stands still tidies up when it goes on.
+void Inside::end_when_tidied(Id put) {
+  after(kTidyMs, [this, put] {
+    if (motion_ != Motion::moves) return end_when_tidied(put);
+    tell(control::EndFileTask{.id = put});
+  });
+}
+
 void Inside::abandon(Id task) {
   std::unique_ptr<File> file = remove(task);
   if (!file) return;
-  const auto end = [this, task] { tell(control::EndFileTask{.id = task}); };
   if (file->what == Do::put) {
-    after(kTidyMs, end);
+    end_when_tidied(task);
   } else {
-    end();
+    tell(control::EndFileTask{.id = task});
   }
   File& given_up = *file;
   auto stopped = fail("the task on files was given up", ECANCELED);

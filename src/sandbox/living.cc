@@ -200,8 +200,10 @@ class Keeper {
       const auto sent = living_.supervisor.send(bytes, passed);
       if (sent) return;
       if (sent.error().code() != EAGAIN && sent.error().code() != ETOOMANYREFS) give_up();
-      pollfd waiting{.fd = living_.supervisor.fd(), .events = POLLOUT, .revents = 0};
-      constexpr int kLookAgainMs = 20;  // descriptors on their way are not seen by poll()
+      // That descriptors on their way are too many poll() does not see.
+      const bool no_room = sent.error().code() == EAGAIN;
+      constexpr int kLookAgainMs = 20;
+      pollfd waiting{.fd = no_room ? living_.supervisor.fd() : -1, .events = POLLOUT, .revents = 0};
       ::poll(&waiting, 1, kLookAgainMs);
     }
   }

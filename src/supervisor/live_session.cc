@@ -209,7 +209,7 @@ void LiveSession::on_line(ClientId client, std::uint64_t number, sys::LineStream
                                         .message = request.error().what(),
                                         .remedy = request.error().remedy()});
   }
-  if (ending_) {
+  if (ending_ && !std::holds_alternative<wire::StopSession>(*request)) {
     return answer(client, wire::Refusal{.code = ErrorCode::gone, .message = "session " + folder_.id() + " is ending"});
   }
   serve(client, *request, std::move(line.passed));
@@ -316,7 +316,8 @@ std::string LiveSession::line_of(LineServer::Trouble trouble) {
   };
   switch (trouble) {
     case LineServer::Trouble::another_user:
-      return line(ErrorCode::forbidden, "this session is another user's", "ask as the user who made it");
+      return line(ErrorCode::forbidden, "this session is another user's, or who asks is in a sandbox",
+                  "ask as the user who made it");
     case LineServer::Trouble::too_many:
       return line(ErrorCode::too_many, "too many are connected at the same time", "ask again in a moment");
     case LineServer::Trouble::too_late:

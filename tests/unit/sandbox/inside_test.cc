@@ -152,8 +152,8 @@ TEST_F(InsideTest, AnHonestChildIsBelieved) {
   look();
   EXPECT_EQ(said(), "answered the task on files inside the sandbox was ended before it was done ");
   file(Do::list);
-  say(control::FileFailed{.code = ENOENT, .what = "no folder", .remedy = ""});
-  EXPECT_EQ(said(), "no folder ");
+  say(control::FileFailed{.code = ENOENT, .what = "no\n\x1b[31mfolder", .remedy = ""});
+  EXPECT_EQ(said(), "no\\x0a\\x1b[31mfolder ");
 }
 
 TEST_F(InsideTest, OnlyWhatWasAskedForIsHandedOn) {

@@ -10,7 +10,7 @@
 namespace weir::sandbox::testing {
 namespace {
 
-constexpr std::uint64_t kPatienceMs = 10'000;
+constexpr std::uint64_t kPatienceMs = 50'000;
 
 std::pair<sys::OwnedFd, sys::OwnedFd> make_pipe() {
   std::array<int, 2> ends{};

@@ -10,7 +10,7 @@
 
 namespace weir::sandbox::testing {
 
-// Waits for each thing that it asks for; what takes longer than ten seconds ends the process with 97.
+// Waits for each thing that it asks for; what takes longer than 50 seconds ends the process with 97.
 class Live {
  public:
   Live(sys::Reactor& reactor, Sandbox& sandbox, Inside& inside)

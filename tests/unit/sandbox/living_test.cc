@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "living_runner.h"
 
 namespace weir::sandbox {
@@ -58,6 +60,21 @@ TEST_P(Living, AProgramGetsWhatItWasGivenAndNothingElse) {
       "print(sorted(k for k in os.environ if k!='LC_CTYPE'))\n";
   EXPECT_EQ(live(GetParam(), [&](Live& live) { return live.run({"python3", "-c", program}).text(); }),
             "['0', '1', '2'] 4\nTrue\n-1 38\n['0000000000000000', '1', '2']\n['HOME', 'PATH']\n|0");
+}
+
+// Each has the descriptor that the sandbox can be sealed with; its supervisor the other end.
+TEST_P(Living, EachCanSeal) {
+  Spec spec = living();
+  spec.seals = true;
+  const std::string said = live(spec, GetParam(), [](Live& live) {
+    const sys::OwnedFd seal = live.sandbox().take_seal();
+    const std::string first = live.shell("echo one >&$WEIR_SEAL; echo $WEIR_SEAL").text();
+    const std::string second = live.shell("echo two >&3").text();
+    char buffer[64];
+    const ssize_t got = ::read(seal.get(), buffer, sizeof buffer);
+    return first + second + std::string(buffer, static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  });
+  EXPECT_EQ(said, "3\n|0|0one\ntwo\n");
 }
 
 TEST_P(Living, SeveralAtOnceAndWhatTheyUsed) {
