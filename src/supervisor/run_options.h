@@ -49,7 +49,7 @@ struct RunOptions {
   std::optional<Error> program_missing;
 
   // Keeps the files of spec.image in place until the run has ended; nullptr without one.
-  std::shared_ptr<const image::Lease> image;
+  std::shared_ptr<image::Lease> image;
 
   // A compiled policy (policy::Image). Empty exactly when spec.network is not Network::captured and nothing is
   // published: such a run has no gateway.
@@ -70,7 +70,8 @@ struct RunOptions {
   // dns.upstream of the policy, in order; empty: what the host's resolv.conf says.
   std::vector<net::Endpoint> dns_upstreams;
 
-  // [after] or --after; spec.seals says whether there is one.
+  // [after] or --after; with a command spec.seals says whether there is one. What lives on has no command that could
+  // hold the descriptor: weir seal and --sensitive enter it.
   std::optional<policy::Narrowing> after;
 
   // --sensitive: files and folders of shares, absolute, links resolved; only with `after`.
