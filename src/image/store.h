@@ -29,6 +29,9 @@ class Lease {
   // Removes what was unpacked for one run. What cannot be removed now is swept later.
   ~Lease();
 
+  // In a parent whose child lives on with what it has inherited: nothing is removed here any more.
+  void release() { temporary_.clear(); }
+
   const Description& description() const { return description_; }
   // Absolute path of the root file system.
   const std::string& root() const { return root_; }

@@ -20,6 +20,9 @@ namespace {
 // What waits for room in init's channel: more than every process and task that there may be.
 constexpr std::size_t kMaxWaiting = 4096;
 constexpr std::uint64_t kTryAgainMs = 1;
+// The kernel counts the descriptors on their way for all programs of a user (unix(7), ETOOMANYREFS): another sandbox
+// can keep them there, and no order of this one goes out.
+constexpr std::uint64_t kInFlightPatienceMs = 1000;
 
 // The master of a terminal: character device 5, 2 (Documentation/admin-guide/devices.txt).
 bool is_terminal_master(const sys::OwnedFd& fd) {
@@ -57,22 +60,55 @@ sys::Reactor::TimerId Inside::after(std::uint64_t ms, std::function<void()> acti
 void Inside::tell(control::ToInit order, std::vector<sys::OwnedFd> passed) {
   if (waiting_.size() >= kMaxWaiting)
     return on_broken_(Error("the sandbox was ended: its init takes no orders", ETIMEDOUT));
-  waiting_.push_back({.order = std::move(order), .passed = std::move(passed)});
+  waiting_.push_back({.order = std::move(order), .passed = std::move(passed), .asked_ms = sys::monotonic_ms()});
   if (waiting_.size() == 1) send_waiting();
 }
 
-// Where there is no room, nor for descriptors on their way, there soon will be.
+// Where there is no room, nor for descriptors on their way, there soon will be. Init has to read, whatever is done to
+// it; that descriptors find no room is not its fault, and costs the one request.
 void Inside::send_waiting() {
   while (!waiting_.empty()) {
+    const Order& first = waiting_.front();
     std::vector<int> passed;
-    for (const sys::OwnedFd& fd : waiting_.front().passed) passed.push_back(fd.get());
-    const auto sent = send_(waiting_.front().order, passed);
-    if (!sent && (sent.error().code() == EAGAIN || sent.error().code() == ETOOMANYREFS)) {
+    for (const sys::OwnedFd& fd : first.passed) passed.push_back(fd.get());
+    const auto sent = send_(first.order, passed);
+    const int code = sent ? 0 : sent.error().code();
+    const std::uint64_t age = sys::monotonic_ms() - first.asked_ms;
+    if (code == EAGAIN && age >= kInitPatienceMs) {
+      waiting_.clear();
+      return on_broken_(Error("the sandbox was ended: its init takes no orders", ETIMEDOUT));
+    }
+    if (code == ETOOMANYREFS && age >= kInFlightPatienceMs) {
+      give_up(first);
+    } else if (code == EAGAIN || code == ETOOMANYREFS) {
       after(kTryAgainMs, [this] { send_waiting(); });
       return;
+    } else {
+      // A failure: init is gone, which is told by the end of its channel.
+      wait_for_end_of(first);
     }
-    // Another failure: init is gone, which is told by the end of its channel.
     waiting_.pop_front();
+  }
+}
+
+void Inside::wait_for_end_of(const Order& sent) {
+  const auto* const start = std::get_if<control::StartProcess>(&sent.order);
+  const auto found = start == nullptr ? processes_.end() : processes_.find(start->id);
+  if (found == processes_.end()) return;
+  found->second.deadline = after(kInitPatienceMs, [this] {
+    on_broken_(Error("the sandbox was ended: something in it kept its init from beginning a process", ETIMEDOUT));
+  });
+}
+
+void Inside::give_up(const Order& unsent) {
+  const Error error = Error("too many descriptors of this user's programs are on their way", EAGAIN)
+                          .with_remedy("try again; a program that sends descriptors and has nobody read them is why");
+  if (const auto* process = std::get_if<control::StartProcess>(&unsent.order)) {
+    auto node = processes_.extract(process->id);
+    if (!node.empty())
+      later([on_begun = std::move(node.mapped().on_begun), error] { on_begun(std::unexpected(error)); });
+  } else if (const auto* task = std::get_if<control::StartFileTask>(&unsent.order)) {
+    later([this, id = task->id, error] { finish(id, std::unexpected(error)); });
   }
 }
 
@@ -88,24 +124,21 @@ Result<> Inside::check_room(std::size_t there, std::size_t most, const char* wha
 
 Inside::Id Inside::start(const Program& program, Stdio stdio, OnBegun on_begun, OnEnded on_ended) {
   const Id id = ++last_id_;
-  if (auto begun = begin(id, program, std::move(stdio)); !begun) {
-    later([error = std::move(begun).error(), on_begun = std::move(on_begun)] { on_begun(std::unexpected(error)); });
-    return id;
-  }
   Process& process = processes_[id];
   process.on_begun = std::move(on_begun);
   process.on_ended = std::move(on_ended);
-  process.name = quoted(program.argv.front());
+  process.name = program.argv.empty() ? "" : quoted(program.argv.front());
   process.folder = program.workdir;
   process.has_terminal = program.terminal;
-  process.deadline = after(kInitPatienceMs, [this] {
-    on_broken_(Error("the sandbox was ended: something in it kept its init from beginning a process", ETIMEDOUT));
-  });
+  if (auto begun = begin(id, program, std::move(stdio)); !begun) {
+    later([error = std::move(begun).error(), told = std::move(process.on_begun)] { told(std::unexpected(error)); });
+    processes_.erase(id);
+  }
   return id;
 }
 
 Result<> Inside::begin(Id id, const Program& program, Stdio stdio) {
-  WEIR_CHECK_OK(check_room(processes_.size(), kMaxProcesses, "processes"));
+  WEIR_CHECK_OK(check_room(processes_.size() - 1, kMaxProcesses, "processes"));  // it is among them
   if (program.argv.empty()) return fail("there is no program to run", EINVAL);
   std::vector<std::string> texts = {program.workdir};
   texts.insert(texts.end(), program.argv.begin(), program.argv.end());

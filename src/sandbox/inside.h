@@ -37,6 +37,11 @@ class Inside {
   static constexpr std::size_t kMaxProcesses = 1024;
   static constexpr std::size_t kMaxFileTasks = 64;
 
+  // Init, or the child of a file task, answers within microseconds; somebody who stopped it does not.
+  static constexpr std::uint64_t kInitPatienceMs = 30'000;
+  // For a list that was answered: who reads slowly has so long for all of it.
+  static constexpr std::uint64_t kListPatienceMs = 300'000;
+
   struct Program {
     std::vector<std::string> argv;                         // never empty; looked up on the PATH of env
     std::vector<std::pair<std::string, std::string>> env;  // complete: nothing is inherited
@@ -100,8 +105,8 @@ class Inside {
   using OnDone = std::function<void(Result<>)>;
 
   // on_answer once; after an error nothing more. Then on_done once with how it ended: right away for get, stat, remove
-  // and make_folder; when all was written for list and tar; when all was read and stands for untar; after commit() or
-  // abandon() for put. A put replaces what is there whole, or leaves it as it was.
+  // and make_folder; when all was written for list (within kListPatienceMs) and tar; when all was read and stands for
+  // untar; after commit() or abandon() for put. A put replaces what is there whole, or leaves it as it was.
   Id files(const FileTask& task, OnAnswer on_answer, OnDone on_done);
   // Of a put that was answered: what was written is put in place.
   void commit(Id put);
@@ -131,6 +136,7 @@ class Inside {
   struct Order {
     control::ToInit order;
     std::vector<sys::OwnedFd> passed;
+    std::uint64_t asked_ms = 0;
   };
   enum class Motion : std::uint8_t { moves, stopping, stopping_no_more, stands_still };
 
@@ -138,6 +144,8 @@ class Inside {
   sys::Reactor::TimerId after(std::uint64_t ms, std::function<void()> action);
   void tell(control::ToInit order, std::vector<sys::OwnedFd> passed = {});
   void send_waiting();
+  void wait_for_end_of(const Order& sent);
+  void give_up(const Order& unsent);
 
   Result<> check_room(std::size_t there, std::size_t most, const char* what) const;
   Result<> begin(Id id, const Program& program, Stdio stdio);
@@ -151,7 +159,8 @@ class Inside {
   void on_file_message(Id id);
   bool take(File& file, const control::FromFileTask& message, sys::OwnedFd passed);
   Result<FileAnswer> checked(File& file, const control::FileAnswered& answered, sys::OwnedFd passed);
-  void watch_deadline(File& file);
+  void watch_deadline(File& file, std::uint64_t patience_ms = kInitPatienceMs);
+  void watch_end(File& file);
   std::unique_ptr<File> remove(Id id);
   void end_when_tidied(Id put);
   void finish(Id id, Result<> how);

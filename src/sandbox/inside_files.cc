@@ -92,13 +92,21 @@ Result<> Inside::begin(Id id, const FileTask& task, std::unique_ptr<File> file) 
   return {};
 }
 
+// After the answer. put, tar and untar: the caller's turn, as long as it stays; whoever goes abandons the task. Nobody
+// is there for a list any more, and a guest that stops its children must not use up the tasks there may be.
+void Inside::watch_end(File& file) {
+  if (file.what == Do::put || file.what == Do::tar || file.what == Do::untar) return;
+  // What is no list is said to be done right after.
+  watch_deadline(file, file.what == Do::list ? kListPatienceMs : kInitPatienceMs);
+}
+
 // Until something is said next. While everything stands still, the child does as well.
-void Inside::watch_deadline(File& file) {
+void Inside::watch_deadline(File& file, std::uint64_t patience_ms) {
   reactor_.cancel(file.deadline);
-  file.deadline = after(kInitPatienceMs, [this, id = file.id] {
+  file.deadline = after(patience_ms, [this, id = file.id, patience_ms] {
     const auto found = files_.find(id);
     if (found == files_.end()) return;
-    if (motion_ != Motion::moves) return watch_deadline(*found->second);
+    if (motion_ != Motion::moves) return watch_deadline(*found->second, patience_ms);
     tell(control::EndFileTask{.id = id});
     finish(id, fail("the task on files inside the sandbox does not answer", ETIMEDOUT));
   });
@@ -129,9 +137,8 @@ bool Inside::take(File& file, const control::FromFileTask& message, sys::OwnedFd
     auto answer = checked(file, *answered, std::move(passed));
     if (!answer) return false;
     file.answered = true;
-    // The caller's turn, as long as it likes: get, stat and the like are said to be done right after.
     reactor_.cancel(file.deadline);
-    if (file.what != Do::list && file.what != Do::put && !file.pipe.valid()) watch_deadline(file);
+    watch_end(file);
     const OnAnswer on_answer = std::move(file.on_answer);
     on_answer(std::move(*answer));
     return true;

@@ -8,9 +8,6 @@
 
 namespace weir::sandbox {
 
-// Init, or the child of a file task, answers within microseconds; somebody who stopped it does not.
-inline constexpr std::uint64_t kInitPatienceMs = 30'000;
-
 // Texts as they travel (control/texts.h), in a sealed memory file.
 Result<sys::OwnedFd> passed_texts(const std::vector<std::string>& texts);
 

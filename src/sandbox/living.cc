@@ -116,7 +116,7 @@ class Keeper {
     Terminal terminal;
     if (order.terminal) {
       auto made = make_terminal();
-      if (!made) return tell(failed(order, made.error()));
+      if (!made) return static_cast<void>(tell(failed(order, made.error())));
       terminal = std::move(*made);
       const winsize size{.ws_row = order.rows, .ws_col = order.columns, .ws_xpixel = 0, .ws_ypixel = 0};
       ::ioctl(terminal.master.get(), TIOCSWINSZ, &size);
@@ -136,13 +136,18 @@ class Keeper {
 
   void report(const control::StartProcess& order, const Launched& launched, const Terminal& terminal) {
     if (launched.pid < 0)
-      return tell(failed(order, Error("cannot begin a process: " + sys::errno_text(launched.code), launched.code)));
+      return static_cast<void>(
+          tell(failed(order, Error("cannot begin a process: " + sys::errno_text(launched.code), launched.code))));
     const auto pid = static_cast<std::uint32_t>(launched.pid);
     if (launched.code != 0)
-      return tell(control::ProcessNotExecuted{
-          .id = order.id, .pid = pid, .step = launched.step, .code = static_cast<std::uint32_t>(launched.code)});
-    processes_[launched.pid] = order.id;
-    tell(control::ProcessStarted{.id = order.id, .pid = pid}, terminal.master.get());
+      return static_cast<void>(tell(control::ProcessNotExecuted{
+          .id = order.id, .pid = pid, .step = launched.step, .code = static_cast<std::uint32_t>(launched.code)}));
+    if (tell(control::ProcessStarted{.id = order.id, .pid = pid}, terminal.master.get())) {
+      processes_[launched.pid] = order.id;
+      return;
+    }
+    ::kill(-launched.pid, SIGKILL);
+    tell(failed(order, Error("too many descriptors of this user's programs are on their way", EMFILE)));
   }
 
   static control::ProcessFailed failed(const control::StartProcess& order, const Error& error) {
@@ -178,7 +183,7 @@ class Keeper {
 
   void freeze() {
     const auto stopped = stand_still(living_.proc);
-    if (stopped.code == 0) return tell(control::StandsStill{});
+    if (stopped.code == 0) return static_cast<void>(tell(control::StandsStill{}));
     go_on();
     tell(control::Moves{.pid = stopped.pid, .code = static_cast<std::uint32_t>(stopped.code)});
   }
@@ -187,19 +192,22 @@ class Keeper {
 
   std::function<Result<>(const control::FromInit&, int)> sender() {
     return [this](const control::FromInit& message, int passed) {
-      tell(message, passed);
+      if (!tell(message, passed)) return Result<>(fail("no room for a descriptor", ETOOMANYREFS));
       return Result<>();
     };
   }
 
-  // An end that is not told would be waited for: init waits instead until the supervisor has read what it has.
-  void tell(const control::FromInit& message, int passed = -1) {
+  // An end that is not told would be waited for: init waits instead until the supervisor has read what it has. False:
+  // other programs of the user have so many descriptors on their way that there is none for `passed`.
+  bool tell(const control::FromInit& message, int passed = -1) {
     std::array<std::uint8_t, control::kMaxMessage> buffer;
     const Bytes bytes = control::encode(message, buffer);
-    while (true) {
+    for (int looks = 0;;) {
       const auto sent = living_.supervisor.send(bytes, passed);
-      if (sent) return;
+      if (sent) return true;
       if (sent.error().code() != EAGAIN && sent.error().code() != ETOOMANYREFS) give_up();
+      constexpr int kMostLooks = 10;  // while init waits nothing else is begun
+      if (sent.error().code() == ETOOMANYREFS && ++looks == kMostLooks) return false;
       // That descriptors on their way are too many poll() does not see.
       const bool no_room = sent.error().code() == EAGAIN;
       constexpr int kLookAgainMs = 20;

@@ -27,6 +27,7 @@ using wire::ErrorCode;
 using wire::refuse;
 
 constexpr std::size_t kMaxStored = 4u << 20;  // session.json: a request line, and what is said of it
+constexpr std::size_t kMaxName = 64;          // a file in names/: an id
 constexpr std::size_t kIdLength = 10;
 constexpr const char* kDocument = "session.json";
 
@@ -62,13 +63,27 @@ Result<sys::OwnedFd> lock_registry(const std::string& state) {
   return fd;
 }
 
-sys::OwnedFd open_lock(const sys::OwnedFd& folder, int flags) {
-  return sys::OwnedFd(::openat(folder.get(), "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600));
+Result<sys::OwnedFd> open_lock(const sys::OwnedFd& folder, int flags) {
+  return sys::checked_fd(::openat(folder.get(), "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600),
+                         "cannot open the lock of a session");
 }
 
-// Holds it from here on. Nothing: somebody else does.
-bool try_lock(const sys::OwnedFd& lock) {
-  return ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0;
+// True: it is held from here on. False: somebody else holds it.
+Result<bool> try_lock(const sys::OwnedFd& lock) {
+  while (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return false;
+    if (errno != EINTR) return sys::errno_error("cannot lock a session");
+  }
+  return true;
+}
+
+// What a new owner holds from here on.
+Result<sys::OwnedFd> take_lock(const Result<sys::OwnedFd>& folder, int flags) {
+  if (!folder) return std::unexpected(folder.error());
+  WEIR_TRY(sys::OwnedFd lock, open_lock(*folder, flags));
+  WEIR_TRY(const bool own, try_lock(lock));
+  if (!own) return fail("somebody else holds the lock of the session", EWOULDBLOCK);
+  return lock;
 }
 
 Result<Stored> read_stored(const std::string& folder) {
@@ -90,7 +105,7 @@ bool has_expired(const Stored& stored) {
 }
 
 std::string id_in(const std::string& path) {
-  const auto text = sys::read_file(path, 64);
+  const auto text = sys::read_file(path, kMaxName);
   return text ? *text : std::string();
 }
 
@@ -143,9 +158,11 @@ Result<> OwnFolder::write(const Stored& stored) const {
 
 void OwnFolder::remove() {
   if (!lock_.valid()) return;
-  const auto all = lock_registry(state_);
-  give_up_name(state_, id_);
-  empty_folder(path_);
+  // Without the lock of all somebody else could be taking the name just now: whoever comes next sweeps.
+  if (const auto all = lock_registry(state_)) {
+    give_up_name(state_, id_);
+    empty_folder(path_);
+  }
   lock_.reset();
   folder_.reset();
 }
@@ -183,21 +200,27 @@ Result<std::vector<std::string>> Registry::ids() const {
   return found;
 }
 
-// The caller holds lock(). What nobody holds and does not sleep is removed here.
-Registry::Seen Registry::look_at(const std::string& id) const {
+// The caller holds lock(). What nobody holds and does not sleep is removed here: only when its lock was taken, or it
+// has none. Whoever could not look (EMFILE ...) knows nothing about it.
+Result<Registry::Seen> Registry::look_at(const std::string& id) const {
   const auto folder = open_folder(id);
-  if (!folder) return {};
-  const sys::OwnedFd held = open_lock(*folder, 0);
-  auto stored = read_stored(path_of(id));
-  if (held.valid() && !try_lock(held)) {
-    if (!stored) return {.life = Life::starting};
-    return {.life = Life::running, .stored = std::move(*stored)};
+  if (!folder && folder.error().code() != ENOENT) return std::unexpected(folder.error());
+  if (!folder) return Seen{};
+  const auto held = open_lock(*folder, 0);
+  if (!held && held.error().code() != ENOENT) return std::unexpected(held.error());
+  bool free = true;
+  if (held) {
+    WEIR_TRY(free, try_lock(*held));
   }
+  auto stored = read_stored(path_of(id));
+  if (!stored && sys::is_exhaustion(stored.error().code())) return std::unexpected(stored.error());
+  if (!free && !stored) return Seen{.life = Life::starting};
+  if (!free) return Seen{.life = Life::running, .stored = std::move(*stored)};
   if (stored && stored->info.state == kAsleep && !has_expired(*stored))
-    return {.life = Life::asleep, .stored = std::move(*stored)};
+    return Seen{.life = Life::asleep, .stored = std::move(*stored)};
   give_up_name(state_, id);
   empty_folder(path_of(id));
-  return {.life = Life::swept};
+  return Seen{.life = Life::swept};
 }
 
 Result<std::vector<Stored>> Registry::list() const {
@@ -205,7 +228,7 @@ Result<std::vector<Stored>> Registry::list() const {
   WEIR_TRY(const std::vector<std::string> all, ids());
   std::vector<Stored> found;
   for (const std::string& id : all) {
-    Seen seen = look_at(id);
+    WEIR_TRY(Seen seen, look_at(id));
     if (seen.life == Life::running || seen.life == Life::asleep) found.push_back(std::move(seen.stored));
   }
   std::ranges::sort(found, {}, [](const Stored& each) { return std::pair(each.info.created, each.info.id); });
@@ -240,8 +263,9 @@ Answer<Stored> Registry::find(std::string_view who) const {
   const auto held = lock();
   if (!held) return internal(held.error());
   WEIR_TRY(const std::string id, resolve(who));
-  Seen seen = look_at(id);
-  switch (seen.life) {
+  auto seen = look_at(id);
+  if (!seen) return internal(seen.error());
+  switch (seen->life) {
     case Life::none:
       return not_found(who);
     case Life::swept:
@@ -253,7 +277,7 @@ Answer<Stored> Registry::find(std::string_view who) const {
     case Life::asleep:
       break;
   }
-  return std::move(seen.stored);
+  return std::move(seen->stored);
 }
 
 Answer<> Registry::take_name(const std::string& name, const std::string& id) const {
@@ -268,8 +292,12 @@ Answer<> Registry::take_name(const std::string& name, const std::string& id) con
       return {};
     }
     if (errno != EEXIST) return internal(sys::errno_error("cannot make " + path).error());
-    const std::string other = id_in(path);
-    const Life life = is_session_id(other) ? look_at(other).life : Life::none;
+    const auto named = sys::read_file(path, kMaxName);
+    if (!named && named.error().code() != ENOENT) return internal(named.error());
+    const std::string other = named ? *named : std::string();
+    const auto seen = is_session_id(other) ? look_at(other) : Seen{};
+    if (!seen) return internal(seen.error());
+    const Life life = seen->life;
     if (attempt != 0 || (life != Life::none && life != Life::swept)) {
       return refuse(ErrorCode::name_taken, "the name '" + name + "' is that of session " + other,
                     "choose another, or end that one: weir rm " + name);
@@ -292,11 +320,10 @@ Answer<OwnFolder> Registry::create(const std::string& id, const std::string& nam
     return internal(sys::errno_error("cannot make " + path_of(id)).error());
   }
   auto folder = open_folder(id);
-  sys::OwnedFd own = folder ? open_lock(*folder, O_CREAT | O_EXCL) : sys::OwnedFd();
-  if (!own.valid() || !try_lock(own)) {
-    const Error error = sys::errno_error("cannot lock " + path_of(id)).error();
+  auto own = take_lock(folder, O_CREAT | O_EXCL);
+  if (!own) {
     empty_folder(path_of(id));
-    return internal(error);
+    return internal(own.error());
   }
   if (!name.empty()) {
     if (auto taken = take_name(name, id); !taken) {
@@ -304,21 +331,22 @@ Answer<OwnFolder> Registry::create(const std::string& id, const std::string& nam
       return std::unexpected(taken.error());
     }
   }
-  return OwnFolder(state_, id, std::move(*folder), std::move(own));
+  return OwnFolder(state_, id, std::move(*folder), std::move(*own));
 }
 
 Answer<OwnFolder> Registry::take_asleep(const std::string& id) const {
   const auto held = lock();
   if (!held) return internal(held.error());
   if (!is_session_id(id)) return not_found(id);
-  const Seen seen = look_at(id);
-  if (seen.life == Life::starting || seen.life == Life::running)
+  const auto seen = look_at(id);
+  if (!seen) return internal(seen.error());
+  if (seen->life == Life::starting || seen->life == Life::running)
     return refuse(ErrorCode::conflict, "session " + id + " is awake already");
-  if (seen.life != Life::asleep) return not_found(id);
+  if (seen->life != Life::asleep) return not_found(id);
   auto folder = open_folder(id);
-  sys::OwnedFd own = folder ? open_lock(*folder, O_CREAT) : sys::OwnedFd();
-  if (!own.valid() || !try_lock(own)) return internal(sys::errno_error("cannot lock " + path_of(id)).error());
-  return OwnFolder(state_, id, std::move(*folder), std::move(own));
+  auto own = take_lock(folder, O_CREAT);
+  if (!own) return internal(own.error());
+  return OwnFolder(state_, id, std::move(*folder), std::move(*own));
 }
 
 }  // namespace weir::session

@@ -43,7 +43,7 @@ class OwnFolder {
 
   // Puts session.json in place, whole or not at all. With the state "asleep" it stays when the lock goes.
   Result<> write(const Stored& stored) const;
-  // Gives up the name and removes everything. Idempotent.
+  // Gives up the name and removes everything. Idempotent. Where the registry cannot be locked whoever comes next does.
   void remove();
 
  private:
@@ -100,7 +100,7 @@ class Registry {
     Stored stored = {};
   };
   Result<sys::OwnedFd> lock() const;
-  Seen look_at(const std::string& id) const;
+  Result<Seen> look_at(const std::string& id) const;
   Result<std::vector<std::string>> ids() const;
   wire::Answer<std::string> resolve(std::string_view who) const;
   wire::Answer<> take_name(const std::string& name, const std::string& id) const;

@@ -16,25 +16,32 @@ constexpr std::size_t kAtOnce = 64 * 1024;  // what a pipe holds: one process do
 
 }  // namespace
 
+struct KeptOutput::Readable : sys::EventHandler {
+  explicit Readable(KeptOutput* output) : owner(output) {}
+  void on_events(std::uint32_t) override {
+    if (owner != nullptr) owner->on_readable();
+  }
+
+  KeptOutput* owner;  // null: it is gone
+};
+
 KeptOutput::KeptOutput(sys::Reactor& reactor, const sys::OwnedFd& folder, std::string name,
-                       std::function<void()> on_grown, std::uint64_t max_bytes)
+                       std::function<void()> on_grown, Budget& budget, std::uint64_t max_bytes)
     : reactor_(reactor),
       folder_(folder),
       name_(std::move(name)),
       on_grown_(std::move(on_grown)),
+      budget_(budget),
       max_bytes_(max_bytes),
-      handler_([this](std::uint32_t) {
-        const std::uint64_t before = bytes_;
-        move_some();
-        if (bytes_ != before) on_grown_();
-      }) {}
+      handler_(std::make_unique<Readable>(this)) {}
 
 Result<std::unique_ptr<KeptOutput>> KeptOutput::create(sys::Reactor& reactor, const sys::OwnedFd& folder,
-                                                       std::string name, std::function<void()> on_grown,
+                                                       std::string name, std::function<void()> on_grown, Budget& budget,
                                                        std::uint64_t max_bytes) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
-  std::unique_ptr<KeptOutput> self(new KeptOutput(reactor, folder, std::move(name), std::move(on_grown), max_bytes));
+  std::unique_ptr<KeptOutput> self(
+      new KeptOutput(reactor, folder, std::move(name), std::move(on_grown), budget, max_bytes));
   self->reader_ = sys::OwnedFd(ends[0]);
   self->writer_ = sys::OwnedFd(ends[1]);
   WEIR_TRY(self->file_, sys::checked_fd(::openat(folder.get(), self->name_.c_str(),
@@ -42,13 +49,16 @@ Result<std::unique_ptr<KeptOutput>> KeptOutput::create(sys::Reactor& reactor, co
                                         "cannot keep what a process prints"));
   // Only this end: the process would not expect it of its own.
   if (::fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) return sys::errno_error("cannot prepare a pipe");
-  WEIR_CHECK_OK(reactor.watch(ends[0], EPOLLIN, self->handler_));
+  WEIR_CHECK_OK(reactor.watch(ends[0], EPOLLIN, *self->handler_));
   return self;
 }
 
 KeptOutput::~KeptOutput() {
   close_pipe();
+  handler_->owner = nullptr;
+  reactor_.retire(std::move(handler_));
   ::unlinkat(folder_.get(), name_.c_str(), 0);
+  budget_.left += bytes_;
 }
 
 void KeptOutput::close_pipe() {
@@ -57,14 +67,22 @@ void KeptOutput::close_pipe() {
   file_.reset();
 }
 
+void KeptOutput::on_readable() {
+  const std::uint64_t before = bytes_;
+  move_some();
+  if (bytes_ != before) on_grown_();
+}
+
 bool KeptOutput::move_some() {
   if (!reader_.valid()) return false;
-  const bool keeps = !drops_ && bytes_ < max_bytes_;
+  const std::uint64_t room = std::min(max_bytes_ - bytes_, budget_.left);
+  const bool keeps = !drops_ && room != 0;
   if (!keeps && !drops_) start_dropping();
-  const auto most = keeps ? std::min<std::uint64_t>(kAtOnce, max_bytes_ - bytes_) : kAtOnce;
+  const auto most = keeps ? std::min<std::uint64_t>(kAtOnce, room) : kAtOnce;
   const ssize_t moved = ::splice(reader_.get(), nullptr, file_.get(), nullptr, most, SPLICE_F_NONBLOCK);
   if (moved > 0) {
     (keeps ? bytes_ : dropped_) += static_cast<std::uint64_t>(moved);
+    if (keeps) budget_.left -= static_cast<std::uint64_t>(moved);
     return true;
   }
   if (moved < 0 && (errno == EAGAIN || errno == EINTR)) return false;

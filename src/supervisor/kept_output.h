@@ -17,9 +17,15 @@ class KeptOutput {
   // What comes beyond it is dropped, so that nobody waits for a reader.
   static constexpr std::uint64_t kMaxBytes = 16ull << 20;
 
-  // Makes the file `name` in `folder`, which outlives it, and a pipe. `on_grown` is called when more is kept.
+  // What all outputs of a session together may still keep, in bytes. One that goes gives back what it kept.
+  struct Budget {
+    std::uint64_t left = 0;
+  };
+
+  // Makes the file `name` in `folder`, which outlives it as `budget` does, and a pipe. `on_grown` is called when more
+  // is kept.
   static Result<std::unique_ptr<KeptOutput>> create(sys::Reactor& reactor, const sys::OwnedFd& folder, std::string name,
-                                                    std::function<void()> on_grown,
+                                                    std::function<void()> on_grown, Budget& budget,
                                                     std::uint64_t max_bytes = kMaxBytes);
   // Removes the file. Who still writes gets SIGPIPE.
   ~KeptOutput();
@@ -39,7 +45,9 @@ class KeptOutput {
 
  private:
   KeptOutput(sys::Reactor& reactor, const sys::OwnedFd& folder, std::string name, std::function<void()> on_grown,
-             std::uint64_t max_bytes);
+             Budget& budget, std::uint64_t max_bytes);
+  struct Readable;
+  void on_readable();
   // False: nothing more is there now, or ever.
   bool move_some();
   void start_dropping();
@@ -49,11 +57,13 @@ class KeptOutput {
   const sys::OwnedFd& folder_;
   std::string name_;
   std::function<void()> on_grown_;
+  Budget& budget_;
   std::uint64_t max_bytes_;
   sys::OwnedFd file_;
   sys::OwnedFd reader_;
   sys::OwnedFd writer_;
-  sys::CallbackHandler handler_;
+  // Outlives it: the round of events in which it goes may have one for it.
+  std::unique_ptr<Readable> handler_;
   std::uint64_t bytes_ = 0;
   bool drops_ = false;  // file_ is /dev/null
   std::uint64_t dropped_ = 0;

@@ -10,13 +10,15 @@
 namespace weir::supervisor {
 
 struct LineServer::Client {
-  explicit Client(sys::LineStream connection) : stream(std::move(connection)), on_readable(nullptr) {}
+  explicit Client(sys::LineStream connection) : stream(std::move(connection)), on_readable(nullptr), on_writable(nullptr) {}
 
   sys::LineStream stream;
   sys::CallbackHandler on_readable;
+  sys::CallbackHandler on_writable;  // while there is a rest
   sys::Reactor::TimerId deadline = 0;
   std::uint64_t lines = 0;
-  bool ended = false;
+  bool ended = false;  // nobody looks at what it says
+  std::string rest;    // of its last line; not empty: the owner has done with it
 };
 
 LineServer::LineServer(sys::Reactor& reactor, sys::UnixListener listener, Bounds bounds, Owner& owner)
@@ -83,6 +85,7 @@ void LineServer::read(ClientId id) {
 void LineServer::hand_over(ClientId id) {
   for (auto found = clients_.find(id); found != clients_.end(); found = clients_.find(id)) {
     Client& client = *found->second;
+    if (client.ended) return;
     auto line = client.stream.next();
     if (!line) return;
     const std::uint64_t number = ++client.lines;
@@ -114,21 +117,45 @@ bool LineServer::has_more(ClientId client) const {
 
 void LineServer::send(ClientId client, std::string_view line, std::span<const int> passed) {
   const auto found = clients_.find(client);
-  if (found == clients_.end() || found->second->stream.send(line, passed, 0)) return;
+  if (found == clients_.end() || !found->second->rest.empty()) return;
+  if (found->second->stream.send(line, passed, 0)) return;
   // Not from in here: the owner is in the middle of something.
   reactor_.at(reactor_.now_ms(), [this, client] { ended(client); });
 }
 
+// Who is gone is not told.
 void LineServer::finish(ClientId client, std::string_view line, std::span<const int> passed) {
   const auto found = clients_.find(client);
+  if (found == clients_.end() || !found->second->rest.empty()) return;
+  Client& last = *found->second;
+  const auto sent = last.stream.send_some(line, passed);
+  if (sent && *sent < line.size()) {
+    last.rest = line.substr(*sent);
+    last.ended = true;
+    reactor_.cancel(last.deadline);
+    reactor_.forget(last.stream.fd());
+    last.deadline = reactor_.at(sys::monotonic_ms() + kReadPatienceMs, [this, client] { drop(client); });
+    last.on_writable = sys::CallbackHandler([this, client](std::uint32_t) { send_rest(client); });
+    if (reactor_.watch(last.stream.fd(), EPOLLOUT, last.on_writable)) return;
+  }
+  part(client);
+}
+
+void LineServer::send_rest(ClientId client) {
+  const auto found = clients_.find(client);
   if (found == clients_.end()) return;
-  sys::LineStream& stream = found->second->stream;
-  // Who is gone, or has left its answers unread, is not told.
-  static_cast<void>(stream.send(line, passed, 0));
-  // What nobody read would reset the connection, and the client might miss the answer. No more can come after this.
-  ::shutdown(stream.fd(), SHUT_RD);
-  std::array<char, 4096> rest;
-  while (::recv(stream.fd(), rest.data(), rest.size(), MSG_DONTWAIT) > 0) {
+  std::string& rest = found->second->rest;
+  const auto sent = found->second->stream.send_some(rest, {});
+  if (sent) rest.erase(0, *sent);
+  if (!sent || rest.empty()) part(client);
+}
+
+// What nobody read would reset the connection, and the client might miss the answer. No more can come after this.
+void LineServer::part(ClientId client) {
+  const int fd = clients_.at(client)->stream.fd();
+  ::shutdown(fd, SHUT_RD);
+  std::array<char, 4096> unread;
+  while (::recv(fd, unread.data(), unread.size(), MSG_DONTWAIT) > 0) {
   }
   drop(client);
 }

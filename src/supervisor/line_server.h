@@ -18,9 +18,10 @@ namespace weir::supervisor {
 
 class LineServer {
  public:
-  using ClientId = std::uint64_t;                       // never 0, never reused
-  static constexpr std::uint64_t kPatienceMs = 10'000;  // from the connection to the end of its first line
-  static constexpr std::uint64_t kAcceptAgainMs = 50;   // out of descriptors
+  using ClientId = std::uint64_t;                          // never 0, never reused
+  static constexpr std::uint64_t kPatienceMs = 10'000;     // from the connection to the end of its first line
+  static constexpr std::uint64_t kReadPatienceMs = 5'000;  // for who reads the rest of a long last line
+  static constexpr std::uint64_t kAcceptAgainMs = 50;      // out of descriptors
 
   struct Bounds {
     std::size_t max_clients = 0;
@@ -56,7 +57,7 @@ class LineServer {
   // A line and the client stays. One that does not read is dropped, and on_end() says so later. Harmless for one that
   // is gone. `passed` are duplicated.
   void send(ClientId client, std::string_view line, std::span<const int> passed = {});
-  // The last line; then the client is dropped.
+  // The last line; then the client is dropped: as soon as it has taken it, or has not within kReadPatienceMs.
   void finish(ClientId client, std::string_view line, std::span<const int> passed = {});
   void drop(ClientId client);
   std::size_t clients() const { return clients_.size(); }
@@ -70,6 +71,8 @@ class LineServer {
   void hand_over(ClientId id);
   void ended(ClientId id);
   void send_away(ClientId id, Trouble trouble);
+  void send_rest(ClientId client);
+  void part(ClientId client);
 
   sys::Reactor& reactor_;
   sys::UnixListener listener_;

@@ -129,7 +129,7 @@ Result<> LiveSandbox::guard_files() {
 
 // Everybody inside may seal: it takes away, and from nobody else.
 Result<> LiveSandbox::watch_seal() {
-  if (!options_.after) return {};
+  if (!options_.spec.seals) return {};
   const auto on_byte = [this] {
     generations_->enter_after({.name = Generations::kDescriptor},
                               [this](const Result<Generations::Change>& done) { seal_->answer(reply_line_of(done)); });

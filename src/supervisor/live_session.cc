@@ -26,6 +26,13 @@ std::string port_text(const policy::Publish& publish) {
   return text;
 }
 
+// The connection stays for as long as something else takes.
+bool is_held(const wire::SessionRequest& request) {
+  if (const auto* run = std::get_if<wire::RunProcess>(&request)) return !run->detach;
+  if (const auto* output = std::get_if<wire::ReadOutput>(&request)) return output->follow;
+  return std::holds_alternative<wire::FileRequest>(request);
+}
+
 // The codes of --control are older than those of sessions.
 wire::SessionReply session_reply_of(const wire::ControlReply& reply) {
   if (!reply.refused) {
@@ -61,7 +68,7 @@ LiveSession::~LiveSession() = default;
 Result<> LiveSession::start() {
   WEIR_TRY(auto signals, sys::SignalWatch::create(reactor_, {SIGINT, SIGTERM, SIGHUP, SIGQUIT}, [this](int signal) {
              if (!live_.has_started()) return live_.end_with(Error("ended by signal " + std::to_string(signal)));
-             begin_to_end(Grace::given);
+             begin_to_end(ending_ ? Grace::none : Grace::given);
            }));
   signals_.emplace(std::move(signals));
   const auto on_exited = [this](const sandbox::Sandbox::Exited&) {
@@ -225,6 +232,8 @@ void LiveSession::serve(ClientId client, const wire::SessionRequest& request, st
     return answer(client,
                   wire::Refusal{.code = ErrorCode::bad_request, .message = "no descriptors come with this request"});
   }
+  if (is_held(request) && server_->clients() > kMaxClients - kShortPlaces)
+    return server_->finish(client, line_of(LineServer::Trouble::too_many));
   std::visit(
       [&]<class Request>(const Request& each) {
         if constexpr (std::is_same_v<Request, wire::ShowSession>) {

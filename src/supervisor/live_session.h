@@ -23,6 +23,9 @@ class LiveSession : private LineServer::Owner {
  public:
   // Connections at a time; beyond it `too_many`.
   static constexpr std::size_t kMaxClients = 256;
+  // Of them, those that only requests which are answered at once may have: what is held for long does not keep its
+  // owner from looking, narrowing and ending.
+  static constexpr std::size_t kShortPlaces = 16;
 
   // As LiveSandbox; `folder` is the session's own. All outlive it.
   LiveSession(const SessionOptions& options, const session::OwnFolder& folder, std::vector<PublishedPort> ports,

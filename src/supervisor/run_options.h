@@ -50,7 +50,7 @@ struct RunOptions {
   std::optional<Error> program_missing;
 
   // Keeps the files of spec.image in place until the run has ended; nullptr without one.
-  std::shared_ptr<const image::Lease> image;
+  std::shared_ptr<image::Lease> image;
   // The same for the snapshot that spec.layers are of.
   std::shared_ptr<const image::SnapshotLease> snapshot;
   // Of a session: where its snapshots are kept, and what one of it begins with: base, layers, taint and parent.
@@ -78,7 +78,8 @@ struct RunOptions {
   // dns.upstream of the policy, in order; empty: what the host's resolv.conf says.
   std::vector<net::Endpoint> dns_upstreams;
 
-  // [after] or --after; spec.seals says whether there is one.
+  // [after] or --after; with a command spec.seals says whether there is one. What lives on has no command that could
+  // hold the descriptor: weir seal and --sensitive enter it.
   std::optional<policy::Narrowing> after;
 
   // --sensitive: files and folders of shares, absolute, links resolved; only with `after`.

@@ -21,6 +21,7 @@ using sandbox::Inside;
 using wire::ErrorCode;
 
 constexpr std::size_t kStandard = 3;  // descriptors of a process
+constexpr std::size_t kMaxArgv0 = 256;
 
 // A folder, or a handle without rights, would be a way out of the sandbox (openat(2)).
 Result<> check_stdio(const sys::OwnedFd& fd) {
@@ -74,6 +75,7 @@ SessionProcesses::Variables with(SessionProcesses::Variables env, const SessionP
 SessionProcesses::~SessionProcesses() {
   for (auto& [client, follower] : followers_) ground_.reactor.cancel(follower.timer);
   for (auto& [number, process] : processes_) ground_.reactor.cancel(process.timer);
+  ground_.reactor.cancel(making_room_);
 }
 
 void SessionProcesses::refuse(ClientId client, ErrorCode code, std::string message, std::string remedy) {
@@ -93,8 +95,8 @@ void SessionProcesses::done(ClientId client) {
 Result<Inside::Stdio> SessionProcesses::kept_stdio(const wire::RunProcess& request, Process& process) {
   const std::string name = std::to_string(process.number);
   const auto on_grown = [this, number = process.number] { grown(number); };
-  WEIR_TRY(process.out, KeptOutput::create(ground_.reactor, ground_.folder, name + ".out", on_grown));
-  WEIR_TRY(process.err, KeptOutput::create(ground_.reactor, ground_.folder, name + ".err", on_grown));
+  WEIR_TRY(process.out, KeptOutput::create(ground_.reactor, ground_.folder, name + ".out", on_grown, budget_));
+  WEIR_TRY(process.err, KeptOutput::create(ground_.reactor, ground_.folder, name + ".err", on_grown, budget_));
   Inside::Stdio stdio{.in = {}, .out = process.out->take_writer(), .err = process.err->take_writer()};
   if (!request.keeps_stdin) {
     WEIR_TRY(stdio.in, open_null(O_RDONLY));
@@ -123,7 +125,7 @@ Result<Inside::Stdio> SessionProcesses::stdio_of(const wire::RunProcess& request
 
 SessionProcesses::Process SessionProcesses::new_process(const wire::RunProcess& request) {
   return {.number = ++last_number_,
-          .argv0 = request.argv.front(),
+          .argv0 = request.argv.front().substr(0, kMaxArgv0),
           .detached = request.detach,
           .terminal = request.terminal,
           .started = audit::rfc3339(wall_clock()),
@@ -233,7 +235,12 @@ wire::ExitedProcess SessionProcesses::exit_of(const Process& process, const Insi
   for (const audit::RefusedDestination& each : ground_.log.tally().refused()) {
     const auto before = process.refused_before.find(each.what + '\0' + each.reason);
     const std::uint64_t times = each.times - (before == process.refused_before.end() ? 0 : before->second);
-    if (times != 0) exited.refused.push_back({.destination = each.what, .reason = each.reason, .times = times});
+    if (times == 0) continue;
+    if (exited.refused.size() == wire::ExitedProcess::kMaxRefused) {
+      ++exited.refused_more;
+    } else {
+      exited.refused.push_back({.destination = each.what, .reason = each.reason, .times = times});
+    }
   }
   return exited;
 }
@@ -309,6 +316,12 @@ void SessionProcesses::list(ClientId client) {
                               .exited = process.exited,
                               .stdout_bytes = process.out ? process.out->bytes() : 0,
                               .stderr_bytes = process.err ? process.err->bytes() : 0});
+    // With as many as there may be the line would be too long for anybody.
+    auto& exited = list.processes.back().exited;
+    if (exited) {
+      exited->refused.clear();
+      exited->refused_more = 0;
+    }
   }
   ground_.server.finish(client, wire::session_reply_line(list));
 }
@@ -360,7 +373,18 @@ void SessionProcesses::output(ClientId client, const wire::ReadOutput& request) 
   ground_.server.send(client, line, passed);
 }
 
+// While there is room for what comes until then. Later: what has grown may be what is forgotten.
+void SessionProcesses::make_room() {
+  if (budget_.left >= KeptOutput::kMaxBytes || remembered_.empty() || making_room_ != 0) return;
+  making_room_ = ground_.reactor.at(sys::monotonic_ms(), [this] {
+    making_room_ = 0;
+    for (; budget_.left < KeptOutput::kMaxBytes && !remembered_.empty(); remembered_.pop_front())
+      forget(remembered_.front());
+  });
+}
+
 void SessionProcesses::grown(std::uint64_t number) {
+  make_room();
   for (auto& [client, follower] : followers_) {
     if (follower.number != number || follower.timer != 0) continue;
     follower.timer = ground_.reactor.at(follower.told_ms + kFollowMs, [this, id = client] { tell(id); });

@@ -24,6 +24,8 @@ class SessionProcesses {
  public:
   // Detached ones that have ended and are remembered; the oldest is forgotten with its output.
   static constexpr std::size_t kMaxRemembered = 256;
+  // What all outputs together may keep; where there is little left, the oldest that have ended are forgotten.
+  static constexpr std::uint64_t kMaxKept = 256ull << 20;
   // Who follows an output hears of it at most this often.
   static constexpr std::uint64_t kFollowMs = 50;
   using ClientId = LineServer::ClientId;
@@ -106,6 +108,7 @@ class SessionProcesses {
   void on_timeout(std::uint64_t number);
   void remember(Process& process);
   void forget(std::uint64_t number);
+  void make_room();
   Process* find(std::uint32_t pid);
   Process* find_detached(ClientId client, std::uint32_t pid);
   Process new_process(const wire::RunProcess& request);
@@ -121,6 +124,8 @@ class SessionProcesses {
   std::uint64_t last_number_ = 0;
   std::size_t living_ = 0;
   std::uint64_t cpu_us_ = 0;
+  KeptOutput::Budget budget_ = {.left = kMaxKept};
+  sys::Reactor::TimerId making_room_ = 0;
   std::map<std::uint64_t, Process> processes_;  // by number
   std::map<std::uint32_t, std::uint64_t> by_pid_;
   std::deque<std::uint64_t> remembered_;

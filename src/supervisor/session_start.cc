@@ -126,7 +126,7 @@ Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sy
   return {};
 }
 
-[[noreturn]] void become_supervisor(const SessionOptions& options, session::OwnFolder folder, sys::OwnedFd pipe,
+[[noreturn]] void become_supervisor(SessionOptions& options, session::OwnFolder folder, sys::OwnedFd pipe,
                                     const std::vector<int>& inherited) {
   Answer<> lived = {};
   if (auto free = let_go(inherited); !free) {
@@ -136,6 +136,7 @@ Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sy
   }
   folder.remove();
   if (!lived) report(pipe, lived.error());
+  options.run.image.reset();  // what was unpacked for this session goes with it
   ::_exit(0);
 }
 
@@ -178,8 +179,11 @@ Answer<wire::SessionInfo> start_supervisor(SessionOptions options, const std::ve
     ::_exit(supervisor < 0 ? 1 : 0);
   }
   writer.reset();
-  while (::waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
+  int status = 0;
+  while (::waitpid(between, &status, 0) < 0 && errno == EINTR) {
   }
+  // It lives in what was unpacked for it, and removes that.
+  if (status == 0 && options.run.image) options.run.image->release();
   return await_report(reader);
 }
 

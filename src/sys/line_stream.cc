@@ -66,19 +66,25 @@ Result<> LineStream::wait(short events, std::uint64_t deadline_ms) const {
   }
 }
 
+Result<std::size_t> LineStream::send_some(std::string_view line, std::span<const int> passed) {
+  std::size_t taken = 0;
+  while (taken < line.size()) {
+    const auto sent = channel_.send_some(as_bytes(line.substr(taken)), taken == 0 ? passed : std::span<const int>());
+    if (!sent && sent.error().code() == EAGAIN) break;
+    if (!sent && sent.error().code() != EINTR) return std::unexpected(sent.error());
+    if (sent) taken += *sent;
+  }
+  return taken;
+}
+
 Result<> LineStream::send(std::string_view line, std::span<const int> passed, std::uint64_t deadline_ms) {
-  while (!line.empty()) {
-    const auto sent = channel_.send_some(as_bytes(line), passed);
-    if (sent) {
-      line.remove_prefix(*sent);
-      passed = {};
-      continue;
-    }
-    if (sent.error().code() == EINTR) continue;
-    if (sent.error().code() != EAGAIN) return std::unexpected(sent.error());
+  while (true) {
+    WEIR_TRY(const std::size_t sent, send_some(line, passed));
+    if (sent == line.size()) return {};
+    if (sent != 0) passed = {};
+    line.remove_prefix(sent);
     WEIR_CHECK_OK(wait(POLLOUT, deadline_ms));
   }
-  return {};
 }
 
 Result<std::optional<LineStream::Line>> LineStream::receive(std::uint64_t deadline_ms) {

@@ -42,6 +42,9 @@ class LineStream {
   // not beyond `deadline_ms` (monotonic_ms(); 0: not at all): an error with the code ETIMEDOUT, after which the stream
   // is of no use.
   Result<> send(std::string_view line, std::span<const int> passed, std::uint64_t deadline_ms);
+  // The same without waiting: how many bytes the kernel took, `passed` with the first of them. An error: the stream is
+  // of no use.
+  Result<std::size_t> send_some(std::string_view line, std::span<const int> passed);
   // Waits for a line. Nothing: the peer has closed. ETIMEDOUT where none came by then.
   Result<std::optional<Line>> receive(std::uint64_t deadline_ms);
 

@@ -92,6 +92,7 @@ Result<ExitedProcess> read_exited(const Json& value) {
     WEIR_CHECK_OK(item.text("reason", one.reason));
     WEIR_CHECK_OK(item.number("times", one.times));
   }
+  WEIR_CHECK_OK(fields.number("refused_more", exited.refused_more));
   WEIR_CHECK_OK(fields.texts("limits", exited.limits));
   return exited;
 }
@@ -259,6 +260,7 @@ void write_exited(JsonWriter& json, const ExitedProcess& exited) {
     json.field("reason", std::string_view(each.reason)).field("times", each.times).end_object();
   }
   json.end_array();
+  write_count(json, "refused_more", exited.refused_more);
   write_texts(json, "limits", exited.limits);
   write_text(json, "not_executed", exited.not_executed);
   json.end_object();

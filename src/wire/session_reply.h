@@ -26,7 +26,9 @@ struct ExitedProcess {
   std::uint32_t signal = 0;    // that ended it; 0: none
   bool timed_out = false;
   std::uint64_t duration_ms = 0;
-  std::vector<Refused> refused = {};     // while it ran
+  static constexpr std::size_t kMaxRefused = 64;
+  std::vector<Refused> refused = {};     // while it ran, at most kMaxRefused; in a list of processes none
+  std::uint64_t refused_more = 0;        // destinations left out of it
   std::vector<std::string> limits = {};  // that were reached meanwhile: "memory", "pids", ...
   std::string not_executed = {};         // why, or empty
 };

@@ -10,7 +10,9 @@ import subprocess
 import pytest
 
 import world as w
+from archives import END
 from checks import TWINS, at
+from images import put, store_is_empty
 from lab import processes, read_events, wait_until
 from sessions import Session, gone
 
@@ -273,6 +275,53 @@ def test_refusals_are_those_of_the_run(lab):
         assert out == "" and second["refused"] == [], second
 
 
+def test_its_owner_enters_after(lab):
+    """What lives on has no command with a descriptor to seal with: weir seal takes away."""
+    with Session(lab, "--allow", at(w.ALLOWED4, 7), "--after", "none", "--no-proxy-env") as made:
+        assert made.code == 0, made.said
+        dial = (f"import os, socket\nprint(os.environ.get('WEIR_SEAL'))\n"
+                f"try: socket.create_connection(({w.ALLOWED4!r}, 7), 5); print('up')\nexcept OSError as e: print(e.errno)")
+        assert made.run("/usr/bin/python3", "-c", dial)[1] == "None\nup\n"
+        before = lab.world.packets_to(w.ALLOWED4, 7)
+        sealed = lab.cli("seal", made.id)
+        assert sealed.code == 0, sealed
+        exited, out, _ = made.run("/usr/bin/python3", "-c", dial)
+        assert out == "None\n111\n" and len(exited["refused"]) == 1, (exited, out)
+        assert lab.world.packets_to(w.ALLOWED4, 7) - before <= 2  # the end of the flow from before
+
+
+def test_what_cannot_begin_is_said(lab):
+    """D: with as many processes as --pids allows the next is refused, and the session goes on."""
+    with Session(lab, "--pids", "12") as made:
+        begun, reply = [], {}
+        while "error" not in reply and len(begun) < 40:
+            reply = made.ask({"op": "run", "command": "exec sleep 1000", "detach": True})
+            begun.append(reply)
+        assert reply["error"]["code"] == "limit", begun
+        for pid in (each["started"]["pid"] for each in begun[:-1]):
+            assert made.ask({"op": "signal", "pid": pid, "signal": "KILL"}) == {"ok": True}
+            made.await_exit(pid)
+        assert made.run("echo", "on")[1] == "on\n"
+
+
+def test_what_a_process_is_called_is_cut(session):
+    exited, _, _ = session.run("/" + "x" * 3000)
+    assert exited["exit_code"] in (126, 127), exited
+    session.ask({"op": "run", "argv": ["/" + "x" * 3000], "detach": True})
+    [entry] = session.ask({"op": "processes"})["processes"]
+    assert entry["argv0"] == "/" + "x" * 255 and entry["exited"]["refused"] == [], entry
+
+
+def test_an_unpacked_image_stays_as_long_as_its_session(images, root_archive):
+    with Session(images, "--image", put(images, "a.tar", root_archive + END)) as made:
+        assert made.code == 0, made.said
+        assert made.run("cat", "/etc/alpine-release")[0]["exit_code"] == 0
+        assert not store_is_empty(images)
+        made.stop()
+        wait_until(lambda: gone(made.pid), what="the end of the supervisor")
+    assert store_is_empty(images)
+
+
 def test_a_published_port(lab):
     with Session(lab, "-p", "0:8080") as made:
         [port] = made.said["ports"]
@@ -401,6 +450,21 @@ def test_connections_are_bounded(session):
     for each in [*held, extra]:
         each.close()
     wait_until(lambda: "session" in session.ask({"op": "show"}), what="room again")
+
+
+def test_what_is_held_leaves_places_for_its_owner(session):
+    """D: connections that stay do not keep anybody from looking and ending."""
+    pid = session.detach("exec sleep 1000")
+    held, replies = [], []
+    for _ in range(250):
+        held.append(session.connect())
+        replies.append(held[-1].say({"op": "output", "pid": pid, "follow": True}).line())
+    assert ["error" in reply for reply in replies] == [False] * 240 + [True] * 10, replies
+    assert replies[-1]["error"]["code"] == "too_many", replies[-1]
+    assert session.show()["processes"] == 1
+    for each in held:
+        each.close()
+    session.stop(kill=True)
 
 
 def test_many_in_parallel(lab):

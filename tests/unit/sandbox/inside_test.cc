@@ -28,7 +28,7 @@ class InsideTest : public ::testing::Test {
       : inside_(
             reactor_,
             [this](const control::ToInit& order, std::span<const int> passed) {
-              if (full_) return Result<>(fail("full", EAGAIN));
+              if (full_) return Result<>(fail("full", full_code_));
               orders_.push_back(order);
               passed_.clear();
               for (const int fd : passed) passed_.emplace_back(::dup(fd));
@@ -75,6 +75,7 @@ class InsideTest : public ::testing::Test {
 
   sys::Reactor reactor_ = *sys::Reactor::create();
   bool full_ = false;
+  int full_code_ = EAGAIN;
   std::vector<control::ToInit> orders_;
   std::vector<sys::OwnedFd> passed_;
   std::string broken_;
@@ -135,6 +136,28 @@ TEST_F(InsideTest, OrdersWaitForRoomAndKeepTheirOrder) {
   EXPECT_EQ(std::get<control::SignalProcess>(orders_[1]).id, first);
   EXPECT_EQ(std::get<control::StartProcess>(orders_[2]).id, second);
   EXPECT_EQ(passed_.size(), 4u);
+  EXPECT_EQ(broken_, "");
+}
+
+// Somebody else's descriptors on their way: the requests fail, not the sandbox.
+TEST_F(InsideTest, OrdersWhoseDescriptorsFindNoRoomAreGivenUp) {
+  full_ = true;
+  full_code_ = ETOOMANYREFS;
+  start();
+  inside_.files(
+      {.what = Do::stat, .path = "/file"},
+      [this](Result<Inside::FileAnswer> answer) { said_ += answer ? "answered " : "no file "; },
+      [this](Result<>) { said_ += "done "; });
+  const std::uint64_t late = sys::monotonic_ms() + 10'000;
+  while (said_.find("no file") == std::string::npos && sys::monotonic_ms() < late) look();
+  EXPECT_EQ(said(), "too many descriptors of this user's programs are on their wayno file ");
+  EXPECT_TRUE(orders_.empty());
+  EXPECT_EQ(inside_.processes(), 0u);
+  full_ = false;
+  const auto next = start();
+  EXPECT_EQ(std::get<control::StartProcess>(orders_.at(0)).id, next);
+  EXPECT_TRUE(take(control::ProcessStarted{.id = next, .pid = 2}));
+  EXPECT_EQ(said(), "begun ");
   EXPECT_EQ(broken_, "");
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -90,6 +91,28 @@ TEST_F(Sessions, OfKilledSupervisorsAreSwept) {
   std::filesystem::create_directory(state_ + "/sessions/w-22220000");
   EXPECT_TRUE(registry_->list()->empty());
   EXPECT_FALSE(exists("sessions/w-22220000"));
+}
+
+// Who cannot open a lock knows nothing about the session, and leaves it alone.
+TEST_F(Sessions, AreNotSweptByWhoHasNoDescriptors) {
+  const OwnFolder one = made("w-11110000", "web");
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ::close(next);
+  for (rlim_t more = 0; more < 5; ++more) {  // each step of looking finds none
+    const rlimit few{.rlim_cur = static_cast<rlim_t>(next) + more, .rlim_max = before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+    const auto found = registry_->find("w-11110000");
+    const auto listed = registry_->list();
+    const auto named = registry_->create("w-22220000", "web");
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    EXPECT_TRUE(exists("sessions/w-11110000") && exists("names/web")) << more;
+    EXPECT_FALSE(named) << more;
+    EXPECT_TRUE(found || found.error().code == ErrorCode::internal) << more;
+    EXPECT_TRUE(!listed || listed->size() == 1) << more;
+  }
+  EXPECT_EQ(registry_->find("web")->info.id, "w-11110000");
 }
 
 TEST_F(Sessions, EndWithNothingLeft) {
