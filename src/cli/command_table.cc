@@ -79,6 +79,7 @@ constexpr std::array kSessionShellExamples = {
 constexpr std::array kSessionCpExamples = {
     Example{"weir session cp data.csv demo:/data/", "below its own name"},
     Example{"weir session cp demo:/data/out.csv .", "and out again"},
+    Example{"weir session cp ./project demo:/work", "a folder"},
     Example{"weir session cp - demo:/data/in.csv < in.csv", "from standard input"},
     Example{"weir session cp demo:/data/out.csv - | head", "to standard output"},
 };
@@ -107,6 +108,14 @@ constexpr std::array kPsExamples = {
 };
 constexpr std::array kStopExamples = {Example{"weir stop demo", "what runs in it is asked to end first"}};
 constexpr std::array kExecExamples = {Example{"weir exec demo -- ls -l /data", "the same as weir session run"}};
+constexpr std::array kServiceCreateExamples = {
+    Example{"weir service create --name web -p 8080:80 --bootstrap 'exec python3 -m http.server 80'",
+            "on 127.0.0.1:8080, begun again when it fails"},
+};
+constexpr std::array kServiceLsExamples = {Example{"weir service ls", "with their health"}};
+constexpr std::array kServiceShowExamples = {Example{"weir service show web", "one of them"}};
+constexpr std::array kServiceLogsExamples = {Example{"weir service logs -f web", "what it prints, until it ends"}};
+constexpr std::array kServiceRmExamples = {Example{"weir service rm web", "with its files"}};
 constexpr std::array kSnapshotCreateExamples = {
     Example{"weir snapshot create build --name tools", "what session build has written, as snapshot tools"},
 };
@@ -225,6 +234,20 @@ constexpr std::array kCommands = {
     CommandSpec{image_rm, "image rm", "NAME", 1, 1, false, "remove a stored image",
                 "Removes an image and its files. Refused while a sandbox runs in it.", kImageRmExamples},
     CommandSpec{
+        service_create, "service create", "", 0, 0, false, "make a session that serves ports",
+        "Makes a session with the options of weir session create, of which --bootstrap must be there: the script "
+        "is begun with it, and begun again as --restart says. Ports that -p publishes lead to it, by default from "
+        "127.0.0.1. A service is a session: every command about sessions takes its name.",
+        kServiceCreateExamples},
+    CommandSpec{service_ls, "service ls", "", 0, 0, false, "list the services",
+                "Lists the sessions of this user that are services.", kServiceLsExamples},
+    CommandSpec{service_show, "service show", "ID", 1, 1, false, "show one service",
+                "Prints what weir session show prints, of a service.", kServiceShowExamples},
+    CommandSpec{service_logs, "service logs", "ID", 1, 1, false, "print what a service printed",
+                "Prints what the bootstrap script has printed since it was begun the last time.", kServiceLogsExamples},
+    CommandSpec{service_rm, "service rm", "ID...", 1, kAnyNumber, false, "end and remove services",
+                "The same as weir session rm, for services only.", kServiceRmExamples},
+    CommandSpec{
         snapshot_create, "snapshot create", "SESSION", 1, 1, false, "keep what a session has written",
         "Stops everything in the session for the moment, copies what was written since it began into a layer, and lets "
         "it go on. Left out are shares and tools, /run, /dev, /proc, what weir itself has put there, sockets, pipes "
@@ -269,13 +292,15 @@ constexpr std::array kCommands = {
         "reads commands from there. Exit code: the shell's.",
         kSessionShellExamples},
     CommandSpec{
-        session_cp, "session cp", "ID:PATH|PATH ID:PATH|PATH", 2, 2, false, "copy a file into a session or out of it",
-        "Copies one file. PATH inside is absolute; one of this machine that has a colon is written with ./ in front, "
-        "and "
-        "- is standard input or output. Folders above a target inside are made. A target that is a folder or ends with "
-        "a "
-        "slash takes the file below its own name. The file stands whole or not at all. Inside, the rights are those of "
-        "the session's user, and no link leads out.",
+        session_cp, "session cp", "ID:PATH|PATH ID:PATH|PATH", 2, 2, false, "copy files into a session or out of it",
+        "Copies one file, or a folder with what is in it. PATH inside is absolute; one of this machine that has a "
+        "colon is "
+        "written with ./ in front, and - is standard input or output (of a folder: a tar archive). Folders above a "
+        "target "
+        "inside are made. A target that is a folder or ends with a slash takes the copy below its own name; FOLDER/. "
+        "is "
+        "what is in the folder. A file stands whole or not at all. Inside, the rights are those of the session's user, "
+        "and no link leads out; outside, nothing is written through a link that was copied.",
         kSessionCpExamples},
     CommandSpec{session_ls, "session ls", "", 0, 0, false, "list the sessions",
                 "Lists the sessions of this user, those that are asleep as well.", kSessionLsExamples},

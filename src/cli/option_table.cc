@@ -29,8 +29,8 @@ constexpr CommandSet kNarrows = kInSession | only(session_narrow);
 constexpr CommandSet kPrints =
     any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, image_import, image_ls,
            image_rm, snapshot_create, snapshot_ls, snapshot_show, snapshot_export, snapshot_import, snapshot_rm,
-           session_create, session_run, session_ls, session_show, session_narrow, session_processes, ps, exec, log,
-           diff, apply, seal, doctor, version);
+           session_create, session_run, session_ls, session_show, session_narrow, session_processes, service_ls,
+           service_show, ps, exec, log, diff, apply, seal, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -301,7 +301,7 @@ constexpr std::array kOptions = {
                "A file that is there is replaced. weir exits with 125 when it cannot be written.",
                "--receipt r.txt"},
     OptionSpec{OptionId::follow, Group::output, "follow", kNoAliases, 'f', none, "", Repeat::once,
-               any_of(CommandId::log, session_output),
+               any_of(CommandId::log, session_output, service_logs),
                "Print what comes as well, until the sandbox has ended. Without an ID or a file the newest record is "
                "followed.",
                "-f"},
@@ -413,7 +413,8 @@ const OptionSpec* find_short_option(char letter, CommandId command) {
 }
 
 bool takes(CommandId command, const OptionSpec& option) {
-  // `weir session` says to `weir session create` what it was told.
+  // These say to `weir session create` what they were told.
+  if (command == service_create) return takes(session_create, option);
   if (command == session)
     return takes(session_create, option) && option.id != OptionId::output && option.id != OptionId::json;
   return (option.commands & only(command)) != 0;
