@@ -34,7 +34,8 @@ std::string ControlSocket::line_of(LineServer::Trouble trouble) {
   };
   switch (trouble) {
     case LineServer::Trouble::another_user:
-      return line("forbidden", "this sandbox is another user's", "ask as the user who started it");
+      return line("forbidden", "this sandbox is another user's, or who asks is in one",
+                  "ask as the user who started it");
     case LineServer::Trouble::too_many:
       return line("busy", "too many ask at the same time", "ask again in a moment");
     case LineServer::Trouble::too_late:

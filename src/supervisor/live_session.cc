@@ -316,7 +316,8 @@ std::string LiveSession::line_of(LineServer::Trouble trouble) {
   };
   switch (trouble) {
     case LineServer::Trouble::another_user:
-      return line(ErrorCode::forbidden, "this session is another user's", "ask as the user who made it");
+      return line(ErrorCode::forbidden, "this session is another user's, or who asks is in a sandbox",
+                  "ask as the user who made it");
     case LineServer::Trouble::too_many:
       return line(ErrorCode::too_many, "too many are connected at the same time", "ask again in a moment");
     case LineServer::Trouble::too_late:

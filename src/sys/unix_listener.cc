@@ -1,14 +1,17 @@
 #include "sys/unix_listener.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "sys/errno.h"
+#include "sys/files.h"
 
 namespace weir::sys {
 
@@ -42,6 +45,35 @@ Result<> check_folder(const OwnedFd& folder, const std::string& path) {
   if (info.st_uid == ::geteuid() && (info.st_mode & (S_IWGRP | S_IWOTH)) == 0) return {};
   return std::unexpected(Error("others may write the folder of " + path)
                              .with_remedy("make the socket in a folder of your own, mode 0700"));
+}
+
+// How many pid namespaces deep a process lives, as this one sees it (proc(5), NSpid: world-readable, unlike its
+// namespaces); 0: that cannot be told.
+std::size_t depth_of(const std::string& process) {
+  constexpr std::size_t kMaxStatus = 64 * 1024;
+  const auto status = read_file("/proc/" + process + "/status", kMaxStatus);
+  if (!status) return 0;
+  const std::size_t begin = status->find("\nNSpid:");
+  if (begin == std::string::npos) return 0;
+  const std::size_t end = status->find('\n', begin + 1);
+  return static_cast<std::size_t>(std::ranges::count(status->substr(begin, end - begin), '\t'));
+}
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+// Whether the process that connected lives as deep as this one. Where the kernel pins it (6.5), it still lives when its
+// depth was read, so that the number was not another's.
+bool lives_here(const OwnedFd& socket, pid_t peer) {
+  int pinned = -1;
+  socklen_t size = sizeof pinned;
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERPIDFD, &pinned, &size) != 0 && errno != ENOPROTOOPT) return false;
+  const OwnedFd process(pinned);
+  const std::size_t depth = depth_of(std::to_string(peer));
+  if (depth == 0 || depth != depth_of("self")) return false;
+  pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
+  return !process.valid() || ::poll(&ended, 1, 0) == 0;
 }
 
 }  // namespace
@@ -106,7 +138,8 @@ UnixListener::Accepted UnixListener::accept() const {
   socklen_t size = sizeof peer;
   if (!accepted.socket.valid()) return accepted;
   const bool known = ::getsockopt(accepted.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
-  if (known && size == sizeof peer && peer.uid == ::geteuid()) accepted.peer = Accepted::Peer::same_user;
+  const bool same = known && size == sizeof peer && peer.uid == ::geteuid();
+  if (same && lives_here(accepted.socket, peer.pid)) accepted.peer = Accepted::Peer::same_user;
   return accepted;
 }
 

@@ -26,7 +26,9 @@ class UnixListener {
 
   struct Accepted {
     OwnedFd socket;  // non-blocking; not valid when nobody waits
-    // By SO_PEERCRED: the user of the process that connected, seen from here.
+    // By SO_PEERCRED: the process that connected, seen from here. One of the same user that lives in a pid namespace
+    // below is another: what runs in a sandbox has its user's id outside, and may see the socket in a shared folder.
+    // One that has ended by now is another, too: its number may be somebody else's.
     enum class Peer : std::uint8_t { same_user, another };
     Peer peer = Peer::another;
   };

@@ -134,6 +134,14 @@ class Session:
         reply, texts = self.ask({"op": "output", "pid": pid})
         return reply["output"], *texts
 
+    def await_words(self, pid):
+        """Returns when a detached process has said something."""
+        with self.connect() as connection:
+            line = connection.say({"op": "output", "pid": pid, "follow": True}).line()
+            while line["output"]["stdout_bytes"] == 0:
+                assert "exited" not in line["output"], self.output(pid)
+                line = connection.line()
+
     def await_exit(self, pid):
         """As output(), when the process has ended."""
         with self.connect() as connection:

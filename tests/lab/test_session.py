@@ -143,10 +143,7 @@ def test_output_is_bounded(session):
 
 def test_signals_and_timeouts(session):
     pid = session.detach("trap 'echo got; exit 7' TERM; echo up; while :; do sleep 0.01; done")
-    with session.connect() as connection:
-        line = connection.say({"op": "output", "pid": pid, "follow": True}).line()
-        while line["output"]["stdout_bytes"] == 0:
-            line = connection.line()
+    session.await_words(pid)
     assert session.ask({"op": "signal", "pid": pid, "signal": "TERM"}) == {"ok": True}
     line, out, _ = session.await_exit(pid)
     assert out == "up\ngot\n" and line["exited"]["exit_code"] == 7, line
@@ -177,7 +174,8 @@ def test_a_terminal(session):
 
 def test_an_end_with_and_without_grace(lab):
     with Session(lab) as made:
-        pid = made.detach("trap 'sleep 0.1; exit 0' TERM; while :; do sleep 0.01; done")
+        pid = made.detach("trap 'sleep 0.1; exit 0' TERM; echo up; while :; do sleep 0.01; done")
+        made.await_words(pid)
         with made.connect() as connection:
             connection.say({"op": "output", "pid": pid, "follow": True}).line()
             made.stop()  # the process ends by itself within the grace, and is told of
@@ -185,7 +183,8 @@ def test_an_end_with_and_without_grace(lab):
                 pass
             assert line["exited"]["exit_code"] == 0, line
     with Session(lab) as made:
-        pid = made.detach("trap '' TERM; while :; do sleep 0.01; done")
+        pid = made.detach("trap '' TERM; echo up; while :; do sleep 0.01; done")
+        made.await_words(pid)
         with made.connect() as first:
             assert first.say({"op": "stop"}).line() == {"ok": True}
             assert made.ask({"op": "processes"})["error"]["code"] == "gone"
@@ -243,11 +242,7 @@ except OSError as e: print(type(e).__name__)
 """
         pid = made.ask({"op": "run", "argv": ["/usr/bin/python3", "-c", code], "detach": True, "stdin": True})
         pid = pid["started"]["pid"]
-        with made.connect() as connection:
-            line = connection.say({"op": "output", "pid": pid, "follow": True}).line()
-            while line["output"]["stdout_bytes"] == 0:
-                assert "exited" not in line["output"], made.output(pid)
-                line = connection.line()
+        made.await_words(pid)
         before = lab.world.packets_to(w.EVIL4, 7)
         wanted = [kept, lost] if verdict == "allow" else [kept]
         reply = made.ask({"op": "narrow", "network_mode": "allowlist", "network_allowlist": wanted})
@@ -284,11 +279,7 @@ def test_a_published_port(lab):
         number = int(port.split(":")[1])
         pid = made.detach("exec python3 -uc \"import socket; s=socket.create_server(('127.0.0.1', 8080)); print('up');"
                           "c,_=s.accept(); c.sendall(b'inside'); c.close()\"")
-        with made.connect() as connection:
-            line = connection.say({"op": "output", "pid": pid, "follow": True}).line()
-            while line["output"]["stdout_bytes"] == 0:
-                assert "exited" not in line["output"], made.output(pid)
-                line = connection.line()
+        made.await_words(pid)
         client = f"import socket; print(socket.create_connection(('127.0.0.1', {number}), 5).recv(100).decode())"
         assert lab.world.host.run(["/usr/bin/python3", "-c", client]).stdout == "inside\n"
         assert made.await_exit(pid)[0]["exited"]["exit_code"] == 0
@@ -375,6 +366,30 @@ def test_who_may_connect(lab, session):
         assert connection.say({"op": "show"}).line()["error"]["code"] == "forbidden"
     with pytest.raises(PermissionError):
         session.connect(uid=lab.uid + 1)
+
+
+def test_who_is_inside_may_not_connect(lab):
+    """A sandbox that sees the sockets of sessions, its own and others, is nobody to them: L10, the way to a session with
+    a wider network."""
+    state = lab.folder / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, lab.uid, lab.gid)
+    with Session(lab) as wide, Session(lab, "-v", f"{state}:/state:ro", "--share-sockets", "--events", "none") as made:
+        assert made.code == 0, made.said
+        code = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.settimeout(5)
+try:
+    s.connect(f"/state/weir/sessions/{sys.argv[1]}/socket")
+    try: s.sendall(b'{"op": "show"}' + bytes([10]))
+    except BrokenPipeError: pass  # told before it asks
+    print(s.recv(1000).decode())
+except OSError as error: print(type(error).__name__)
+"""
+        for target in (wide, made):
+            _, out, err = made.run("/usr/bin/python3", "-c", code, target.id)
+            assert out == "PermissionError\n" or '"forbidden"' in out, (out, err)
+            assert "session" in target.ask({"op": "show"})
 
 
 def test_connections_are_bounded(session):

@@ -2,10 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -25,6 +29,41 @@ class UnixListenerTest : public testing::Test {
 
   std::string folder_;
 };
+
+// What runs in a sandbox may see the socket in a shared folder, and has the user's own id outside.
+TEST_F(UnixListenerTest, WhoLivesInAPidNamespaceBelowIsAnother) {
+  const std::string path = folder_ + "/s";
+  auto listener = UnixListener::create(path);
+  ASSERT_TRUE(listener) << listener.error().what();
+  const auto peer_of = [&](bool deeper) {
+    std::array<int, 2> done{};
+    EXPECT_EQ(::pipe(done.data()), 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::close(done[1]);
+      if (deeper && ::unshare(::geteuid() == 0 ? CLONE_NEWPID : CLONE_NEWUSER | CLONE_NEWPID) != 0) ::_exit(2);
+      const pid_t inner = ::fork();
+      if (inner == 0) {
+        const auto socket = connect_unix(path);
+        char end = 0;
+        static_cast<void>(::read(done[0], &end, 1));  // lives until it was looked at
+        ::_exit(0);
+      }
+      ::waitpid(inner, nullptr, 0);
+      ::_exit(0);
+    }
+    ::close(done[0]);
+    pollfd waiting{.fd = listener->fd(), .events = POLLIN, .revents = 0};
+    EXPECT_EQ(::poll(&waiting, 1, 5000), 1);
+    const auto accepted = listener->accept();
+    EXPECT_TRUE(accepted.socket.valid());
+    ::close(done[1]);
+    ::waitpid(child, nullptr, 0);
+    return accepted.peer;
+  };
+  EXPECT_EQ(peer_of(false), UnixListener::Accepted::Peer::same_user);
+  EXPECT_EQ(peer_of(true), UnixListener::Accepted::Peer::another);
+}
 
 TEST_F(UnixListenerTest, IsItsOwnersFromBirthAndGoesWithIt) {
   const std::string path = folder_ + "/s";
