@@ -89,6 +89,9 @@ Task<wire::Answer<Ended>> run_command(Daemon& daemon, Command command, unsigned 
   if (!watch) co_return internal(watch.error());
   auto running =
       RunningCommand::start(daemon, std::move(command), nothing.get(), out->writing.get(), err->writing.get());
+  if (!running && running.error().code() == E2BIG) {
+    co_return wire::refuse(wire::ErrorCode::too_large, "more is asked for than a command line can hold");
+  }
   if (!running) co_return internal(running.error());
   out->writing.reset();
   err->writing.reset();

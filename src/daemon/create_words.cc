@@ -17,6 +17,8 @@ using wire::refuse;
 
 constexpr std::int64_t kMaxSeconds = 365 * 24 * 3600;
 constexpr std::size_t kMaxPorts = 64;
+// What one word of a command line can hold is 128 KiB (MAX_ARG_STRLEN).
+constexpr std::size_t kMaxBootstrap = 120'000;
 
 // The words of one `weir session create`, put together from a body.
 class Words {
@@ -156,6 +158,10 @@ class Words {
   Result<> service() {
     for (const char* key : {"name", "ports", "bootstrap"}) {
       if (!fields_.has(key)) return fail(std::string("no '") + key + "'");
+    }
+    const Json* const script = fields_.member("bootstrap");
+    if (script != nullptr && script->is_string() && script->get<std::string>().size() > kMaxBootstrap) {
+      return fail("'bootstrap' is too long; put it into a snapshot");
     }
     WEIR_CHECK_OK(text("bootstrap", "bootstrap"));
     return name("restart", "restart");

@@ -74,9 +74,9 @@ inline std::unexpected<wire::Refusal> internal(const Error& error) {
   return wire::refuse(wire::ErrorCode::internal, error);
 }
 
-// What was told to somebody who is not there any more.
+// What was told to somebody who is not there any more; nothing to be remembered.
 inline std::unexpected<wire::Refusal> nobody_there() {
-  return wire::refuse(wire::ErrorCode::gone, "the caller has gone");
+  return wire::refuse(wire::ErrorCode::unavailable, "the caller has gone");
 }
 
 }  // namespace weir::daemon

@@ -250,6 +250,7 @@ Task<> Exchange::close() {
 
 std::pair<sys::OwnedFd, std::string> Exchange::take_over() {
   broken_ = true;
+  begun_ = true;
   waiter_.reset();
   return {std::move(socket_), std::move(pending_)};
 }

@@ -137,7 +137,7 @@ Result<> serve(std::span<const std::string> words) {
   WEIR_TRY(session::Registry registry, session::Registry::open());
   WEIR_TRY(Store store, Store::open(parts.state + "/daemon/daemon.db"));
   WEIR_TRY(const sys::OwnedFd signals, ending_signals());
-  asio::io_context loop(1);
+  auto loop = std::make_unique<asio::io_context>(1);
   Daemon daemon{.limits = parts.config.limits,
                 .weir = std::move(weir),
                 .folder = parts.state + "/daemon/empty",
@@ -147,7 +147,7 @@ Result<> serve(std::span<const std::string> words) {
                 .metrics = {},
                 .memory = Budget(parts.config.limits.memory_bytes),
                 .children = Turnstile(parts.config.limits.children),
-                .executor = loop.get_executor()};
+                .executor = loop->get_executor()};
   RequestLog log(parts.config.log);
   Server server{.daemon = daemon,
                 .log = log,
@@ -158,10 +158,11 @@ Result<> serve(std::span<const std::string> words) {
     asio::co_spawn(daemon.executor, accept_all(server, i), asio::detached);
     say("listening on " + server.doors[i].where);
   }
-  asio::co_spawn(daemon.executor, end_in_order(server, signals.get(), parts.config.grace_seconds, loop),
+  asio::co_spawn(daemon.executor, end_in_order(server, signals.get(), parts.config.grace_seconds, *loop),
                  asio::detached);
-  loop.run();
-  // What is still being answered holds references to all of this: it goes first, with the loop's own destruction.
+  loop->run();
+  // What is still being answered goes with the loop, and holds references to everything else here.
+  loop.reset();
   return {};
 }
 

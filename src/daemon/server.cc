@@ -171,7 +171,8 @@ Task<> accept_all(Server& server, std::size_t door) {
     sys::OwnedFd socket(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!socket.valid()) {
       const int cause = errno;
-      if (sys::is_exhaustion(cause)) co_await sleep_until(Clock::now() + kExhausted);
+      // Out of descriptors, or whatever else: it is tried again, and not at once.
+      if (cause != EAGAIN) co_await sleep_until(Clock::now() + kExhausted);
       if (cause != EAGAIN) continue;
       const Waited waited = co_await waiter.readable(kNever);
       if (waited == Waited::failed) co_return;

@@ -64,11 +64,11 @@ Task<wire::Answer<SessionReply>> SessionCall::receive(Deadline deadline) {
 }
 
 Task<wire::Answer<SessionReply>> ask_session(Daemon& daemon, std::string who_is, const Principal& who,
-                                             wire::SessionRequest request) {
+                                             wire::SessionRequest request, unsigned seconds) {
   auto call = co_await SessionCall::open(daemon, std::move(who_is), who);
   WEIR_CO_CHECK(call);
   WEIR_CO_CHECK(call->send(request));
-  auto reply = co_await call->receive(in_seconds(SessionCall::kPatience));
+  auto reply = co_await call->receive(in_seconds(seconds));
   co_return reply;
 }
 

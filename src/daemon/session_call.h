@@ -47,7 +47,7 @@ using SessionReply = session::Connection::Reply;
 
 // The usual one: a request, one reply.
 Task<wire::Answer<SessionReply>> ask_session(Daemon& daemon, std::string who_is, const Principal& who,
-                                             wire::SessionRequest request);
+                                             wire::SessionRequest request, unsigned seconds = SessionCall::kPatience);
 
 // The object of a session, without what is the machine owner's business where somebody else asks.
 std::string session_json(wire::SessionInfo session, const Principal& who);

@@ -18,6 +18,8 @@ using wire::ErrorCode;
 using wire::refuse;
 
 constexpr unsigned kCreateSeconds = 120;
+// A session that stands still must not hold up the list of all.
+constexpr unsigned kGlanceSeconds = 2;
 
 Making kind_of(const Call& call) {
   return call.route.row->pattern.starts_with("/v1/services") ? Making::service : Making::session;
@@ -90,7 +92,7 @@ bool has_labels(const wire::SessionInfo& session, const Target& target) {
 // Live where it answers; as its folder says where it sleeps, or does not answer.
 Task<wire::SessionInfo> seen(Daemon& daemon, wire::SessionInfo stored, const Principal& who) {
   if (stored.state == session::kAsleep) co_return stored;
-  auto reply = co_await ask_session(daemon, stored.id, who, wire::ShowSession{});
+  auto reply = co_await ask_session(daemon, stored.id, who, wire::ShowSession{}, kGlanceSeconds);
   const auto* const live = reply ? reply->as<wire::SessionInfo>() : nullptr;
   if (live != nullptr) co_return *live;
   co_return stored;

@@ -173,6 +173,7 @@ def test_the_network_becomes_narrower(server):
     done = server.ask("PUT", url(session, "/network"), {"network_allowlist": ["a.example:443"]})
     assert done.status == 200 and done.json["generation"] == 2, done
     assert server.ask("PUT", url(session, "/network"), {"network_allowlist": ["c.example:443"]}).code == "cannot_widen"
+    assert server.get(url(session)).json["generation"] == 2
 
 
 def test_execute(server):
@@ -214,6 +215,10 @@ def test_killed_and_started_again_it_has_lost_nothing(lab):
         assert server.by_tcp("GET", url(hers), token="bob").code == "not_found"
 
 
+UPGRADE = [word for header in ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                               "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==") for word in ("-H", header)]
+
+
 def endpoints(server):
     """(method, path with its parameters, the operation) of everything that is described."""
     for path, item in server.get("/openapi.json").json["paths"].items():
@@ -241,7 +246,7 @@ def test_a_token_sees_its_own_and_nothing_else(lab):
                 place = path.replace("{id}", who).replace("{pid}", "1").replace("{path}", "etc/passwd").replace("{name}", who) + query
                 if name not in ("createSession", "execute", "createService"):
                     about_hers = "{id}" in path or name == "createSnapshot"
-                    other = server.by_tcp(method, place, bodies.get(name), "bob")
+                    other = server.by_tcp(method, place, bodies.get(name), "bob", UPGRADE if name == "openShell" else ())
                     if about_hers:
                         assert other.code == "not_found", (name, other)
                         seen += 1
@@ -491,3 +496,18 @@ def test_a_shell(server):
     asyncio.run(asyncio.wait_for(leave(), 30))
     wait_until(lambda: not server.live(session), what="the end of the shell")
     assert server.get(url(session, "/shell")).code == "bad_request"
+
+
+def test_a_service(server):
+    made = server.post("/v1/services", {"name": "web", "ports": ["0:80"], "network_mode": "inbound",
+                                        "bootstrap": "echo begun; exec sleep 1000", "restart": "no"})
+    assert made.status == 201 and made.headers["Location"] == "/v1/services/web", made
+    assert made.json["service"]["restart"] == "no" and made.json["ports"][0].startswith("127.0.0.1:"), made
+    plain = server.session(name="plain")
+    assert [each["name"] for each in server.get("/v1/services").json["services"]] == ["web"]
+    assert server.get("/v1/services/web").json["id"] == made.json["id"]
+    assert server.get("/v1/services/plain").code == "not_found" and server.get(url(plain)).status == 200
+    wait_until(lambda: server.get("/v1/services/web/logs").json["stdout"] == "begun\n", what="its log")
+    assert server.ask("DELETE", "/v1/services/plain").code == "not_found"
+    assert server.ask("DELETE", "/v1/services/web").status == 204
+    assert server.get("/v1/services").json["services"] == []
