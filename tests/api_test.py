@@ -90,8 +90,14 @@ def daemon(tmp_path_factory):
 # ---- by its description ----
 
 
-# "This machine cannot hold that" and "a limit is reached" are answers of the contract, and no trouble of the server's.
-SETTINGS = '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx", "501", "507"]\n'
+# "This machine cannot hold that" and "a limit is reached" are answers of the contract, and no trouble of the server's; what is
+# too long is refused as such.
+SETTINGS = """
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "3xx", "4xx", "501", "507"]
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "410", "413", "415", "422", "429", "501", "507"]
+"""
 # Answers that never end, and keys with which a session that is gone is "made" once more.
 LEFT_OUT = {"#/components/parameters/Follow", "#/components/parameters/IdempotencyKey"}
 
