@@ -43,7 +43,8 @@ const OptionSpec* find_short_option(char letter, CommandId command) {
 }
 
 bool takes(CommandId command, const OptionSpec& option) {
-  // `weir session` says to `weir session create` what it was told.
+  // These say to `weir session create` what they were told.
+  if (command == CommandId::service_create) return takes(CommandId::session_create, option);
   if (command == CommandId::session)
     return takes(CommandId::session_create, option) && option.id != OptionId::output && option.id != OptionId::json;
   return (option.commands & only(command)) != 0;
