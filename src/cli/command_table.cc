@@ -114,20 +114,6 @@ constexpr std::array kServiceLsExamples = {Example{"weir service ls", "with thei
 constexpr std::array kServiceShowExamples = {Example{"weir service show web", "one of them"}};
 constexpr std::array kServiceLogsExamples = {Example{"weir service logs -f web", "what it prints, until it ends"}};
 constexpr std::array kServiceRmExamples = {Example{"weir service rm web", "with its files"}};
-constexpr std::array kPsExamples = {
-    Example{"weir ps", "what runs"},
-    Example{"weir ps -a -o json", "what sleeps as well, for scripts"},
-};
-constexpr std::array kStopExamples = {Example{"weir stop demo", "what runs in it is asked to end first"}};
-constexpr std::array kExecExamples = {Example{"weir exec demo -- ls -l /data", "the same as weir session run"}};
-constexpr std::array kServiceCreateExamples = {
-    Example{"weir service create --name web -p 8080:80 --bootstrap 'exec python3 -m http.server 80'",
-            "on 127.0.0.1:8080, begun again when it fails"},
-};
-constexpr std::array kServiceLsExamples = {Example{"weir service ls", "with their health"}};
-constexpr std::array kServiceShowExamples = {Example{"weir service show web", "one of them"}};
-constexpr std::array kServiceLogsExamples = {Example{"weir service logs -f web", "what it prints, until it ends"}};
-constexpr std::array kServiceRmExamples = {Example{"weir service rm web", "with its files"}};
 constexpr std::array kSnapshotCreateExamples = {
     Example{"weir snapshot create build --name tools", "what session build has written, as snapshot tools"},
 };
@@ -141,6 +127,12 @@ constexpr std::array kSnapshotExportExamples = {
 constexpr std::array kSnapshotImportExamples = {
     Example{"weir snapshot import tools.tar.zst", "plain, gzip, zstd or xz"}};
 constexpr std::array kSnapshotRmExamples = {Example{"weir snapshot rm tools", "refused while a sandbox uses it"}};
+constexpr std::array kPsExamples = {
+    Example{"weir ps", "what runs"},
+    Example{"weir ps -a -o json", "what sleeps as well, for scripts"},
+};
+constexpr std::array kStopExamples = {Example{"weir stop demo", "what runs in it is asked to end first"}};
+constexpr std::array kExecExamples = {Example{"weir exec demo -- ls -l /data", "the same as weir session run"}};
 constexpr std::array kLogExamples = {
     Example{"weir log", "every event of every record that is kept, oldest record first"},
     Example{"weir log -f", "follow the newest sandbox until it ends"},
@@ -245,20 +237,6 @@ constexpr std::array kCommands = {
                 "Prints name, digest, size, format and time of import of every stored image.", kImageLsExamples},
     CommandSpec{image_rm, "image rm", "NAME", 1, 1, false, "remove a stored image",
                 "Removes an image and its files. Refused while a sandbox runs in it.", kImageRmExamples},
-    CommandSpec{
-        service_create, "service create", "", 0, 0, false, "make a session that serves ports",
-        "Makes a session with the options of weir session create, of which --bootstrap must be there: the script "
-        "is begun with it, and begun again as --restart says. Ports that -p publishes lead to it, by default from "
-        "127.0.0.1. A service is a session: every command about sessions takes its name.",
-        kServiceCreateExamples},
-    CommandSpec{service_ls, "service ls", "", 0, 0, false, "list the services",
-                "Lists the sessions of this user that are services.", kServiceLsExamples},
-    CommandSpec{service_show, "service show", "ID", 1, 1, false, "show one service",
-                "Prints what weir session show prints, of a service.", kServiceShowExamples},
-    CommandSpec{service_logs, "service logs", "ID", 1, 1, false, "print what a service printed",
-                "Prints what the bootstrap script has printed since it was begun the last time.", kServiceLogsExamples},
-    CommandSpec{service_rm, "service rm", "ID...", 1, kAnyNumber, false, "end and remove services",
-                "The same as weir session rm, for services only.", kServiceRmExamples},
     CommandSpec{
         snapshot_create, "snapshot create", "SESSION", 1, 1, false, "keep what a session has written",
         "Stops everything in the session for the moment, copies what was written since it began into a layer, and lets "
