@@ -238,35 +238,6 @@ constexpr std::array kCommands = {
     CommandSpec{image_rm, "image rm", "NAME", 1, 1, false, "remove a stored image",
                 "Removes an image and its files. Refused while a sandbox runs in it.", kImageRmExamples},
     CommandSpec{
-        snapshot_create, "snapshot create", "SESSION", 1, 1, false, "keep what a session has written",
-        "Stops everything in the session for the moment, copies what was written since it began into a layer, and lets "
-        "it go on. Left out are shares and tools, /run, /dev, /proc, what weir itself has put there, sockets, pipes "
-        "and "
-        "set-id bits. The network mode is remembered: what was written without a network is not opened with one unless "
-        "somebody insists.",
-        kSnapshotCreateExamples},
-    CommandSpec{
-        snapshot_ls, "snapshot ls", "", 0, 0, false, "list the snapshots",
-        "Prints id, name, size, network mode and time of every snapshot. Layers that several have in common are "
-        "stored once.",
-        kSnapshotLsExamples},
-    CommandSpec{
-        snapshot_show, "snapshot show", "ID|NAME", 1, 1, false, "what is known of a snapshot",
-        "Prints its layers with their digests, the base that they lie on, the policy they were written under and "
-        "the session they are from.",
-        kSnapshotShowExamples},
-    CommandSpec{snapshot_export, "snapshot export", "ID|NAME FILE|-", 2, 2, false, "a snapshot as one file",
-                "Writes a tar archive of its description, the manifests of its layers and their files; not the image "
-                "that it lies on. A file that is there is not replaced.",
-                kSnapshotExportExamples},
-    CommandSpec{snapshot_import, "snapshot import", "FILE", 1, 1, false, "a snapshot from such a file",
-                "Reads what weir snapshot export wrote, in a process without network that can write to one new folder "
-                "only. Each layer has to be what its digest says. It gets a new id.",
-                kSnapshotImportExamples},
-    CommandSpec{snapshot_rm, "snapshot rm", "ID|NAME", 1, 1, false, "remove a snapshot",
-                "Removes a snapshot and the layers that no other has. Refused while a sandbox uses it.",
-                kSnapshotRmExamples},
-    CommandSpec{
         session_run, "session run", "ID [--] COMMAND [ARG...]", 2, kAnyNumber, true, "run a command in a session",
         "Runs the command in a session that lives: its files, its network, its user, beside what runs there. The "
         "command "
@@ -335,6 +306,35 @@ constexpr std::array kCommands = {
                 "Prints what the bootstrap script has printed since it was begun the last time.", kServiceLogsExamples},
     CommandSpec{service_rm, "service rm", "ID...", 1, kAnyNumber, false, "end and remove services",
                 "The same as weir session rm, for services only.", kServiceRmExamples},
+    CommandSpec{
+        snapshot_create, "snapshot create", "SESSION", 1, 1, false, "keep what a session has written",
+        "Stops everything in the session for the moment, copies what was written since it began into a layer, and lets "
+        "it go on. Left out are shares and tools, /run, /dev, /proc, what weir itself has put there, sockets, pipes "
+        "and "
+        "set-id bits. The network mode is remembered: what was written without a network is not opened with one unless "
+        "somebody insists.",
+        kSnapshotCreateExamples},
+    CommandSpec{
+        snapshot_ls, "snapshot ls", "", 0, 0, false, "list the snapshots",
+        "Prints id, name, size, network mode and time of every snapshot. Layers that several have in common are "
+        "stored once.",
+        kSnapshotLsExamples},
+    CommandSpec{
+        snapshot_show, "snapshot show", "ID|NAME", 1, 1, false, "what is known of a snapshot",
+        "Prints its layers with their digests, the base that they lie on, the policy they were written under and "
+        "the session they are from.",
+        kSnapshotShowExamples},
+    CommandSpec{snapshot_export, "snapshot export", "ID|NAME FILE|-", 2, 2, false, "a snapshot as one file",
+                "Writes a tar archive of its description, the manifests of its layers and their files; not the image "
+                "that it lies on. A file that is there is not replaced.",
+                kSnapshotExportExamples},
+    CommandSpec{snapshot_import, "snapshot import", "FILE", 1, 1, false, "a snapshot from such a file",
+                "Reads what weir snapshot export wrote, in a process without network that can write to one new folder "
+                "only. Each layer has to be what its digest says. It gets a new id.",
+                kSnapshotImportExamples},
+    CommandSpec{snapshot_rm, "snapshot rm", "ID|NAME", 1, 1, false, "remove a snapshot",
+                "Removes a snapshot and the layers that no other has. Refused while a sandbox uses it.",
+                kSnapshotRmExamples},
     CommandSpec{ps, "ps", "", 0, 0, false, "list what runs", "Lists the sessions of this user that run.", kPsExamples},
     CommandSpec{
         stop, "stop", "ID...", 1, kAnyNumber, false, "end sessions",

@@ -21,7 +21,8 @@ Outcome run(std::initializer_list<std::string> words) {
 TEST(Execute, OwnFailuresAreOneLineAnd125) {
   const std::pair<std::vector<std::string>, const char*> rows[] = {
       {{},
-       "weir: no command given; one of: run, script, policy, image, session, service, ps, stop, exec, serve, log, "
+       "weir: no command given; one of: run, script, policy, image, session, service, snapshot, ps, stop, exec, serve, "
+       "log, "
        "seal, diff, apply, "
        "doctor, version, completion, "
        "help\n"},

@@ -110,8 +110,8 @@ TEST(Parser, ErrorsNameTheWordAndTheRemedy) {
   const BadRow rows[] = {
       {{},
        "no command given",
-       "one of: run, script, policy, image, session, service, ps, stop, exec, serve, log, seal, diff, apply, doctor, "
-       "version, "
+       "one of: run, script, policy, image, session, service, snapshot, ps, stop, exec, serve, log, seal, diff, apply, "
+       "doctor, version, "
        "completion, help"},
       {{"rnu"}, "'rnu'", "did you mean run?"},
       {{"frobnicate"}, "'frobnicate'", "one of: run"},
