@@ -8,9 +8,6 @@ namespace weir::cli {
 namespace {
 
 Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
-  if (line.has(OptionId::help)) {
-    return Outcome{.out = command_help(line.command, help_width(caller)), .err = {}, .start = {}};
-  }
   switch (line.command) {
     case CommandId::run:
     case CommandId::script:
@@ -79,6 +76,12 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
   return fail("weir: this command is not in the table");
 }
 
+Result<Outcome> help_or_dispatch(const CommandLine& line, const Caller& caller) {
+  if (line.has(OptionId::help))
+    return Outcome{.out = command_help(line.command, help_width(caller)), .err = {}, .start = {}};
+  return dispatch(line, caller);
+}
+
 }  // namespace
 
 std::optional<std::string_view> Caller::variable(std::string_view name) const {
@@ -109,7 +112,7 @@ bool leaves_something_behind(std::span<const std::string> words) {
 
 Outcome execute(std::span<const std::string> words, const Caller& caller) {
   Result<CommandLine> line = parse_command_line(words);
-  Result<Outcome> outcome = line ? dispatch(*line, caller) : std::unexpected(std::move(line).error());
+  Result<Outcome> outcome = line ? help_or_dispatch(*line, caller) : std::unexpected(std::move(line).error());
   if (outcome) return std::move(*outcome);
   return {.exit_code = supervisor::kExitOwnFailure, .out = {}, .err = failure_line(outcome.error()), .start = {}};
 }
