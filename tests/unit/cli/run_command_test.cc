@@ -255,16 +255,22 @@ TEST_F(RunCommand, TheDefaultRecordIsNoPartOfAShare) {
   const char* const before = std::getenv("XDG_STATE_HOME");
   const std::optional<std::string> kept = before == nullptr ? std::nullopt : std::optional<std::string>(before);
   ::setenv("XDG_STATE_HOME", (folder_.path() + "/state").c_str(), 1);
-  const Outcome outcome = run({"--here", "--", "true"});
-  const Outcome read_only = run({"--here=ro", "--", "true"});
+  const std::string events = folder_.path() + "/state/weir/events";
+  std::filesystem::create_directories(events);
+  const Outcome outcome = run({"-v", events + ":/e", "--", "true"});
+  const Outcome read_only = run({"-v", events + ":/e:ro", "--", "true"});
+  const Outcome sockets = run({"--here=ro", "--", "true"});
   if (kept) {
     ::setenv("XDG_STATE_HOME", kept->c_str(), 1);
   } else {
     ::unsetenv("XDG_STATE_HOME");
   }
   EXPECT_EQ(outcome.exit_code, 125);
-  EXPECT_THAT(outcome.err, HasSubstr("could rewrite its own record: " + folder_.path() + "/state/weir/events"));
+  EXPECT_THAT(outcome.err, HasSubstr("could rewrite its own record: " + events));
   EXPECT_EQ(read_only.exit_code, 0) << read_only.err;
+  // Those of sessions, which may be made later.
+  EXPECT_EQ(sockets.exit_code, 125);
+  EXPECT_THAT(sockets.err, HasSubstr("would show the sockets of weir's sessions"));
 }
 
 TEST_F(RunCommand, TheExampleOfThePolicyPageCanBeRun) {

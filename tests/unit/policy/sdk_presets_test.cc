@@ -18,6 +18,8 @@ std::string presets_of_the_sdk() {
 
 template <typename Targets>
 std::string as_python(const std::string& name, const Targets& targets) {
+  // As the formatter of that package has it.
+  if (targets.size() == 1) return "\n" + name + ": Final = (\"" + std::string(*targets.begin()) + "\",)\n";
   std::string text = "\n" + name + ": Final = (\n";
   for (const auto& target : targets) text += "    \"" + std::string(target) + "\",\n";
   return text + ")\n";
