@@ -104,13 +104,13 @@ def test_the_last_run_counts_also_where_it_changed_nothing(lab, work):
 
 
 def test_a_store_that_the_command_could_write_to_is_refused(lab, work):
-    state = lab.folder / ".local"
-    state.mkdir(exist_ok=True)
-    lab.world.host.sh(f"chown -R {lab.uid}:{lab.gid} {state}")
+    store = lab.folder / ".local" / "state" / "weir" / "changes"
+    store.mkdir(parents=True, exist_ok=True)
+    lab.world.host.sh(f"chown -R {lab.uid}:{lab.gid} {lab.folder}/.local")
     flags = ["-v", f"{work}:/w:overlay", "--keep-changes"]
-    out = lab.run("true", extra=[*flags, "-v", f"{state}:/s"])
+    out = lab.run("true", extra=[*flags, "-v", f"{store}:/s"])
     assert out.code == 125 and "could rewrite its own record" in out.stderr, out
-    assert lab.run("true", extra=[*flags, "-v", f"{state}:/s:ro"]).code == 0
+    assert lab.run("true", extra=[*flags, "-v", f"{store}:/s:ro"]).code == 0
 
 
 def test_paths_select(lab, work):
