@@ -136,4 +136,10 @@ wire::Refusal refusal_of(const Ended& ended) {
   return {.code = wire::ErrorCode::internal, .message = std::move(message)};
 }
 
+wire::Refusal refusal_of_archive(const Ended& ended) {
+  wire::Refusal refusal = refusal_of(ended);
+  if (refusal.code == wire::ErrorCode::internal) refusal.code = wire::ErrorCode::bad_request;
+  return refusal;
+}
+
 }  // namespace weir::daemon

@@ -30,6 +30,8 @@ Result<sys::OwnedFd> file_in_memory(std::string_view content);
 
 // What a command that failed is to the caller: the refusal that it printed as JSON, or its last line.
 wire::Refusal refusal_of(const Ended& ended);
+// The same of an import, where what has no code of its own is a matter of the archive, or of its name: bad_request.
+wire::Refusal refusal_of_archive(const Ended& ended);
 
 // A command whose input or output is streamed: started by itself, ended when this dies.
 class RunningCommand {

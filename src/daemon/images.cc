@@ -50,10 +50,7 @@ Task<Outcome> import_image(Call& call, std::string) {
   auto ended = co_await run_command(call.daemon, std::move(command), kImportSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code == 0) co_return json_reply(201, ended->out);
-  wire::Refusal refusal = refusal_of(*ended);
-  // What an archive is refused for is a matter of the archive.
-  if (refusal.code == ErrorCode::internal) refusal.code = ErrorCode::bad_request;
-  co_return std::unexpected(std::move(refusal));
+  co_return std::unexpected(refusal_of_archive(*ended));
 }
 
 Task<Outcome> delete_image(Call& call, std::string) {

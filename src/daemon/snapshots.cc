@@ -139,7 +139,7 @@ Task<Outcome> import_snapshot(Call& call, std::string) {
   command.inherited.push_back(std::move(*spooled));
   auto ended = co_await run_command(call.daemon, std::move(command), kImportSeconds);
   WEIR_CO_CHECK(ended);
-  if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
+  if (ended->exit_code != 0) co_return std::unexpected(refusal_of_archive(*ended));
   co_return own_snapshot(call.daemon, ended->out, call.who);
 }
 
