@@ -189,7 +189,8 @@ wire::Answer<std::uint32_t> mode_of(std::string_view text) {
   if (text.empty()) return 0644u;
   std::uint32_t mode = 0;
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
-  if (failed == std::errc() && end == text.data() + text.size() && mode <= 0777 && text.size() <= 4) return mode;
+  const bool three = text.size() == 3 || (text.size() == 4 && text.front() == '0');
+  if (failed == std::errc() && end == text.data() + text.size() && three) return mode;
   return refuse(ErrorCode::bad_request, "'mode' is no rights of a file", "write them in octal, such as 0644");
 }
 

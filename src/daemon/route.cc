@@ -192,6 +192,7 @@ wire::Answer<> check_query(const Row& row, const Target& target) {
     if (is_switch && value != "0" && value != "1") {
       return refuse(ErrorCode::bad_request, "the parameter '" + name + "' is neither 0 nor 1");
     }
+    if (value.empty()) return refuse(ErrorCode::bad_request, "the parameter '" + name + "' has no value");
   }
   const auto labels = std::ranges::count(target.query, "label", [](const auto& each) { return each.first; });
   if (labels > kMaxLabels) return refuse(ErrorCode::bad_request, "more than 16 parameters 'label'");
