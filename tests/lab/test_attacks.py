@@ -110,8 +110,8 @@ target = {before!r}
 relay(9999, lambda: socket.create_connection((target, 7), 5))
 def through():
     with socket.create_connection(('127.0.0.1', 9999), 5) as s:
-        s.sendall(b'x'); s.shutdown(socket.SHUT_WR); s.settimeout(5)
-        try: return s.recv(10).decode()
+        s.settimeout(5)
+        try: s.sendall(b'x'); s.shutdown(socket.SHUT_WR); return s.recv(10).decode()
         except OSError as error: return name_of(error)
 first = through()
 target = {dst!r}
