@@ -36,6 +36,7 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::seal:
       return seal_command(line);
     case CommandId::session_create:
+    case CommandId::service_create:
       return session_create_command(line, caller);
     case CommandId::session_ls:
     case CommandId::session_show:
@@ -43,6 +44,9 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::session_rm:
     case CommandId::session_processes:
     case CommandId::session_signal:
+    case CommandId::service_ls:
+    case CommandId::service_show:
+    case CommandId::service_rm:
     case CommandId::ps:
     case CommandId::stop:
       return session_command(line);
@@ -51,6 +55,7 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::session_shell:
     case CommandId::session_cp:
     case CommandId::session_output:
+    case CommandId::service_logs:
     case CommandId::exec:
       return session_bytes_command(line, caller);
     case CommandId::doctor:
@@ -90,7 +95,7 @@ Result<OutputFormat> output_format(const CommandLine& line) {
 }
 
 bool leaves_something_behind(std::span<const std::string> words) {
-  return words.size() > 1 && words[0] == "session" && words[1] == "create";
+  return words.size() > 1 && (words[0] == "session" || words[0] == "service") && words[1] == "create";
 }
 
 Outcome execute(std::span<const std::string> words, const Caller& caller) {

@@ -58,9 +58,9 @@ Result<Outcome> log_command(const CommandLine& line);
 Result<Outcome> changes_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> seal_command(const CommandLine& line);
 Result<Outcome> session_create_command(const CommandLine& line, const Caller& caller);
-// session ls, show, processes, signal, narrow, rm; ps; stop.
+// session ls, show, processes, signal, narrow, rm; service ls, show, rm; ps; stop.
 Result<Outcome> session_command(const CommandLine& line);
-// session by itself, session run, shell, cp, output; exec: descriptors 0, 1 and 2 are theirs while they run.
+// session by itself, session run, shell, cp, output; service logs; exec: descriptors 0, 1 and 2 are theirs while they run.
 Result<Outcome> session_bytes_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> doctor_command(const CommandLine& line);
 Result<Outcome> version_command(const CommandLine& line);

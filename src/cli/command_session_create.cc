@@ -115,7 +115,14 @@ Answer<SessionOptions> plan_session(const CommandLine& line, const Caller& calle
 
 Result<Outcome> session_create_command(const CommandLine& line, const Caller& caller) {
   WEIR_TRY(const OutputFormat format, output_format(line));
-  auto session = plan_session(line, caller);
+  if (line.command == CommandId::service_create && !line.has(OptionId::bootstrap)) {
+    return std::unexpected(Error("weir service create: nothing says what it serves")
+                               .with_remedy("add --bootstrap SCRIPT, or make a session: weir session create"));
+  }
+  // From here on it is a session like any other.
+  CommandLine create = line;
+  create.command = CommandId::session_create;
+  auto session = plan_session(create, caller);
   Outcome outcome;
   if (session) {
     if (format == OutputFormat::json) session->report = SessionOptions::Report::json;

@@ -28,8 +28,8 @@ constexpr CommandSet kInSession = any_of(session_run, exec);
 constexpr CommandSet kNarrows = kInSession | only(session_narrow);
 constexpr CommandSet kPrints =
     any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, image_import, image_ls,
-           image_rm, session_create, session_run, session_ls, session_show, session_narrow, session_processes, ps, exec,
-           log, diff, apply, seal, doctor, version);
+           image_rm, session_create, session_run, session_ls, session_show, session_narrow, session_processes,
+           service_ls, service_show, ps, exec, log, diff, apply, seal, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -283,7 +283,7 @@ constexpr std::array kOptions = {
                "A file that is there is replaced. weir exits with 125 when it cannot be written.",
                "--receipt r.txt"},
     OptionSpec{OptionId::follow, Group::output, "follow", kNoAliases, 'f', none, "", Repeat::once,
-               any_of(CommandId::log, session_output),
+               any_of(CommandId::log, session_output, service_logs),
                "Print what comes as well, until the sandbox has ended. Without an ID or a file the newest record is "
                "followed.",
                "-f"},
@@ -414,6 +414,7 @@ constexpr std::array kSessionShellExamples = {
 constexpr std::array kSessionCpExamples = {
     Example{"weir session cp data.csv demo:/data/", "below its own name"},
     Example{"weir session cp demo:/data/out.csv .", "and out again"},
+    Example{"weir session cp ./project demo:/work", "a folder"},
     Example{"weir session cp - demo:/data/in.csv < in.csv", "from standard input"},
     Example{"weir session cp demo:/data/out.csv - | head", "to standard output"},
 };
@@ -436,6 +437,14 @@ constexpr std::array kSessionOutputExamples = {
     Example{"weir session output demo 12", "what it has printed"},
     Example{"weir session output -f demo 12", "and what it prints, until it ends"},
 };
+constexpr std::array kServiceCreateExamples = {
+    Example{"weir service create --name web -p 8080:80 --bootstrap 'exec python3 -m http.server 80'",
+            "on 127.0.0.1:8080, begun again when it fails"},
+};
+constexpr std::array kServiceLsExamples = {Example{"weir service ls", "with their health"}};
+constexpr std::array kServiceShowExamples = {Example{"weir service show web", "one of them"}};
+constexpr std::array kServiceLogsExamples = {Example{"weir service logs -f web", "what it prints, until it ends"}};
+constexpr std::array kServiceRmExamples = {Example{"weir service rm web", "with its files"}};
 constexpr std::array kPsExamples = {
     Example{"weir ps", "what runs"},
     Example{"weir ps -a -o json", "what sleeps as well, for scripts"},
@@ -562,13 +571,15 @@ constexpr std::array kCommands = {
         "reads commands from there. Exit code: the shell's.",
         kSessionShellExamples},
     CommandSpec{
-        session_cp, "session cp", "ID:PATH|PATH ID:PATH|PATH", 2, 2, false, "copy a file into a session or out of it",
-        "Copies one file. PATH inside is absolute; one of this machine that has a colon is written with ./ in front, "
-        "and "
-        "- is standard input or output. Folders above a target inside are made. A target that is a folder or ends with "
-        "a "
-        "slash takes the file below its own name. The file stands whole or not at all. Inside, the rights are those of "
-        "the session's user, and no link leads out.",
+        session_cp, "session cp", "ID:PATH|PATH ID:PATH|PATH", 2, 2, false, "copy files into a session or out of it",
+        "Copies one file, or a folder with what is in it. PATH inside is absolute; one of this machine that has a "
+        "colon is "
+        "written with ./ in front, and - is standard input or output (of a folder: a tar archive). Folders above a "
+        "target "
+        "inside are made. A target that is a folder or ends with a slash takes the copy below its own name; FOLDER/. "
+        "is "
+        "what is in the folder. A file stands whole or not at all. Inside, the rights are those of the session's user, "
+        "and no link leads out; outside, nothing is written through a link that was copied.",
         kSessionCpExamples},
     CommandSpec{session_ls, "session ls", "", 0, 0, false, "list the sessions",
                 "Lists the sessions of this user, those that are asleep as well.", kSessionLsExamples},
@@ -599,6 +610,20 @@ constexpr std::array kCommands = {
                 "Prints to standard output and standard error what a detached process has printed there, as far as the "
                 "session keeps it.",
                 kSessionOutputExamples},
+    CommandSpec{
+        service_create, "service create", "", 0, 0, false, "make a session that serves ports",
+        "Makes a session with the options of weir session create, of which --bootstrap must be there: the script "
+        "is begun with it, and begun again as --restart says. Ports that -p publishes lead to it, by default from "
+        "127.0.0.1. A service is a session: every command about sessions takes its name.",
+        kServiceCreateExamples},
+    CommandSpec{service_ls, "service ls", "", 0, 0, false, "list the services",
+                "Lists the sessions of this user that are services.", kServiceLsExamples},
+    CommandSpec{service_show, "service show", "ID", 1, 1, false, "show one service",
+                "Prints what weir session show prints, of a service.", kServiceShowExamples},
+    CommandSpec{service_logs, "service logs", "ID", 1, 1, false, "print what a service printed",
+                "Prints what the bootstrap script has printed since it was begun the last time.", kServiceLogsExamples},
+    CommandSpec{service_rm, "service rm", "ID...", 1, kAnyNumber, false, "end and remove services",
+                "The same as weir session rm, for services only.", kServiceRmExamples},
     CommandSpec{ps, "ps", "", 0, 0, false, "list what runs", "Lists the sessions of this user that run.", kPsExamples},
     CommandSpec{
         stop, "stop", "ID...", 1, kAnyNumber, false, "end sessions",
@@ -733,7 +758,8 @@ const OptionSpec* find_short_option(char letter, CommandId command) {
 }
 
 bool takes(CommandId command, const OptionSpec& option) {
-  // `weir session` says to `weir session create` what it was told.
+  // These say to `weir session create` what they were told.
+  if (command == service_create) return takes(session_create, option);
   if (command == session)
     return takes(session_create, option) && option.id != OptionId::output && option.id != OptionId::json;
   return (option.commands & only(command)) != 0;

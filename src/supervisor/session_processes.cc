@@ -136,8 +136,9 @@ void SessionProcesses::run(ClientId client, const wire::RunProcess& request, std
   if (!started) refuse(client, code_of(started.error()), started.error().what(), started.error().remedy());
 }
 
-void SessionProcesses::run_for_session(const wire::RunProcess& request, OnEnded on_ended) {
+void SessionProcesses::run_for_session(const wire::RunProcess& request, OnBegun on_begun, OnEnded on_ended) {
   Process process = new_process(request);
+  process.on_begun = std::move(on_begun);
   process.on_ended = on_ended;
   const auto started = start(std::move(process), request, {});
   if (!started) on_ended({.exit_code = kExitCannotExecute, .not_executed = started.error().what()});
@@ -183,6 +184,7 @@ void SessionProcesses::begun(std::uint64_t number, Result<Inside::Begun> begun, 
     forget(old->number);
   }
   by_pid_[process.pid] = number;
+  if (process.on_begun) process.on_begun(process.pid);
   if (timeout_ms != 0) {
     process.timer = ground_.reactor.at(sys::monotonic_ms() + timeout_ms, [this, number] { on_timeout(number); });
   }

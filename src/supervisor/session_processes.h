@@ -50,9 +50,11 @@ class SessionProcesses {
 
   // Each answers the client, now or later.
   void run(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed);
-  // The same for the session itself, detached: `on_ended` is called once, also where it could not be started.
+  // The same for the session itself, detached: `on_begun` with its pid, unless it could not be started; `on_ended`
+  // once, also then.
+  using OnBegun = std::function<void(std::uint32_t)>;
   using OnEnded = std::function<void(const wire::ExitedProcess&)>;
-  void run_for_session(const wire::RunProcess& request, OnEnded on_ended);
+  void run_for_session(const wire::RunProcess& request, OnBegun on_begun, OnEnded on_ended);
   void list(ClientId client);
   void signal(ClientId client, const wire::SignalProcess& request);
   void feed(ClientId client, const wire::FeedProcess& request);
@@ -87,6 +89,7 @@ class SessionProcesses {
     std::unique_ptr<KeptOutput> err = {};
     sys::OwnedFd feed = {};
     std::optional<wire::ExitedProcess> exited = {};
+    OnBegun on_begun = {};
     OnEnded on_ended = {};
   };
   struct Follower {

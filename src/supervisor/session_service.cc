@@ -11,7 +11,8 @@ void SessionService::begin() {
   runs_ = true;
   begun_ms_ = sys::monotonic_ms();
   const wire::RunProcess request{.argv = {"/bin/sh", "-c", bootstrap_}, .detach = true};
-  ground_.processes.run_for_session(request, [this](const wire::ExitedProcess& how) { ended(how); });
+  ground_.processes.run_for_session(
+      request, [this](std::uint32_t pid) { pid_ = pid; }, [this](const wire::ExitedProcess& how) { ended(how); });
 }
 
 void SessionService::end() {
@@ -44,7 +45,8 @@ wire::ServiceInfo SessionService::info() const {
   return {.bootstrap = bootstrap_,
           .restart = std::string(name_of(restart_)),
           .restarts = restarts_,
-          .health = health(ground_.ports.empty())};
+          .health = health(ground_.ports.empty()),
+          .pid = pid_};
 }
 
 // One look at all ports: what has not answered when the last is done decides.

@@ -64,6 +64,7 @@ class SessionService {
   bool runs_ = false;
   bool over_ = false;
   std::uint64_t restarts_ = 0;
+  std::uint32_t pid_ = 0;  // of the one that runs, or of the last one
   std::uint64_t begun_ms_ = 0;
   std::uint64_t pause_ms_ = kFirstPauseMs;
   sys::Reactor::TimerId timer_ = 0;

@@ -192,7 +192,8 @@ Result<> read_service(const Json& value, std::optional<ServiceInfo>& out) {
   WEIR_CHECK_OK(fields.text("bootstrap", service.bootstrap));
   WEIR_CHECK_OK(fields.text("restart", service.restart));
   WEIR_CHECK_OK(fields.number("restarts", service.restarts));
-  return fields.text("health", service.health);
+  WEIR_CHECK_OK(fields.text("health", service.health));
+  return fields.number("pid", service.pid);
 }
 
 Result<> read_groups(JsonFields& fields, SessionInfo& session) {
@@ -242,7 +243,9 @@ void write_groups(JsonWriter& json, const SessionInfo& session) {
   const ServiceInfo& service = *session.service;
   json.key("service").begin_object().field("bootstrap", std::string_view(service.bootstrap));
   json.field("restart", std::string_view(service.restart)).field("restarts", service.restarts);
-  json.field("health", std::string_view(service.health)).end_object();
+  json.field("health", std::string_view(service.health));
+  write_count(json, "pid", service.pid);
+  json.end_object();
 }
 
 }  // namespace

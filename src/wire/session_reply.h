@@ -84,6 +84,7 @@ struct ServiceInfo {
   std::string restart = {};  // "no", "on-failure", "always"
   std::uint64_t restarts = 0;
   std::string health = {};  // "starting", "healthy", "unhealthy", "stopped"
+  std::uint64_t pid = 0;    // of its process now, or the last one; 0: none has begun
 };
 
 // A session: also what session.json holds.

@@ -295,6 +295,52 @@ def test_cp_by_pipes(demo):
     assert out.code == 125 and "name the file" in out.stderr, out
 
 
+def tree_of(folder):
+    return {str(path.relative_to(folder)): (oct(path.lstat().st_mode), os.readlink(path) if path.is_symlink() else
+                                            path.read_bytes() if path.is_file() else None)
+            for path in sorted(pathlib.Path(folder).rglob("*"))}
+
+
+def test_cp_of_folders_both_ways(demo):
+    source = demo.folder / "tree"
+    (source / "deep" / "er").mkdir(parents=True)
+    (source / "deep" / "er" / "script").write_text("#!/bin/sh\necho ran\n")
+    (source / "deep" / "er" / "script").chmod(0o755)
+    (source / "large").write_bytes(os.urandom(1 << 20))
+    (source / "link").symlink_to("deep/er")
+    for path in [source, *source.rglob("*")]:
+        os.chown(path, demo.uid, demo.gid, follow_symlinks=False)
+    assert demo.cli("session", "cp", str(source), "demo:/tmp/new/tree").code == 0, "a target that is not there becomes the folder"
+    assert demo.cli("session", "cp", str(source), "demo:/tmp").code == 0, "one that is there takes it below its name"
+    assert demo.cli("session", "cp", f"{source}/.", "demo:/tmp/flat").code == 0
+    out = demo.cli("exec", "demo", "--", "sh", "-c", "/tmp/new/tree/link/script; /tmp/tree/deep/er/script; /tmp/flat/deep/er/script")
+    assert out.stdout == "ran\nran\nran\n", out
+    assert demo.cli("session", "cp", "demo:/tmp/new/tree", "back").code == 0
+    assert demo.cli("session", "cp", "demo:/tmp/tree", "back/").code == 0
+    assert tree_of(demo.folder / "back" / "tree") == tree_of(source)
+    for path in (demo.folder / "back").rglob("*"):
+        assert path.lstat().st_uid == demo.uid, path
+    done = subprocess.run(demo.command([demo.weir, "session", "cp", "demo:/tmp/tree", "-"]), capture_output=True, timeout=30)
+    listed = subprocess.run(["tar", "-tf", "-"], input=done.stdout, capture_output=True, check=True).stdout.decode()
+    assert "deep/er/script" in listed.split(), listed
+
+
+@pytest.mark.elsewhere
+def test_cp_of_a_folder_writes_nothing_through_its_links(demo):
+    """attacks P01: what is copied out is the guest's. A link lands as a link, and what lies there already leads nowhere."""
+    victim = demo.folder / "victim"
+    victim.mkdir()
+    own(demo, victim)
+    demo.cli("exec", "demo", "--", "sh", "-c", f"mkdir -p /tmp/a/sub; echo evil > /tmp/a/sub/file; ln -s {victim} /tmp/a/out")
+    assert demo.cli("session", "cp", "demo:/tmp/a", "got").code == 0
+    assert (demo.folder / "got" / "out").is_symlink() and not list(victim.iterdir())
+    (demo.folder / "got" / "sub" / "file").unlink()
+    (demo.folder / "got" / "sub").rmdir()
+    (demo.folder / "got" / "sub").symlink_to(victim)
+    out = demo.cli("session", "cp", "demo:/tmp/a/.", "got")
+    assert not list(victim.iterdir()), out
+
+
 def test_cp_of_what_is_not_there_leaves_nothing(demo):
     out = demo.cli("session", "cp", "demo:/tmp/absent", str(demo.folder / "target"))
     assert out.code == 125 and out.stderr.count("\n") == 1, out
@@ -326,6 +372,41 @@ def test_cp_out_replaces_a_file_whole_and_follows_no_folder_link_of_the_guests(d
     assert demo.cli("session", "cp", "demo:/tmp/new", str(target)).code == 0
     assert target.read_text() == "after" and target.stat().st_uid == demo.uid
     assert sorted(path.name for path in demo.folder.iterdir() if path.name.startswith(".there")) == []
+
+
+# ---- services --------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_from_its_making_to_its_end(owner):
+    script = "echo begun; exec python3 -u -m http.server 80"
+    out = owner.cli("service", "create", "--name", "web", "-p", "127.0.0.1:0:80", "--bootstrap", script)
+    assert out.code == 0 and not out.stderr, out
+    create(owner, "--name", "plain")
+    found = json.loads(owner.cli("service", "ls", "-o", "json").stdout)
+    assert [each["name"] for each in found] == ["web"], found
+    wait_until(lambda: "healthy" in owner.cli("service", "ls").stdout.split(), what="its health")
+    port = found[0]["ports"][0].split(":")[1]
+    reply = subprocess.run(owner.command(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"http://127.0.0.1:{port}/"]),
+                           capture_output=True, text=True, timeout=30)
+    assert reply.stdout == "200", reply
+    out = owner.cli("exec", "-d", "web", "--", "echo", "not of the service")
+    out = owner.cli("service", "logs", "web")
+    assert "begun" in out.stdout and "not of the service" not in out.stdout, out
+    first = json.loads(owner.cli("service", "show", "web", "-o", "json").stdout)["service"]["pid"]
+    assert owner.cli("session", "signal", "web", str(first), "KILL").code == 0
+    def now():
+        return json.loads(owner.cli("service", "show", "web", "-o", "json").stdout)["service"]
+    wait_until(lambda: now()["restarts"] == 1 and now()["pid"] != first, what="its second life")
+    out = owner.cli("service", "rm", "plain")
+    assert out.code == 125 and "is no service" in out.stderr, out
+    assert owner.cli("service", "show", "plain").code == 125 and owner.cli("service", "logs", "plain").code == 125
+    assert owner.cli("service", "rm", "web").stdout == "web\n"
+    assert owner.cli("service", "ls", "-o", "json").stdout == "[]\n"
+
+
+def test_a_service_serves_something(owner):
+    out = owner.cli("service", "create", "--name", "web")
+    assert out.code == 125 and "--bootstrap" in out.stderr and out.stderr.count("\n") == 1, out
 
 
 # ---- narrower --------------------------------------------------------------------------------------------------------

@@ -132,8 +132,17 @@ Result<int> print_output(Connection& connection, wire::ReadOutput request, const
   }
 }
 
+// Of a service: that of the process which is it now, or was it last.
+Result<std::uint32_t> pid_of(const CommandLine& line, const Registry& registry) {
+  if (line.command == CommandId::session_output) return parse_pid(line.operands[1]);
+  WEIR_TRY(const auto info, ask_for<wire::SessionInfo>(registry, line.operands[0], wire::ShowSession{}));
+  WEIR_CHECK_OK(require_service(info));
+  if (info.service->pid != 0) return static_cast<std::uint32_t>(info.service->pid);
+  return std::unexpected(Error("service " + line.operands[0] + " has not begun anything yet").with_remedy("try again"));
+}
+
 Result<Outcome> output(const CommandLine& line, const Registry& registry) {
-  WEIR_TRY(const std::uint32_t pid, parse_pid(line.operands[1]));
+  WEIR_TRY(const std::uint32_t pid, pid_of(line, registry));
   const wire::ReadOutput request{.pid = pid, .follow = line.has(OptionId::follow)};
   Outcome outcome;
   outcome.stream = [registry, request, who = line.operands[0]](const Streams& streams) -> Result<int> {
@@ -152,7 +161,7 @@ Result<Outcome> session_bytes_command(const CommandLine& line, const Caller& cal
   if (command == CommandId::session) return shell_in_new_session(line, caller, registry);
   if (command == CommandId::session_shell) return shell(line, caller, registry);
   if (command == CommandId::session_cp) return copy_files(line, registry);
-  if (command == CommandId::session_output) return output(line, registry);
+  if (command == CommandId::session_output || command == CommandId::service_logs) return output(line, registry);
   return run(line, caller, registry);
 }
 

@@ -39,6 +39,11 @@ Result<Outcome> list(const CommandLine& line, const Registry& registry) {
   if (line.command == CommandId::ps && !line.has(OptionId::all))
     std::erase_if(sessions, [](const wire::SessionInfo& each) { return each.state == session::kAsleep; });
   Outcome outcome;
+  if (line.command == CommandId::service_ls) {
+    std::erase_if(sessions, [](const wire::SessionInfo& each) { return !each.service; });
+    outcome.out = format == OutputFormat::json ? sessions_json(sessions) : services_text(sessions);
+    return outcome;
+  }
   outcome.out = format == OutputFormat::json ? sessions_json(sessions) : sessions_text(sessions, ::time(nullptr));
   return outcome;
 }
@@ -50,6 +55,7 @@ Result<Outcome> show(const CommandLine& line, const Registry& registry) {
   if (info.state != session::kAsleep) {
     WEIR_TRY(info, ask_for<wire::SessionInfo>(registry, info.id, wire::ShowSession{}));
   }
+  if (line.command == CommandId::service_show) WEIR_CHECK_OK(require_service(info));
   Outcome outcome;
   outcome.out = format == OutputFormat::json ? session_json(info) : session_text(info);
   return outcome;
@@ -103,10 +109,17 @@ Result<Outcome> narrow(const CommandLine& line, const Registry& registry) {
 
 // Goes on after one that failed; each that is done is named.
 Result<Outcome> stop(const CommandLine& line, const Registry& registry) {
-  const wire::StopSession how{.kill = line.command == CommandId::session_rm};
+  const wire::StopSession how{.kill = line.command != CommandId::stop};
+  const auto end = [&](const std::string& who) -> Result<> {
+    if (line.command == CommandId::service_rm) {
+      WEIR_TRY(const session::Stored stored, result_of(registry.find(who)));
+      WEIR_CHECK_OK(require_service(stored.info));
+    }
+    return stop_session(registry, who, how);
+  };
   Outcome outcome;
   for (const std::string& who : line.operands) {
-    if (const auto stopped = stop_session(registry, who, how); stopped) {
+    if (const auto stopped = end(who); stopped) {
       outcome.out += printable(who) + "\n";
     } else {
       outcome.err += failure_line(stopped.error());
@@ -121,8 +134,9 @@ Result<Outcome> stop(const CommandLine& line, const Registry& registry) {
 Result<Outcome> session_command(const CommandLine& line) {
   WEIR_TRY(const Registry registry, Registry::open());
   const CommandId command = line.command;
-  if (command == CommandId::session_ls || command == CommandId::ps) return list(line, registry);
-  if (command == CommandId::session_show) return show(line, registry);
+  if (command == CommandId::session_ls || command == CommandId::service_ls || command == CommandId::ps)
+    return list(line, registry);
+  if (command == CommandId::session_show || command == CommandId::service_show) return show(line, registry);
   if (command == CommandId::session_processes) return processes(line, registry);
   if (command == CommandId::session_signal) return signal(line, registry);
   if (command == CommandId::session_narrow) return narrow(line, registry);

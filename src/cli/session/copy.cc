@@ -1,6 +1,7 @@
 #include "cli/session/copy.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "base/failure_line.h"
 #include "cli/session/byte_mover.h"
 #include "cli/session/reach.h"
+#include "sandbox/archive.h"
 #include "sys/errno.h"
 #include "sys/pending_file.h"
 
@@ -86,21 +88,51 @@ Result<> put_file(const Registry& registry, const LocalFile& file, const CopyPla
   return {};
 }
 
+// "." and what ends with it means what is in the folder, not the folder.
+bool means_contents(const std::string& path) {
+  const std::string name = last_part(path);
+  return name == "." || name == "..";
+}
+
+// Of a folder: its archive goes through the pipe that the session opened, and the session says how it ended.
+Result<Connection> open_archive(const Registry& registry, const CopyPlace& place, Do what, sys::OwnedFd& pipe) {
+  WEIR_TRY(Connection connection, result_of(Connection::open(registry, place.session)));
+  WEIR_CHECK_OK(result_of(connection.send(wire::FileRequest{.what = what, .path = place.path})));
+  WEIR_TRY(Connection::Reply reply, result_of(connection.receive(sys::monotonic_ms() + kPatienceMs)));
+  WEIR_TRY(pipe, only_descriptor(reply));
+  return connection;
+}
+
+// What the session says of its side is the cause where both sides failed.
+Result<> conclude_archive(Connection& connection, Result<> here) {
+  const auto there = connection.receive(sys::monotonic_ms() + kPatienceMs);
+  if (!there && there.error().code != wire::ErrorCode::timeout) return std::unexpected(error_of(there.error()));
+  return here;
+}
+
+Result<> put_folder(const Registry& registry, const LocalFile& folder, const CopyPlace& from, const CopyPlace& to) {
+  // A session that has gone is an error of write().
+  ::signal(SIGPIPE, SIG_IGN);
+  sys::OwnedFd pipe;
+  WEIR_TRY(Connection connection, open_archive(registry, to, Do::untar, pipe));
+  const auto written = in_context(sandbox::write_archive(folder.fd, pipe), named(from));
+  pipe.reset();
+  // Half an archive must not be taken for a whole one: without its end it is refused inside.
+  return conclude_archive(connection, written);
+}
+
 Result<> copy_in(const Registry& registry, const CopyPlace& from, CopyPlace to, Progress progress) {
   WEIR_TRY(const LocalFile file, open_here(from));
-  if (S_ISDIR(file.status.st_mode)) {
-    return std::unexpected(
-        Error(named(from) + " is a folder").with_remedy("copy an archive of it, and unpack it inside"));
-  }
+  const bool folder = S_ISDIR(file.status.st_mode);
   WEIR_TRY(const auto there, look_inside(registry, to));
   if (to.path.ends_with('/') || (there && there->type == kFolder)) {
     if (from.is_standard()) {
       return std::unexpected(
           Error(named(to) + " is a folder").with_remedy("name the file that standard input becomes"));
     }
-    to.path = below(to.path, last_part(from.path));
+    if (!folder || !means_contents(from.path)) to.path = below(to.path, last_part(from.path));
   }
-  return put_file(registry, file, from, to, progress);
+  return folder ? put_folder(registry, file, from, to) : put_file(registry, file, from, to, progress);
 }
 
 // A regular file of this machine is replaced whole; whatever else stands there (a device, a pipe) is written to.
@@ -123,7 +155,7 @@ Result<> write_here(const sys::OwnedFd& source, const wire::FileInfo& info, cons
   return pending.write(fill, info.mode & 0777);
 }
 
-Result<> copy_out(const Registry& registry, const CopyPlace& from, CopyPlace to, Progress wanted) {
+Result<> get_file(const Registry& registry, const CopyPlace& from, const CopyPlace& to, Progress wanted) {
   WEIR_TRY(Connection connection, result_of(Connection::open(registry, from.session)));
   WEIR_CHECK_OK(result_of(connection.send(wire::FileRequest{.what = Do::get, .path = from.path})));
   WEIR_TRY(Connection::Reply reply, result_of(connection.receive(sys::monotonic_ms() + kPatienceMs)));
@@ -131,14 +163,37 @@ Result<> copy_out(const Registry& registry, const CopyPlace& from, CopyPlace to,
   if (info == nullptr) return fail("the session answered something else than it was asked for");
   WEIR_TRY(const sys::OwnedFd source, only_descriptor(reply));
   ProgressLine progress(last_part(from.path), info->bytes, to.is_standard() ? Progress::hidden : wanted);
+  if (!to.is_standard()) return write_here(source, *info, from, to, progress);
+  WEIR_CHECK_OK(move_bytes(source.get(), named(from), STDOUT_FILENO, named(to), progress, info->bytes));
+  return {};
+}
+
+// The archive is the guest's: every entry goes below the new folder and through no link.
+Result<> get_folder(const Registry& registry, const CopyPlace& from, const CopyPlace& to) {
+  sys::OwnedFd pipe;
+  WEIR_TRY(Connection connection, open_archive(registry, from, Do::tar, pipe));
   if (to.is_standard()) {
-    WEIR_CHECK_OK(move_bytes(source.get(), named(from), STDOUT_FILENO, named(to), progress, info->bytes));
-    return {};
+    ProgressLine none("", 0, Progress::hidden);
+    WEIR_CHECK_OK(move_bytes(pipe.get(), named(from), STDOUT_FILENO, named(to), none));
+    return conclude_archive(connection, {});
   }
+  if (::mkdir(to.path.c_str(), 0777) != 0 && errno != EEXIST) return sys::errno_error("cannot make " + to.path);
+  WEIR_TRY(const sys::OwnedFd folder,
+           sys::checked_fd(::open(to.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "cannot open " + to.path));
+  const auto read = in_context(sandbox::read_archive(pipe, folder), named(from));
+  pipe.reset();
+  return conclude_archive(connection, read);
+}
+
+Result<> copy_out(const Registry& registry, const CopyPlace& from, CopyPlace to, Progress wanted) {
+  WEIR_TRY(const auto there, look_inside(registry, from));
+  if (!there) return fail("there is no " + named(from), ENOENT);
+  const bool folder = there->type == kFolder;
   struct stat status{};
-  const bool folder = ::stat(to.path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-  if (folder || to.path.ends_with('/')) to.path = below(to.path, last_part(from.path));
-  return write_here(source, *info, from, to, progress);
+  const bool into = to.path.ends_with('/') || (::stat(to.path.c_str(), &status) == 0 && S_ISDIR(status.st_mode));
+  if (!to.is_standard() && into && !(folder && means_contents(from.path)))
+    to.path = below(to.path, last_part(from.path));
+  return folder ? get_folder(registry, from, to) : get_file(registry, from, to, wanted);
 }
 
 }  // namespace

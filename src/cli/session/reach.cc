@@ -6,6 +6,12 @@ Error error_of(wire::Refusal refusal) {
   return Error(std::move(refusal.message)).with_remedy(std::move(refusal.remedy));
 }
 
+Result<> require_service(const wire::SessionInfo& info) {
+  if (info.service) return {};
+  return std::unexpected(Error("session " + (info.name.empty() ? info.id : info.name) + " is no service")
+                             .with_remedy("weir service ls lists those; weir session has the same commands"));
+}
+
 Result<> stop_session(const session::Registry& registry, std::string_view who, wire::StopSession how) {
   WEIR_TRY(const session::Stored stored, result_of(registry.find(who)));
   if (stored.info.state == session::kAsleep) {

@@ -44,6 +44,9 @@ Result<Kind> ask_for(const session::Registry& registry, std::string_view who, co
   return reply_as<Kind>(session::ask(registry, who, request, sys::monotonic_ms() + kPatienceMs));
 }
 
+// An error for a session that is none.
+Result<> require_service(const wire::SessionInfo& info);
+
 // Ends one, and waits for its end; kill: also one that is asleep, with everything it had.
 Result<> stop_session(const session::Registry& registry, std::string_view who, wire::StopSession how);
 

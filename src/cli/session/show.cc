@@ -91,6 +91,16 @@ std::string sessions_text(std::span<const wire::SessionInfo> sessions, std::int6
   return table.text();
 }
 
+std::string services_text(std::span<const wire::SessionInfo> services) {
+  Table table({"ID", "NAME", "STATE", "HEALTH", "RESTART", "RESTARTS", "NETWORK", "PORTS"});
+  for (const wire::SessionInfo& each : services) {
+    const wire::ServiceInfo service = each.service.value_or(wire::ServiceInfo{});
+    table.add({each.id, each.name, each.state, service.health, service.restart, std::to_string(service.restarts),
+               each.network_mode, joined(each.ports)});
+  }
+  return table.text();
+}
+
 std::string sessions_json(std::span<const wire::SessionInfo> sessions) {
   JsonWriter json;
   json.begin_array();

@@ -11,6 +11,7 @@ namespace weir::cli {
 
 std::string sessions_text(std::span<const wire::SessionInfo> sessions, std::int64_t now);
 std::string sessions_json(std::span<const wire::SessionInfo> sessions);
+std::string services_text(std::span<const wire::SessionInfo> services);
 std::string session_text(const wire::SessionInfo& session);
 std::string session_json(const wire::SessionInfo& session);
 std::string processes_text(const wire::ProcessList& list);

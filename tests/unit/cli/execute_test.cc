@@ -21,7 +21,7 @@ Outcome run(std::initializer_list<std::string> words) {
 TEST(Execute, OwnFailuresAreOneLineAnd125) {
   const std::pair<std::vector<std::string>, const char*> rows[] = {
       {{},
-       "weir: no command given; one of: run, script, policy, image, session, ps, stop, exec, log, seal, diff, apply, "
+       "weir: no command given; one of: run, script, policy, image, session, service, ps, stop, exec, log, seal, diff, apply, "
        "doctor, version, completion, "
        "help\n"},
       {{"polciy"}, "weir: unknown command 'polciy'; did you mean policy?\n"},

@@ -110,7 +110,7 @@ TEST(Parser, ErrorsNameTheWordAndTheRemedy) {
   const BadRow rows[] = {
       {{},
        "no command given",
-       "one of: run, script, policy, image, session, ps, stop, exec, log, seal, diff, apply, doctor, version, "
+       "one of: run, script, policy, image, session, service, ps, stop, exec, log, seal, diff, apply, doctor, version, "
        "completion, help"},
       {{"rnu"}, "'rnu'", "did you mean run?"},
       {{"frobnicate"}, "'frobnicate'", "one of: run"},

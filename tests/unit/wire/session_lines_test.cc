@@ -108,7 +108,7 @@ TEST(SessionReply, WhatIsWrittenIsRead) {
   session.ports = {"127.0.0.1:8080:80"};
   session.limits.memory_bytes = 5;
   session.usage.flows = 2;
-  session.service = ServiceInfo{.bootstrap = "b", .restart = "always", .restarts = 3, .health = "healthy"};
+  session.service = ServiceInfo{.bootstrap = "b", .restart = "always", .restarts = 3, .health = "healthy", .pid = 7};
   ExitedProcess exited{.exit_code = 137, .signal = 9, .duration_ms = 4};
   exited.refused = {{.destination = "a:1", .reason = "no-rule", .times = 2}};
   exited.limits = {"memory"};
