@@ -191,8 +191,11 @@ Answer<wire::SessionInfo> start_supervisor(SessionOptions options, const std::ve
 
 int create_session(SessionOptions options, const std::vector<int>& inherited) {
   const auto how = options.report;
+  std::vector<std::string> notices;
+  if (options.run.verbosity != Verbosity::quiet) notices = options.run.start_notices;
   const auto session = start_supervisor(std::move(options), inherited);
   if (session) {
+    for (const std::string& notice : notices) std::fputs(failure_line(Error(notice)).c_str(), stderr);
     JsonWriter json;
     wire::write_session(json, *session);
     const std::string text = how == SessionOptions::Report::json ? json.take() : session->id;

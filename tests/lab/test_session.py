@@ -532,3 +532,12 @@ def test_the_words_of_its_start_are_not_told_to_everybody(lab):
         assert b"canary" not in words and words.strip(b"\0").endswith(b"weir"), words
         _, out, _ = made.run("sh", "-c", "echo $TOKEN")
         assert out == "canary-in-the-words\n"
+
+
+def test_what_is_insisted_on_is_said_at_the_start(lab):
+    lab.variables = {**lab.variables, "XDG_STATE_HOME": str(lab.folder / "state")}
+    out = lab.cli("session", "create", "--name", "bold", "--allow", w.METADATA4, "--insist", f"floor={w.METADATA4}")
+    try:
+        assert out.code == 0 and w.METADATA4 in out.stderr, out
+    finally:
+        assert lab.cli("session", "rm", "bold").code == 0
