@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <array>
 
 #include "daemon/command.h"
 #include "daemon/handlers.h"
@@ -46,6 +47,20 @@ Task<wire::Answer<Json>> find_snapshot(Daemon& daemon, std::string name, const P
   co_return no_snapshot(name);
 }
 
+// Templates that are there without a snapshot of that name (cli/snapshot_input.cc).
+constexpr std::array<std::string_view, 2> kShippedTemplates = {"python", "code-interpreter"};
+
+bool ships(std::string_view name) {
+  return std::ranges::find(kShippedTemplates, name) != kShippedTemplates.end();
+}
+
+// Others would begin with a token's files where they ask for the template.
+wire::Answer<> check_name(std::string_view name, const Principal& who) {
+  if (who.is_owner() || !ships(name)) return {};
+  return refuse(ErrorCode::forbidden, "a template that ships with weir has the name '" + std::string(name) + "'",
+                "choose another name");
+}
+
 Outcome own_snapshot(Daemon& daemon, const std::string& text, const Principal& who) {
   const auto document = parse_json(text);
   const std::string id = document ? text_of(*document, "id") : "";
@@ -74,8 +89,12 @@ Task<wire::Answer<CreateWords>> with_own_snapshots(Daemon& daemon, CreateWords w
     auto all = co_await all_snapshots(daemon);
     WEIR_CO_CHECK(all);
     const auto found = std::ranges::find_if(*all, [&](const Json& each) { return is_called(each, name); });
-    // A template that is no snapshot is an image, or one that ships with weir.
-    if (found == all->end() && is_template) continue;
+    // A template that is no snapshot is one that ships with weir, or an image. Which one is said here: by the time the
+    // session is made, somebody else's snapshot may have the name.
+    if (found == all->end() && is_template) {
+      if (!ships(name)) word = "--image=" + name;
+      continue;
+    }
     const std::string id = found == all->end() ? "" : text_of(*found, "id");
     if (id.empty() || !daemon.store.is_visible(Owned::snapshot, id, who)) co_return no_snapshot(name);
     word = "--snapshot=" + id;
@@ -85,6 +104,8 @@ Task<wire::Answer<CreateWords>> with_own_snapshots(Daemon& daemon, CreateWords w
 
 Task<Outcome> create_snapshot(Call& call, std::string body) {
   WEIR_CO_TRY(SnapshotBody wanted, parse_snapshot(body));
+  const auto free = check_name(wanted.snapshot.name, call.who);
+  WEIR_CO_CHECK(free);
   auto session = co_await SessionCall::open(call.daemon, wanted.session, call.who);
   WEIR_CO_CHECK(session);
   WEIR_CO_CHECK(session->send(wanted.snapshot));
@@ -132,6 +153,8 @@ Task<Outcome> export_snapshot(Call& call, std::string) {
 }
 
 Task<Outcome> import_snapshot(Call& call, std::string) {
+  const auto free = check_name(call.parameter(0), call.who);
+  WEIR_CO_CHECK(free);
   auto spooled = co_await spool_body(call);
   WEIR_CO_CHECK(spooled);
   Command command{.words = {"snapshot", "import", "--output=json", "--name=" + call.parameter(0), "--",

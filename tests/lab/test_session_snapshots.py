@@ -227,3 +227,12 @@ def test_image_session(store, root_archive):
     with Session(store, "--image", str(path)) as session:
         refused = session.ask({"op": "snapshot"})
         assert refused["error"]["code"] == "unavailable", refused
+
+
+def test_one_that_could_not_be_read_again_is_not_made(store):
+    """It would stand in the way of all others."""
+    with Session(store, "--name", "build") as session:
+        out = store.cli("snapshot", "create", session.id, "--label", "a=" + "x" * 5000)
+        assert out.code == 125 and "label" in out.stderr, out
+        assert snapshot(store, session, "--label", "a=" + "x" * 200).startswith("s-")
+        assert store.cli("snapshot", "ls").code == 0

@@ -200,7 +200,10 @@ Result<> Snapshots::put_description(Snapshot& snapshot) const {
   const std::string path = folder_ + "/" + snapshot.id + std::string(kDescriptionEnd);
   const std::string unnamed = folder_ + "/" + kUnnamed + id;
   ::unlink(unnamed.c_str());
-  WEIR_CHECK_OK(write_file(unnamed, snapshot_json(snapshot) + "\n"));
+  const std::string text = snapshot_json(snapshot) + "\n";
+  // One that cannot be read would stand in the way of all others.
+  WEIR_CHECK_OK(in_context(parse_snapshot(text), "the description of the snapshot"));
+  WEIR_CHECK_OK(write_file(unnamed, text));
   WEIR_TRY(const sys::OwnedFd folder, open_folder(folder_));
   if (::syncfs(folder.get()) != 0 ||
       ::renameat2(AT_FDCWD, unnamed.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) != 0)
