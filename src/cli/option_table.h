@@ -1,9 +1,8 @@
 // Every command and every option of `weir`, once.
 //
-// Parser, --help and docs/reference/cli.md are made from the tables behind it (option_table.cc, command_table.cc); nothing
-// else knows a spelling. Each option is one
-// entry whichever commands take it, so it means the same everywhere; only `-o` of
-// `policy compile`, which prints nothing to choose a form of, is the file to write.
+// Parser, --help and docs/reference/cli.md are made from the tables behind it (option_table.cc, command_table.cc);
+// nothing else knows a spelling. Each option is one entry whichever commands take it, so it means the same everywhere;
+// only `-o` of `policy compile`, which prints nothing to choose a form of, is the file to write.
 #pragma once
 
 #include <cstdint>

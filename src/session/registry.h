@@ -73,8 +73,8 @@ class Registry {
   // left out.
   Result<std::vector<Stored>> list() const;
 
-  // How many folders there are, whatever has become of their sessions; the most that a size can say where that cannot be
-  // read.
+  // How many folders there are, whatever has become of their sessions; the most that a size can say where that cannot
+  // be read.
   std::size_t count() const;
 
   // By id, by name, or by the beginning of an id that no other shares, with or without "w-". Codes: not_found; gone:

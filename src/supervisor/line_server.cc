@@ -10,7 +10,8 @@
 namespace weir::supervisor {
 
 struct LineServer::Client {
-  explicit Client(sys::LineStream connection) : stream(std::move(connection)), on_readable(nullptr), on_writable(nullptr) {}
+  explicit Client(sys::LineStream connection)
+      : stream(std::move(connection)), on_readable(nullptr), on_writable(nullptr) {}
 
   sys::LineStream stream;
   sys::CallbackHandler on_readable;

@@ -13,8 +13,8 @@
 #include "supervisor/session_files.h"
 #include "supervisor/session_options.h"
 #include "supervisor/session_processes.h"
-#include "supervisor/session_snapshots.h"
 #include "supervisor/session_service.h"
+#include "supervisor/session_snapshots.h"
 #include "sys/boot_timer.h"
 
 namespace weir::supervisor {
