@@ -173,7 +173,7 @@ with sb.Sandbox.create(template="python", ttl_seconds=120) as sbx:       # synch
 """
 
 
-def test_the_third_snippet(sdk):
+def test_the_third_snippet(sdk, images):  # root keeps snapshots below /var/lib
     if sdk.lab.cli("snapshot", "ls").code != 0:
         pytest.skip("this weir has no snapshots")
     assert sdk.run(THIRD) == [0, "yes\n", True]
