@@ -92,7 +92,11 @@ Task<wire::Answer<CreateWords>> with_own_snapshots(Daemon& daemon, CreateWords w
     // A template that is no snapshot is one that ships with weir, or an image. Which one is said here: by the time the
     // session is made, somebody else's snapshot may have the name.
     if (found == all->end() && is_template) {
-      if (!ships(name)) word = "--image=" + name;
+      if (ships(name)) continue;
+      const bool has_image =
+          std::ranges::any_of(words.words, [](const auto& each) { return each.starts_with("--image="); });
+      if (has_image) co_return refuse(ErrorCode::bad_request, "'template' and 'image' together", "keep one of them");
+      word = "--image=" + name;
       continue;
     }
     const std::string id = found == all->end() ? "" : text_of(*found, "id");
