@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "changes/keep.h"
 #include "supervisor/command_run.h"
+#include "supervisor/life_events.h"
 #include "supervisor/limit_report.h"
 #include "supervisor/run_options.h"
 #include "supervisor/sandbox_id.h"
@@ -34,27 +35,6 @@ void say_chosen_ports(const RunOptions& options, const std::vector<PublishedPort
   for (std::size_t i = 0; i < ports.size(); ++i) {
     if (options.publishes[i].host == 0) say("published " + policy::publish_text(ports[i].publish));
   }
-}
-
-audit::Event start_event(const RunOptions& options, const std::vector<PublishedPort>& ports) {
-  audit::Event event;
-  event.type = audit::EventType::sandbox_start;
-  event.mode = options.policy_mode;
-  // The program, not its arguments: those may hold secrets.
-  event.command = options.spec.argv.front();
-  event.floor = options.floor_hash;
-  event.notices = options.start_notices;
-  for (const PublishedPort& port : ports) event.published.push_back(policy::publish_text(port.publish));
-  return event;
-}
-
-audit::Event exit_event(const Ending& ending) {
-  audit::Event event;
-  event.type = audit::EventType::sandbox_exit;
-  event.exit_code = ending.exit_code;
-  if (ending.error) event.error = ending.error->what();
-  event.limits = ending.limits;
-  return event;
 }
 
 void summarise_text(const AuditLog& log) {

@@ -11,6 +11,7 @@
 #include "base/failure_line.h"
 #include "base/json.h"
 #include "session/registry.h"
+#include "supervisor/life_events.h"
 #include "supervisor/live_session.h"
 #include "supervisor/sandbox_id.h"
 #include "supervisor/session_options.h"
@@ -77,26 +78,6 @@ void raise_descriptor_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-audit::Event start_event(const RunOptions& options, const std::vector<PublishedPort>& ports) {
-  audit::Event event;
-  event.type = audit::EventType::sandbox_start;
-  event.mode = options.policy_mode;
-  event.command = "weir session";  // it has no command of its own
-  event.floor = options.floor_hash;
-  event.notices = options.start_notices;
-  for (const PublishedPort& port : ports) event.published.push_back(policy::publish_text(port.publish));
-  return event;
-}
-
-audit::Event exit_event(const Ending& ending) {
-  audit::Event event;
-  event.type = audit::EventType::sandbox_exit;
-  event.exit_code = ending.exit_code;
-  if (ending.error) event.error = ending.error->what();
-  event.limits = ending.limits;
-  return event;
 }
 
 // The life of a supervisor. An error: it did not come to stand, and nothing of it is left.
