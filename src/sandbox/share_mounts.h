@@ -24,7 +24,8 @@ struct PreparedShare {
   sys::OwnedFd mount;  // taken by the supervisor; empty: init takes it by its path
 };
 
-// In the supervisor, before the clone. `placeholders` gets what stands in for protected paths that do not exist.
+// In the supervisor, before the clone. `placeholders` gets what stands in for protected paths that do not exist. What
+// is a session's the caller puts in.
 Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identity& identity,
                                                   Placeholders& placeholders);
 
