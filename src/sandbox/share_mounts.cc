@@ -235,8 +235,11 @@ Result<sys::OwnedFd> take_layers(const Spec& spec) {
   return sys::clone_mount(AT_FDCWD, kLayers, sys::Submounts::left_out, kShared);
 }
 
+Result<> make_place_for_layers() {
+  return make_folder(kLayers, 0700);
+}
+
 Result<> put_layers(const sys::OwnedFd& layers) {
-  WEIR_CHECK_OK(make_folder(kLayers, 0700));
   return sys::attach_mount(layers, AT_FDCWD, kLayers);
 }
 

@@ -298,6 +298,8 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   if (request.detach)
     return refused(ErrorCode::bad_request, "a run with a network of its own is not detached",
                    "stay connected, or narrow the session");
+  if (auto whole = SessionProcesses::check_descriptors(request, passed); !whole)
+    return refused(ErrorCode::bad_request, whole.error().what(), whole.error().remedy());
   const auto& proxies = options_.run.egress_proxies;
   const auto has_secret = [](const policy::EgressProxy& proxy) {
     return proxy.credentials_in != policy::EgressProxy::CredentialsIn::nowhere;

@@ -109,17 +109,22 @@ Result<Inside::Stdio> SessionProcesses::kept_stdio(const wire::RunProcess& reque
   return stdio;
 }
 
-Result<Inside::Stdio> SessionProcesses::stdio_of(const wire::RunProcess& request, std::vector<sys::OwnedFd> passed,
-                                                 Process& process) {
+Result<> SessionProcesses::check_descriptors(const wire::RunProcess& request, const std::vector<sys::OwnedFd>& passed) {
   const std::size_t wanted = request.detach || request.terminal ? 0 : kStandard;
   if (passed.size() != wanted) {
     return fail(
         "with this request come " + std::to_string(wanted) + " descriptors, not " + std::to_string(passed.size()),
         EINVAL);
   }
+  for (const sys::OwnedFd& fd : passed) WEIR_CHECK_OK(check_stdio(fd));
+  return {};
+}
+
+Result<Inside::Stdio> SessionProcesses::stdio_of(const wire::RunProcess& request, std::vector<sys::OwnedFd> passed,
+                                                 Process& process) {
+  WEIR_CHECK_OK(check_descriptors(request, passed));
   if (request.terminal) return Inside::Stdio{};
   if (request.detach) return kept_stdio(request, process);
-  for (const sys::OwnedFd& fd : passed) WEIR_CHECK_OK(check_stdio(fd));
   return Inside::Stdio{.in = std::move(passed[0]), .out = std::move(passed[1]), .err = std::move(passed[2])};
 }
 

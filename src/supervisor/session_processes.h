@@ -65,6 +65,8 @@ class SessionProcesses {
   };
   // Above every pid that there is (PID_MAX_LIMIT of the kernel).
   static constexpr std::uint32_t kFirstElsewhere = 4'194'304;
+  // Whether these are the descriptors that come with the request.
+  static Result<> check_descriptors(const wire::RunProcess& request, const std::vector<sys::OwnedFd>& passed);
   // Returns its number, for finish().
   Result<std::uint64_t> run_elsewhere(ClientId client, const wire::RunProcess& request,
                                       std::vector<sys::OwnedFd> passed, Elsewhere place);
