@@ -81,8 +81,8 @@ int RunningCommand::exit_code() {
 Task<wire::Answer<Ended>> run_command(Daemon& daemon, Command command, unsigned seconds) {
   const auto place = co_await daemon.children.enter();
   const sys::OwnedFd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  auto out = make_pipe(OwnEnd::reading);
-  auto err = make_pipe(OwnEnd::reading);
+  auto out = sys::make_pipe(sys::OwnEnd::reading);
+  auto err = sys::make_pipe(sys::OwnEnd::reading);
   auto watch = Watch::create(daemon.executor);
   if (!out) co_return internal(out.error());
   if (!err) co_return internal(err.error());
