@@ -78,8 +78,10 @@ int RunningCommand::exit_code() {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-Task<wire::Answer<Ended>> run_command(Daemon& daemon, Command command, unsigned seconds) {
-  const auto place = co_await daemon.children.enter();
+Task<wire::Answer<Ended>> run_command(Daemon& daemon, Principal who, Command command, unsigned seconds) {
+  Turnstile& turnstile = command.kind == Command::Kind::transfer ? daemon.transfers : daemon.children;
+  const auto place = co_await turnstile.enter(owner_key(who));
+  WEIR_CO_CHECK(place);
   const sys::OwnedFd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   auto out = sys::make_pipe(sys::OwnEnd::reading);
   auto err = sys::make_pipe(sys::OwnEnd::reading);
