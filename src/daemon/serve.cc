@@ -16,8 +16,6 @@
 #include "sys/errno.h"
 #include "sys/files.h"
 
-extern char** environ;
-
 namespace weir::daemon {
 
 namespace {
