@@ -46,13 +46,15 @@ def all_rows(field, full):
     from rows_names import NamesRows
     from rows_neighbour import NeighbourRows
     from rows_proxy import ProxyRows
+    from rows_session import SessionRows
     from rows_start import StartRows
     from rows_tcp import TcpRows
     ways, peers = Contenders(field), Peers(field)
     rows = [*TcpRows(field, ways, peers, full).rows(), *DnsRows(field, ways, full).rows(),
             *NamesRows(field, ways, full).rows(), *DatagramRows(field, ways, full).rows(),
             *ProxyRows(field, ways, peers, full).rows(), *NeighbourRows(field, ways, full).rows(),
-            *StartRows(field, ways, peers, full).rows(), *MemoryRows(field, ways, peers, full).rows()]
+            *StartRows(field, ways, peers, full).rows(), *SessionRows(field, ways, peers, full).rows(),
+            *MemoryRows(field, ways, peers, full).rows()]
     return sorted(rows, key=lambda row: row.id)
 
 

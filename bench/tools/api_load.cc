@@ -1,4 +1,5 @@
 // api_load SOCKET first_byte [total=1] [body={}]            a session until the first byte of output of a command in it
+// api_load - first_byte_of [total=1] -- COMMAND...          a command until the first byte of its own output
 // api_load SOCKET stands [total=1] [body={}]                a session until it is told of; ended after that, unmeasured
 // api_load SOCKET run [total=1] -- COMMAND...               a command in a live session, collected
 // api_load SOCKET healthz [total=1] [-- COMMAND...]         a round trip, behind a start of the command where there is
@@ -12,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <thread>
 
@@ -68,6 +70,39 @@ void first_byte(const Load& load) {
   });
 }
 
+// To its end, with its output in a pipe. The time of its first byte of output, 0 where there was none.
+std::uint64_t watch_command(const Arguments& arguments) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) die_errno("cannot make a pipe");
+  const sys::OwnedFd reader(ends[0]);
+  sys::OwnedFd writer(ends[1]);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, writer.get(), STDOUT_FILENO);
+  pid_t pid = 0;
+  const int error = ::posix_spawnp(&pid, arguments.command[0], &actions, nullptr, arguments.command.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) die(std::string(arguments.command[0]) + ": " + ::strerror(error));
+  writer.reset();
+  std::array<char, 4096> buffer{};
+  const bool any = ::read(reader.get(), buffer.data(), buffer.size()) > 0;
+  const std::uint64_t first = any ? now_ns() : 0;
+  while (::read(reader.get(), buffer.data(), buffer.size()) > 0) {
+  }
+  int status = 0;
+  if (::waitpid(pid, &status, 0) != pid || status != 0) die("the command failed");
+  return first;
+}
+
+void first_byte_of(const Load& load) {
+  measure(load.total, [&] {
+    const std::uint64_t began = now_ns();
+    const std::uint64_t first = watch_command(load.arguments);
+    if (first == 0) die("no byte of output came");
+    return first - began;
+  });
+}
+
 void stands(const Load& load) {
   Api api(load.socket);
   measure(load.total, [&] {
@@ -93,19 +128,11 @@ void run(const Load& load) {
   api.end_session(id);
 }
 
-void spawn_and_wait(const Arguments& arguments) {
-  pid_t pid = 0;
-  const int error = ::posix_spawnp(&pid, arguments.command[0], nullptr, nullptr, arguments.command.data(), environ);
-  if (error != 0) die(std::string(arguments.command[0]) + ": " + ::strerror(error));
-  int status = 0;
-  if (::waitpid(pid, &status, 0) != pid || status != 0) die("the command failed");
-}
-
 void healthz(const Load& load) {
   Api api(load.socket);
   measure(load.total, [&] {
     const std::uint64_t began = now_ns();
-    if (!load.arguments.command.empty()) spawn_and_wait(load.arguments);
+    if (!load.arguments.command.empty()) watch_command(load.arguments);
     if (api.ask("GET", "/healthz").status != 200) die("the daemon is not well");
     return now_ns() - began;
   });
@@ -187,11 +214,18 @@ void get(const Load& load) {
 int main(int argc, char** argv) {
   using namespace weir::bench;
   const Arguments arguments = Arguments::parse(
-      argc, argv, 2, "api_load SOCKET first_byte|stands|run|healthz|many|cycle|put|get [setting=value...]");
+      argc, argv, 2,
+      "api_load SOCKET first_byte|first_byte_of|stands|run|healthz|many|cycle|put|get [setting=value...]");
   raise_descriptor_limit();
-  const std::map<std::string, void (*)(const Load&)> kinds = {
-      {"first_byte", first_byte}, {"stands", stands}, {"run", run}, {"healthz", healthz}, {"many", many},
-      {"cycle", cycle},           {"put", put},       {"get", get}};
+  const std::map<std::string, void (*)(const Load&)> kinds = {{"first_byte", first_byte},
+                                                              {"first_byte_of", first_byte_of},
+                                                              {"stands", stands},
+                                                              {"run", run},
+                                                              {"healthz", healthz},
+                                                              {"many", many},
+                                                              {"cycle", cycle},
+                                                              {"put", put},
+                                                              {"get", get}};
   const auto kind = kinds.find(arguments.words[1]);
   if (kind == kinds.end()) die("there is no '" + arguments.words[1] + "'");
   kind->second({.arguments = arguments,
