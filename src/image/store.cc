@@ -59,7 +59,7 @@ struct Store::Begun {
   sys::OwnedFd lock;
 };
 
-Lease::Lease(std::string folder, Description description, Ids ids, sys::OwnedFd lock)
+Lease::Lease(const std::string& folder, Description description, Ids ids, sys::OwnedFd lock)
     : root_(folder + "/rootfs"), description_(std::move(description)), ids_(std::move(ids)), lock_(std::move(lock)) {}
 
 Lease::~Lease() {

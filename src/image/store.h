@@ -39,7 +39,7 @@ class Lease {
 
  private:
   friend class Store;
-  Lease(std::string folder, Description description, Ids ids, sys::OwnedFd lock);
+  Lease(const std::string& folder, Description description, Ids ids, sys::OwnedFd lock);
 
   std::string root_;
   Description description_;

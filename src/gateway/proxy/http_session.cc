@@ -250,6 +250,7 @@ ProxySession::Turn HttpSession::pump_up() {
 ProxySession::Turn HttpSession::pump_down() {
   using Heard = HttpUpstream::Heard;
   if (response_ended_ || unsaid() > 0) return Turn::wait;
+  WEIR_ASSERT(upstream_ != nullptr);
   std::string said;
   const Heard heard = upstream_->hear(context_.buffer, persistence_, said);
   say(said);

@@ -67,9 +67,10 @@ struct BaselineWalk {
 
   Result<> folder(int above, const std::string& path) {
     const sys::Folder entries = sys::folder_of(sys::open_resolved(above, path, O_RDONLY | O_DIRECTORY, kWithin));
+    const int cause = entries == nullptr ? errno : 0;
     // With ids of /etc/subuid a folder may be closed to the supervisor; then weir has put nothing into it.
-    if (entries == nullptr && errno == EACCES) return {};
-    if (entries == nullptr) return sys::errno_error("cannot look at what weir has made in /" + path);
+    if (cause == EACCES) return {};
+    if (cause != 0) return sys::errno_error("cannot look at what weir has made in /" + path);
     while (const dirent* entry = sys::next_entry(entries)) {
       const std::string below = joined(path, entry->d_name);
       struct stat status{};
