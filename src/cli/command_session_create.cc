@@ -7,6 +7,7 @@
 #include "cli/policy_input.h"
 #include "cli/run_plan.h"
 #include "cli/snapshot_input.h"
+#include "session/registry.h"
 #include "wire/session_error.h"
 
 namespace weir::cli {
@@ -111,6 +112,15 @@ Answer<SessionOptions> plan_session(const CommandLine& line, const Caller& calle
     session.run.policy_file = std::make_shared<const sys::OwnedFd>(std::move(file));
   }
   if (line.has(OptionId::name)) session.name = session.run.name;
+  if (const auto id = line.value(OptionId::id)) {
+    if (!session::is_session_id(*id)) {
+      return refuse(ErrorCode::bad_request, "option --id: '" + *id + "' is no id of a session",
+                    "write w- and 8 hexadecimal digits, or leave it out");
+    }
+    if (session.run.name == session.run.spec.id) session.run.name = *id;
+    session.run.spec.id = *id;
+    session.id = SessionOptions::Id::given;
+  }
   WEIR_CHECK_OK(as_answer(plan_labels(line, session), ErrorCode::bad_request));
   WEIR_CHECK_OK(as_answer(plan_life(line, session), ErrorCode::bad_request));
   WEIR_CHECK_OK(as_answer(plan_service(line, session), ErrorCode::bad_request));
