@@ -261,6 +261,12 @@ constexpr std::array kOptions = {
         "(exec at its end). Its health is that its published TCP ports take connections.",
         "--bootstrap 'exec python3 -m http.server 80' -p 8080:80"},
     OptionSpec{
+        OptionId::bootstrap_file, Group::process, "bootstrap-file", kNoAliases, '\0', required, "FILE", Repeat::once,
+        only(session_create),
+        "The same, out of a file that is read now, at most 120000 bytes: the words of a command are to be seen in "
+        "the list of processes.",
+        "--bootstrap-file serve.sh -p 8080:80"},
+    OptionSpec{
         OptionId::restart, Group::process, "restart", kNoAliases, '\0', required, "no|on-failure|always", Repeat::once,
         only(session_create),
         "When the bootstrap script is begun again after its end; default on-failure. The pause grows from 100 ms to "

@@ -107,6 +107,7 @@ enum class OptionId : std::uint8_t {
   idle,
   on_idle,
   bootstrap,
+  bootstrap_file,
   restart,
   interactive,
   terminal,

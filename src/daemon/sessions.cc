@@ -106,9 +106,10 @@ Task<Answer<wire::SessionInfo>> start_session(Daemon& daemon, CreateWords words,
   words = std::move(*resolved);
   Command command{.words = {"session", "create", "--output=json", "--id=" + id}};
   std::ranges::move(words.words, std::back_inserter(command.words));
-  command.inherited.resize(2);
+  command.inherited.resize(3);
   for (const auto& [fd, content] :
-       {std::pair(CreateWords::kEnvFileFd, &words.env_file), std::pair(CreateWords::kPolicyFd, &words.policy)}) {
+       {std::pair(CreateWords::kEnvFileFd, &words.env_file), std::pair(CreateWords::kPolicyFd, &words.policy),
+        std::pair(CreateWords::kBootstrapFd, &words.bootstrap)}) {
     if (content->empty()) continue;
     auto file = file_in_memory(*content);
     if (!file) co_return internal(file.error());
