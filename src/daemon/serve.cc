@@ -17,8 +17,6 @@
 #include "sys/files.h"
 #include "sys/folder.h"
 
-extern char** environ;
-
 namespace weir::daemon {
 
 namespace {

@@ -81,8 +81,8 @@ Task<Outcome> send_output(Call& call, std::vector<std::string> words, std::strin
   const auto place = co_await call.daemon.transfers.enter(owner_key(call.who));
   WEIR_CO_CHECK(place);
   const sys::OwnedFd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  auto out = make_pipe(OwnEnd::reading);
-  auto err = make_pipe(OwnEnd::reading);
+  auto out = sys::make_pipe(sys::OwnEnd::reading);
+  auto err = sys::make_pipe(sys::OwnEnd::reading);
   auto watch = Watch::create(call.daemon.executor);
   if (!out || !err || !watch) co_return internal(Error("cannot make a pipe"));
   auto running = RunningCommand::start(call.daemon, {.words = std::move(words)}, nothing.get(), out->writing.get(),

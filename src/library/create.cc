@@ -8,8 +8,8 @@
 #include <cerrno>
 
 #include "base/bytes.h"
-#include "library/pipe.h"
 #include "sys/errno.h"
+#include "sys/pipe.h"
 #include "sys/spawn.h"
 
 namespace weir::library {
@@ -53,7 +53,7 @@ int exit_code_of(pid_t pid) {
 
 Answer<wire::SessionInfo> create_session(const std::vector<std::string>& command_line) {
   const auto internal = [](const Error& error) { return refuse(ErrorCode::unavailable, error); };
-  auto answer = make_pipe();
+  auto answer = sys::make_pipe();
   if (!answer) return internal(answer.error());
   const auto nothing = sys::checked_fd(::open("/dev/null", O_RDWR | O_CLOEXEC), "cannot open /dev/null");
   if (!nothing) return internal(nothing.error());

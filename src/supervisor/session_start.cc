@@ -1,7 +1,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -15,7 +14,9 @@
 #include "supervisor/live_session.h"
 #include "supervisor/sandbox_id.h"
 #include "supervisor/session_options.h"
+#include "sys/descriptor_limit.h"
 #include "sys/errno.h"
+#include "sys/pipe.h"
 #include "sys/program_arguments.h"
 
 namespace weir::supervisor {
@@ -73,14 +74,6 @@ Result<> let_go(const std::vector<int>& inherited) {
   return {};
 }
 
-// Each detached process costs several descriptors. Where it is refused there are fewer of them.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 // The life of a supervisor. An error: it did not come to stand, and nothing of it is left.
 Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sys::OwnedFd& pipe) {
   const auto failed = [](const Error& error) { return refuse(ErrorCode::cannot_enforce, error); };
@@ -89,7 +82,7 @@ Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sy
   auto ports = open_published_ports(options.run.publishes);
   if (!ports) return refuse(ErrorCode::conflict, ports.error());
   auto sandbox = sandbox::Sandbox::prepare(options.run.spec);
-  raise_descriptor_limit();
+  sys::raise_descriptor_limit();
   auto log = AuditLog::open(options.run.events,
                             {.sandbox = options.run.spec.id, .policy = options.run.policy_hash, .generation = 1});
   if (!log) return refuse(ErrorCode::internal, log.error());
@@ -139,33 +132,24 @@ Answer<wire::SessionInfo> await_report(const sys::OwnedFd& pipe) {
   return refuse(ErrorCode::internal, "the supervisor of the session talks nonsense");
 }
 
-// In between there is a process that ends at once, so that the supervisor is nobody's child. Init dies with the thread
-// that made it: the sandbox is made by the process that stays.
+// The supervisor is nobody's child once this process ends, which it does as soon as it has the report. Init dies with
+// the thread that made it: the sandbox is made by the process that stays.
 Answer<wire::SessionInfo> start_supervisor(SessionOptions options, const std::vector<int>& inherited) {
   auto folder = make_folder(options);
   if (!folder) return std::unexpected(std::move(folder).error());
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0)
-    return refuse(ErrorCode::internal, sys::errno_error("cannot make a pipe").error());
-  const sys::OwnedFd reader(ends[0]);
-  sys::OwnedFd writer(ends[1]);
-  const pid_t between = ::fork();
-  if (between < 0) {
+  auto pipe = sys::make_pipe();
+  if (!pipe) return refuse(ErrorCode::internal, pipe.error());
+  auto& [reader, writer] = *pipe;
+  const pid_t supervisor = ::fork();
+  if (supervisor < 0) {
     const Error error = sys::errno_error("cannot start the supervisor").error();
     folder->remove();
     return refuse(ErrorCode::internal, error);
   }
-  if (between == 0) {
-    const pid_t supervisor = ::fork();
-    if (supervisor == 0) become_supervisor(options, std::move(*folder), std::move(writer), inherited);
-    ::_exit(supervisor < 0 ? 1 : 0);
-  }
+  if (supervisor == 0) become_supervisor(options, std::move(*folder), std::move(writer), inherited);
   writer.reset();
-  int status = 0;
-  while (::waitpid(between, &status, 0) < 0 && errno == EINTR) {
-  }
   // It lives in what was unpacked for it, and removes that.
-  if (status == 0 && options.run.image) options.run.image->release();
+  if (options.run.image) options.run.image->release();
   return await_report(reader);
 }
 
