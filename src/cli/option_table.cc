@@ -316,11 +316,13 @@ constexpr std::array kOptions = {
                "Print what comes as well, until the sandbox has ended. Without an ID or a file the newest record is "
                "followed.",
                "-f"},
-    OptionSpec{OptionId::event_type, Group::output, "type", kNoAliases, '\0', required, "TYPE", Repeat::many,
-               only(CommandId::log),
-               "Only events of a type (flow.open, flow.close, flow.refuse, dns.answer, dns.refuse, limit, "
-               "policy.update, sandbox.start, sandbox.exit), or of a family (flow, dns, policy, sandbox).",
-               "--type dns.refuse"},
+    OptionSpec{
+        OptionId::event_type, Group::output, "type", kNoAliases, '\0', required, "TYPE", Repeat::many,
+        only(CommandId::log),
+        "Only events of a type (flow.open, flow.close, flow.refuse, dns.answer, dns.refuse, limit, "
+        "policy.update, run.start, run.exit, sandbox.start, sandbox.exit), or of a family (flow, dns, policy, run, "
+        "sandbox).",
+        "--type dns.refuse"},
     OptionSpec{OptionId::event_name, Group::output, "name", kNoAliases, '\0', required, "NAME|ADDRESS", Repeat::many,
                only(CommandId::log),
                "Only events about a name (example.com; *.example.com below it; .example.com both) or an address.",

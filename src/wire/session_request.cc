@@ -10,7 +10,8 @@ namespace weir::wire {
 
 namespace {
 
-constexpr std::uint64_t kMaxPid = 1u << 22;  // the kernel's bound (PID_MAX_LIMIT)
+// The kernel's bound (PID_MAX_LIMIT), and as many for processes in sandboxes of their own.
+constexpr std::uint64_t kMaxPid = 2u << 22;
 constexpr std::uint32_t kMaxMode = 07777;
 
 using Do = FileRequest::Do;
