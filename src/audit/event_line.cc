@@ -290,6 +290,7 @@ Result<> check_whole(const Event& event) {
   const bool refusal = event.type == EventType::flow_refuse || event.type == EventType::dns_refuse;
   if (refusal && event.reason.empty()) return fail("a refusal without a reason");
   if (event.type == EventType::sandbox_start && event.mode.empty()) return fail("a start without a mode");
+  if (event.type == EventType::sandbox_awake && event.mode.empty()) return fail("a waking without a mode");
   if (event.type == EventType::policy_update && event.mode.empty()) return fail("a new policy without a mode");
   if (event.type == EventType::sandbox_exit && !event.exit_code) return fail("an end without an exit code");
   if (event.count && *event.count == 0) return wrong("count", "is zero");

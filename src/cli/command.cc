@@ -43,6 +43,8 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::service_create:
       return session_create_command(line, caller);
     case CommandId::session_ls:
+    case CommandId::session_wake:
+      return session_wake_command(line, caller);
     case CommandId::session_show:
     case CommandId::session_narrow:
     case CommandId::session_rm:
@@ -107,7 +109,8 @@ Result<OutputFormat> output_format(const CommandLine& line) {
 }
 
 bool leaves_something_behind(std::span<const std::string> words) {
-  return words.size() > 1 && (words[0] == "session" || words[0] == "service") && words[1] == "create";
+  return words.size() > 1 && (words[0] == "session" || words[0] == "service") &&
+         (words[1] == "create" || words[1] == "wake");
 }
 
 Outcome execute(std::span<const std::string> words, const Caller& caller) {

@@ -28,7 +28,8 @@ Task<wire::Answer<SessionCall>> SessionCall::open(Daemon& daemon, std::string wh
   if (!daemon.store.is_visible(Owned::session, id, who) || (!in_full && !who.is_owner())) co_return no_session(who_is);
   const Deadline deadline = in_seconds(kConnectSeconds);
   while (true) {
-    auto connection = session::Connection::open(daemon.registry, id, sys::WhenFull::refuse);
+    auto connection = session::Connection::open(
+        daemon.registry, id, {.when_full = sys::WhenFull::refuse, .asleep = session::Asleep::leave});
     if (connection) co_return SessionCall(daemon.executor, std::move(*connection));
     const bool full = connection.error().code == wire::ErrorCode::too_many;
     if (!full || Clock::now() > deadline) co_return std::unexpected(connection.error());

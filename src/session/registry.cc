@@ -16,6 +16,7 @@
 #include "sys/files.h"
 #include "sys/folder.h"
 #include "sys/pending_file.h"
+#include "sys/reactor.h"
 #include "wire/json_fields.h"
 
 namespace weir::session {
@@ -30,6 +31,8 @@ constexpr std::size_t kMaxStored = 4u << 20;  // session.json: a request line, a
 constexpr std::size_t kMaxName = 64;          // a file in names/: an id
 constexpr std::size_t kIdLength = 10;
 constexpr const char* kDocument = "session.json";
+constexpr const char* kLock = "lock";
+constexpr timespec kLookAgain{.tv_sec = 0, .tv_nsec = 10'000'000};
 
 std::string sessions_of(const std::string& state) {
   return state + "/sessions";
@@ -64,7 +67,7 @@ Result<sys::OwnedFd> lock_registry(const std::string& state) {
 }
 
 Result<sys::OwnedFd> open_lock(const sys::OwnedFd& folder, int flags) {
-  return sys::checked_fd(::openat(folder.get(), "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600),
+  return sys::checked_fd(::openat(folder.get(), kLock, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600),
                          "cannot open the lock of a session");
 }
 
@@ -94,8 +97,6 @@ Result<Stored> read_stored(const std::string& folder) {
   Stored stored;
   WEIR_TRY(stored.info, wire::parse_session(session->dump()));
   wire::JsonFields fields(document);
-  WEIR_CHECK_OK(fields.texts("create", stored.create));
-  WEIR_CHECK_OK(fields.text("called_in", stored.called_in));
   WEIR_CHECK_OK(fields.number("expires_at", stored.expires_at));
   return stored;
 }
@@ -148,12 +149,28 @@ Result<> OwnFolder::write(const Stored& stored) const {
   JsonWriter json;
   json.begin_object();
   wire::write_session(json.key("session"), stored.info);
-  json.key("create").begin_array();
-  for (const std::string& word : stored.create) json.value(std::string_view(word));
-  json.end_array().field("called_in", std::string_view(stored.called_in)).field("expires_at", stored.expires_at);
-  json.end_object();
-  WEIR_TRY(const sys::PendingFile file, sys::PendingFile::prepare(path_ + "/" + kDocument));
-  return file.write(as_bytes(json.text() + "\n"));
+  json.field("expires_at", stored.expires_at).end_object();
+  return put(kDocument, as_bytes(json.text() + "\n"));
+}
+
+Result<> OwnFolder::put(const std::string& name, Bytes content) const {
+  WEIR_TRY(const sys::PendingFile file, sys::PendingFile::prepare(path_of(name)));
+  return file.write(content);
+}
+
+void OwnFolder::keep_only(std::span<const std::string> names) const {
+  const sys::Folder entries(::opendir(path_.c_str()));
+  if (entries == nullptr) return;
+  while (const dirent* entry = sys::next_entry(entries)) {
+    const std::string_view name = entry->d_name;
+    if (name == kDocument || name == kLock || std::ranges::find(names, name) != names.end()) continue;
+    ::unlinkat(::dirfd(entries.get()), entry->d_name, 0);
+  }
+}
+
+void OwnFolder::let_go() {
+  lock_.reset();
+  folder_.reset();
 }
 
 void OwnFolder::remove() {
@@ -220,16 +237,17 @@ Result<Registry::Seen> Registry::look_at(const std::string& id) const {
     return Seen{.life = Life::asleep, .stored = std::move(*stored)};
   give_up_name(state_, id);
   empty_folder(path_of(id));
-  return Seen{.life = Life::swept};
+  return Seen{.life = Life::swept, .stored = stored ? std::move(*stored) : Stored{}};
 }
 
-Result<std::vector<Stored>> Registry::list() const {
+Result<std::vector<Stored>> Registry::list(std::size_t* expired) const {
   WEIR_TRY(const sys::OwnedFd held, lock());
   WEIR_TRY(const std::vector<std::string> all, ids());
   std::vector<Stored> found;
   for (const std::string& id : all) {
     WEIR_TRY(Seen seen, look_at(id));
     if (seen.life == Life::running || seen.life == Life::asleep) found.push_back(std::move(seen.stored));
+    if (expired != nullptr && seen.life == Life::swept && seen.stored.info.state == kAsleep) ++*expired;
   }
   std::ranges::sort(found, {}, [](const Stored& each) { return std::pair(each.info.created, each.info.id); });
   return found;
@@ -334,19 +352,35 @@ Answer<OwnFolder> Registry::create(const std::string& id, const std::string& nam
   return OwnFolder(state_, id, std::move(*folder), std::move(*own));
 }
 
-Answer<OwnFolder> Registry::take_asleep(const std::string& id) const {
+// Nothing: it sleeps by now, or wakes, in a moment.
+Answer<std::optional<OwnFolder>> Registry::try_asleep(const std::string& id) const {
   const auto held = lock();
   if (!held) return internal(held.error());
-  if (!is_session_id(id)) return not_found(id);
   const auto seen = look_at(id);
   if (!seen) return internal(seen.error());
+  const bool in_between = seen->life == Life::running && seen->stored.info.state == kAsleep;
+  if (in_between) return std::optional<OwnFolder>();
   if (seen->life == Life::starting || seen->life == Life::running)
     return refuse(ErrorCode::conflict, "session " + id + " is awake already");
   if (seen->life != Life::asleep) return not_found(id);
   auto folder = open_folder(id);
   auto own = take_lock(folder, O_CREAT);
   if (!own) return internal(own.error());
-  return OwnFolder(state_, id, std::move(*folder), std::move(*own));
+  return std::optional(OwnFolder(state_, id, std::move(*folder), std::move(*own)));
+}
+
+Answer<OwnFolder> Registry::take_asleep(const std::string& id) const {
+  if (!is_session_id(id)) return not_found(id);
+  const std::uint64_t deadline = sys::monotonic_ms() + kTransitionPatienceMs;
+  while (true) {
+    WEIR_TRY(auto folder, try_asleep(id));
+    if (folder) return std::move(*folder);
+    if (sys::monotonic_ms() > deadline) {
+      return refuse(ErrorCode::unavailable, "session " + id + " is falling asleep or waking, and does not come to it",
+                    "ask again in a moment");
+    }
+    ::nanosleep(&kLookAgain, nullptr);
+  }
 }
 
 }  // namespace weir::session

@@ -44,12 +44,18 @@ class Generations {
   enum class Door : std::uint8_t { control, seal };
 
   // Both must outlive it. `after`: what enter_after() puts inside, if there is such a thing.
-  Generations(Network& network, AuditLog& log, std::optional<policy::Narrowing> after, OnFailure on_failure)
+  Generations(Network& network, AuditLog& log, std::optional<policy::Narrowing> after, OnFailure on_failure,
+              PolicyStage begin)
       : network_(network),
         log_(log),
+        generation_(begin.generation),
         after_(std::move(after)),
         on_failure_(std::move(on_failure)),
-        confirmed_{.generation = 1, .policy = std::string(network.policy().hash()), .cut = 0, .warnings = {}} {}
+        state_(begin.entered_after ? After::entered : After::ahead),
+        confirmed_{.generation = begin.generation,
+                   .policy = std::string(network.policy().hash()),
+                   .cut = 0,
+                   .warnings = {}} {}
 
   // Recorded (policy.update), then in force, all before this returns; `on_done` when the gateway has followed. Where it
   // cannot be recorded a warning says so.
@@ -62,6 +68,9 @@ class Generations {
   // The last change that the gateway has followed, or the policy of the start.
   const Change& confirmed() const { return confirmed_; }
 
+  // The last change, whether or not the gateway has followed.
+  PolicyStage stage() const { return {.generation = generation_, .entered_after = state_ != After::ahead}; }
+
   // A line of a socket.
   void serve(Door door, const wire::ControlRequest& request, const ControlSocket::Answer& answer);
 
@@ -73,11 +82,11 @@ class Generations {
 
   Network& network_;
   AuditLog& log_;
-  std::uint64_t generation_ = 1;
+  std::uint64_t generation_;
   std::optional<policy::Narrowing> after_;
   OnFailure on_failure_;
   enum class After : std::uint8_t { ahead, entering, entered };
-  After state_ = After::ahead;
+  After state_;
   std::vector<OnDone> waiting_;  // for the end of After::entering; as many as sockets may ask at a time
   Change confirmed_;             // the last one that the gateway has followed
 };

@@ -153,7 +153,7 @@ Result<> LiveSandbox::start_network() {
     end_with(
         Error("the sandbox was ended: its [after] cannot be entered: " + error.what()).with_remedy(error.remedy()));
   };
-  generations_.emplace(*network_, log_, options_.after, stuck);
+  generations_.emplace(*network_, log_, options_.after, stuck, options_.stage);
   if (ports_.empty()) return {};
   WEIR_TRY(guest_sockets_, sandbox_->serve_sockets(reactor_));
   return network_->publish(std::move(ports_), *guest_sockets_);

@@ -4,10 +4,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/quantity.h"
 #include "policy/text/compile.h"
+#include "supervisor/life_events.h"
 
 namespace weir::supervisor {
 
@@ -15,8 +17,19 @@ namespace {
 
 using wire::ErrorCode;
 
+constexpr std::uint64_t kLookAgainMs = 20;
+// Who woke a session is about to connect to it.
+constexpr std::uint64_t kOnTheWayMs = 5000;
+
 std::string wall_time(std::uint64_t seconds) {
   return audit::rfc3339({.seconds = static_cast<std::int64_t>(seconds), .microseconds = 0});
+}
+
+// As sys::BootTimer counts.
+std::uint64_t boot_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
 }
 
 // As -p takes it: of TCP nothing is said.
@@ -78,8 +91,7 @@ Result<> LiveSession::start() {
   if (live_.has_ended()) return fail("the session was ended before it stood");
   WEIR_CHECK_OK(open_socket());
   WEIR_CHECK_OK(start_timers());
-  return folder_.write(
-      {.info = info(), .create = options_.create, .called_in = options_.called_in, .expires_at = expires_at_});
+  return folder_.write({.info = info(), .expires_at = expires_at_});
 }
 
 Result<> LiveSession::open_socket() {
@@ -103,23 +115,24 @@ Result<> LiveSession::open_socket() {
   WEIR_TRY(snapshots_,
            SessionSnapshots::prepare(
                {.reactor = reactor_, .inside = *inside, .run = options_.run, .name = options_.name}, *live_.sandbox()));
+  prepare_sleep();
   begin_service();
   return {};
 }
 
+// Of one that slept the beginning and the end are what they were.
 Result<> LiveSession::start_timers() {
   const auto now = static_cast<std::uint64_t>(::time(nullptr));
-  created_ = wall_time(now);
+  created_ = options_.slept ? options_.slept->created : wall_time(now);
   if (options_.ttl) {
     const auto ttl = static_cast<std::uint64_t>(options_.ttl->count());
-    expires_at_ = now + (ttl + 999) / 1000;
+    expires_at_ = options_.slept ? options_.slept->expires_at : now + (ttl + 999) / 1000;
     WEIR_TRY(ttl_, sys::BootTimer::create(reactor_, [this] { begin_to_end(Grace::given); }));
     WEIR_CHECK_OK(ttl_->set(ttl));
   }
   if (options_.idle) {
-    WEIR_TRY(idle_, sys::BootTimer::create(reactor_, [this] {
-               if (is_idle_) begin_to_end(Grace::given);
-             }));
+    WEIR_TRY(idle_, sys::BootTimer::create(reactor_, [this] { on_idle(); }));
+    if (options_.slept) idle_since_ = boot_ms() + kOnTheWayMs;
   }
   look_at_idleness();
   return {};
@@ -139,6 +152,8 @@ Ending LiveSession::give_up(Error error) {
 
 // They refer to the sandbox, which is about to go.
 void LiveSession::forget_inside() {
+  sleep_.reset();
+  held_.clear();
   service_.reset();
   processes_.reset();
   files_.reset();
@@ -181,16 +196,16 @@ wire::SessionInfo LiveSession::info() {
                          .limits = {.memory_bytes = limits.memory_bytes.value_or(0),
                                     .cpu_millis = limits.cpu_millis.value_or(0),
                                     .processes = limits.processes.value_or(0),
-                                    .disk_bytes = limits.disk_bytes.value_or(0)},
+                                    .disk_bytes = options_.disk_bytes().value_or(0)},
                          .processes = processes_ ? processes_->living() : 0,
                          .events = log_.path(),
                          .supervisor = static_cast<std::uint64_t>(::getpid())};
   if (options_.idle) {
     info.idle_seconds = static_cast<std::uint64_t>(options_.idle->count()) / 1000;
-    info.on_idle = "stop";
+    info.on_idle = options_.on_idle == SessionOptions::OnIdle::stop ? "stop" : session::kAsksToSleep;
   }
   if (options_.run.spec.image) info.image = options_.run.spec.image->name;
-  if (options_.run.snapshot) info.snapshot = options_.run.snapshot->snapshot().id;
+  info.snapshot = options_.run.begun_from.parent;
   if (service_) info.service = service_->info();
   if (processes_) info.usage = {.cpu_ms = processes_->cpu_us() / 1000, .processes = processes_->living()};
   if (const Network* const network = live_.network()) info.usage.flows = network->flows();
@@ -208,6 +223,7 @@ void LiveSession::answer(ClientId client, const wire::SessionReply& reply) {
 
 void LiveSession::on_line(ClientId client, std::uint64_t number, sys::LineStream::Line line) {
   if (!processes_) return;  // everything ends
+  if (sleep_ && sleep_->is_under_way()) return held_.push_back({client, number, std::move(line)});
   if (files_->take_line(client, line)) return;
   if (number > 1) {
     on_end(client);
@@ -234,6 +250,8 @@ void LiveSession::serve(ClientId client, const wire::SessionRequest& request, st
   }
   if (is_held(request) && server_->clients() > kMaxClients - kShortPlaces)
     return server_->finish(client, line_of(LineServer::Trouble::too_many));
+  // Who only looks does not keep it awake.
+  if (!std::holds_alternative<wire::ShowSession>(request)) idle_since_.reset();
   std::visit(
       [&]<class Request>(const Request& each) {
         if constexpr (std::is_same_v<Request, wire::ShowSession>) {
@@ -317,14 +335,85 @@ void LiveSession::on_processes_changed() {
 void LiveSession::look_at_idleness() {
   if (!idle_ || !processes_) return;
   const bool waits = service_ && service_->is_waiting();
-  const bool idle = server_->clients() == 0 && processes_->living() == 0 && !waits;
+  const bool busy = processes_->living() != 0 || waits;
+  if (busy) idle_since_.reset();
+  const bool idle = server_->clients() == 0 && !busy;
   if (idle == std::exchange(is_idle_, idle)) return;
-  if (!idle) return idle_->clear();
+  if (!idle) {
+    idle_->clear();
+    if (sleep_) sleep_->call_off();
+    return;
+  }
+  const std::uint64_t now = boot_ms();
+  if (!idle_since_) idle_since_ = now;
+  const std::uint64_t due = *idle_since_ + static_cast<std::uint64_t>(options_.idle->count());
+  if (auto set = idle_->set(due > now ? due - now : 0); !set) live_.end_with(set.error());
+}
+
+void LiveSession::on_idle() {
+  if (!is_idle_ || ending_) return;
+  if (!sleep_) return begin_to_end(Grace::given);
+  if (!sleep_->is_under_way()) return sleep_->begin();
+  // Called off, and it does not move yet.
+  if (auto set = idle_->set(kLookAgainMs); !set) live_.end_with(set.error());
+}
+
+void LiveSession::prepare_sleep() {
+  if (options_.on_idle != SessionOptions::OnIdle::snapshot) return;
+  const auto fell_asleep = [this] {
+    asleep_ = true;
+    live_.end({.exit_code = 0, .error = {}});
+  };
+  sleep_ = std::make_unique<SessionSleep>(
+      SessionSleep::Ground{.options = options_,
+                           .folder = folder_,
+                           .server = *server_,
+                           .snapshots = *snapshots_,
+                           .in_force = [this] { return in_force(); },
+                           .on_asleep = fell_asleep,
+                           .on_stays_awake = [this](const Error& why) { stay_awake(why); },
+                           .on_moving = [this] { serve_held(); },
+                           .on_lost = [this](Error why) { live_.end_with(std::move(why)); }});
+}
+
+SessionSleep::InForce LiveSession::in_force() {
+  SessionSleep::InForce now{.stage = options_.run.stage,
+                            .sequence = log_.sequence(),
+                            .stored = {.info = info(), .expires_at = expires_at_},
+                            .created = created_};
+  if (const Network* const network = live_.network()) now.policy = &network->policy();
+  if (const Generations* const generations = live_.generations()) now.stage = generations->stage();
+  return now;
+}
+
+// Tried again after as long a time as the last; said once as long as it is the same.
+void LiveSession::stay_awake(const Error& why) {
+  const Network* const network = live_.network();
+  if (std::exchange(not_asleep_, why.what()) != why.what()) {
+    log_.record(stays_awake_event(
+        network != nullptr ? policy::name_of(network->policy().mode()) : options_.run.policy_mode, why.what()));
+    log_.commit();
+  }
+  idle_since_ = boot_ms();
+  if (!is_idle_) return;
   if (auto set = idle_->set(static_cast<std::uint64_t>(options_.idle->count())); !set) live_.end_with(set.error());
+}
+
+void LiveSession::serve_held() {
+  for (Held& each : std::exchange(held_, {})) {
+    if (!server_->has(each.client)) continue;
+    on_line(each.client, each.number, std::move(each.line));
+    if (each.ended) on_end(each.client);
+  }
 }
 
 void LiveSession::on_end(ClientId client) {
   if (!processes_) return;
+  const auto held = std::ranges::find(held_, client, &Held::client);
+  if (held != held_.end()) {
+    held->ended = true;
+    return;
+  }
   processes_->client_ended(client);
   files_->client_ended(client);
 }

@@ -107,20 +107,52 @@ void SessionSnapshots::make(const wire::MakeSnapshot& request, const Policy& pol
   }
   if (request.labels.size() > image::kMaxLabels)
     return on_done(wire::Refusal{.code = ErrorCode::too_large, .message = "too many labels", .remedy = ""});
-  image::Snapshot about = run.begun_from;
-  about.name = request.name;
-  about.labels.assign(request.labels.begin(), request.labels.end());
+  image::Snapshot snapshot = about(policy);
+  snapshot.name = request.name;
+  snapshot.labels.assign(request.labels.begin(), request.labels.end());
+  for_sleep_ = false;
+  begin(std::move(snapshot), std::move(on_done));
+}
+
+void SessionSnapshots::make_for_sleep(std::string kept_by, const Policy& policy, OnDone on_done) {
+  if (on_done_) return on_done(wire::Refusal{.code = ErrorCode::conflict, .message = "a snapshot is being made"});
+  image::Snapshot snapshot = about(policy);
+  snapshot.kept_by = std::move(kept_by);
+  for_sleep_ = true;
+  begin(std::move(snapshot), std::move(on_done));
+}
+
+image::Snapshot SessionSnapshots::about(const Policy& policy) const {
+  image::Snapshot about = ground_.run.begun_from;
   about.mode = policy.mode;
   about.policy = policy.hash;
   about.taint = image::taint_of(policy.mode, about.taint);
-  about.session = run.spec.id;
+  about.session = ground_.run.spec.id;
   about.session_name = ground_.name;
+  return about;
+}
+
+void SessionSnapshots::begin(image::Snapshot about, OnDone on_done) {
   on_done_ = std::move(on_done);
-  ground_.inside.freeze([this, about](Result<> still) {
+  freezing_ = true;
+  ground_.inside.freeze([this, about = std::move(about)](Result<> still) {
+    freezing_ = false;
+    if (!on_done_) {
+      if (auto on_moving = std::exchange(on_moving_, nullptr)) on_moving();
+      return;
+    }
     if (still) return begin_copy(about);
     finish(
         wire::Refusal{.code = ErrorCode::conflict, .message = still.error().what(), .remedy = still.error().remedy()});
   });
+}
+
+void SessionSnapshots::cancel(std::function<void()> on_moving) {
+  on_done_ = nullptr;
+  if (answer_.valid()) forget_copy();
+  ground_.inside.thaw();
+  if (!freezing_) return on_moving();
+  on_moving_ = std::move(on_moving);
 }
 
 void SessionSnapshots::begin_copy(const image::Snapshot& about) {
@@ -148,12 +180,17 @@ void SessionSnapshots::on_readable() {
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got > 0) text_.append(buffer.data(), static_cast<std::size_t>(got));
   if (got > 0 && text_.size() <= kMaxAnswer) return;
+  forget_copy();
+  const wire::SessionReply reply = reply_of(text_);
+  if (!for_sleep_ || std::holds_alternative<wire::Refusal>(reply)) ground_.inside.thaw();
+  finish(reply);
+}
+
+void SessionSnapshots::forget_copy() {
   ground_.reactor.forget(answer_.get());
   answer_.reset();
   copier_.kill();
-  ground_.inside.thaw();
   ground_.reactor.retire(std::move(handler_));
-  finish(reply_of(text_));
 }
 
 void SessionSnapshots::finish(const wire::SessionReply& reply) {

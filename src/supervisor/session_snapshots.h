@@ -43,10 +43,19 @@ class SessionSnapshots {
   using OnDone = std::function<void(const wire::SessionReply&)>;
   // One at a time. `on_done` once, now or later, and not after the object is gone.
   void make(const wire::MakeSnapshot& request, const Policy& policy, OnDone on_done);
+  // The session's own, kept as long as the file `kept_by` is there (image::Snapshot::kept_by). Where it could be made,
+  // everything inside stands still from then on: until cancel().
+  void make_for_sleep(std::string kept_by, const Policy& policy, OnDone on_done);
+  // Ends what is being made, whose on_done is not called, and what make_for_sleep() has stopped. `on_moving` once, now
+  // or later, when everything inside goes on; until then nothing can be begun there.
+  void cancel(std::function<void()> on_moving);
 
  private:
   SessionSnapshots(Ground ground, sys::OwnedFd written) : ground_(std::move(ground)), written_(std::move(written)) {}
+  image::Snapshot about(const Policy& policy) const;
+  void begin(image::Snapshot about, OnDone on_done);
   void begin_copy(const image::Snapshot& about);
+  void forget_copy();
   void on_readable();
   void finish(const wire::SessionReply& reply);
 
@@ -58,7 +67,10 @@ class SessionSnapshots {
   sys::OwnedFd answer_;
   std::string text_;
   std::unique_ptr<sys::CallbackHandler> handler_;
-  OnDone on_done_;  // while one is made
+  OnDone on_done_;                    // while one is made
+  bool freezing_ = false;             // begun, and not confirmed
+  bool for_sleep_ = false;            // the last one was
+  std::function<void()> on_moving_;   // cancelled while freezing
 };
 
 }  // namespace weir::supervisor

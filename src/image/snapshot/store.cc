@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include "base/sha256.h"
@@ -102,6 +103,7 @@ Result<> Snapshots::discard(const std::string& folder) const {
 
 // With the lock of the store: leftovers of processes that were killed. One that cannot be removed stops nothing else.
 Result<> Snapshots::sweep() {
+  WEIR_CHECK_OK(sweep_abandoned());
   WEIR_CHECK_OK(sweep_layers());
   WEIR_TRY(const std::vector<std::string> names, names_in(folder_));
   for (const std::string& name : names) {
@@ -113,6 +115,22 @@ Result<> Snapshots::sweep() {
     if (const auto gone = discard(folder); !gone)
       leftovers_.push_back("a leftover stays: " + gone.error().what() + "; when nothing uses it, sudo rm -r " + folder +
                            " removes it");
+  }
+  return {};
+}
+
+// Descriptions of sessions that slept and are no more. A folder of sessions that is not there at all may come back.
+Result<> Snapshots::sweep_abandoned() const {
+  const auto all = read_all();
+  if (!all) return {};
+  for (const Snapshot& snapshot : *all) {
+    const std::filesystem::path keeper = snapshot.kept_by;
+    if (keeper.empty() || ::access(keeper.c_str(), F_OK) == 0 || errno != ENOENT) continue;
+    if (::access(keeper.parent_path().parent_path().c_str(), F_OK) != 0) continue;
+    const std::string path = folder_ + "/" + snapshot.id + std::string(kDescriptionEnd);
+    const sys::OwnedFd lock(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!lock.valid() || !lock_alone(lock)) continue;
+    if (::unlink(path.c_str()) != 0) return sys::errno_error("cannot remove " + path);
   }
   return {};
 }
@@ -262,7 +280,9 @@ Result<Snapshots::Created> Snapshots::create(const WrittenTree& tree, const Ids&
 Result<std::vector<Snapshot>> Snapshots::list() {
   WEIR_TRY(const sys::OwnedFd store, lock_store(folder_));
   WEIR_CHECK_OK(sweep());
-  return read_all();
+  WEIR_TRY(std::vector<Snapshot> all, read_all());
+  std::erase_if(all, [](const Snapshot& each) { return !each.kept_by.empty(); });
+  return all;
 }
 
 Result<Snapshot> Snapshots::show(std::string_view which) const {
@@ -305,6 +325,12 @@ Result<Snapshot> Snapshots::remove(std::string_view which) {
   {
     WEIR_TRY(const sys::OwnedFd store, lock_store(folder_));
     WEIR_TRY(snapshot, show(which));
+    if (!snapshot.kept_by.empty()) {
+      return std::unexpected(Error("snapshot '" + std::string(which) + "' is what session " + snapshot.session +
+                                       " sleeps in",
+                                   EBUSY)
+                                 .with_remedy("remove the session: weir session rm " + snapshot.session));
+    }
     const std::string path = folder_ + "/" + snapshot.id + std::string(kDescriptionEnd);
     WEIR_TRY(const sys::OwnedFd lock,
              sys::checked_fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC), "cannot open " + path));

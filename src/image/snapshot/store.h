@@ -51,12 +51,12 @@ class Snapshots {
   // written, no layer. As a whole or not at all. `ids`: the sandbox's user namespace. Blocks as long as the copy takes;
   // what is inside stands still meanwhile. EEXIST: the name is taken.
   Result<Created> create(const WrittenTree& tree, const Ids& ids, Snapshot about);
-  // Sweeps first. By time.
+  // Sweeps first. By time; without those that sleeping sessions consist of.
   Result<std::vector<Snapshot>> list();
   // ENOENT: there is no such snapshot. `which`: an id or a name.
   Result<Snapshot> show(std::string_view which) const;
   Result<SnapshotLease> use(std::string_view which) const;
-  // With the layers that no other one has. EBUSY: a sandbox uses it.
+  // With the layers that no other one has. EBUSY: a sandbox uses it, or a session sleeps in it.
   Result<Snapshot> remove(std::string_view which);
 
   // An archive (snapshot/archive.h) to a descriptor, which may be a pipe.
@@ -87,6 +87,7 @@ class Snapshots {
   Result<> discard(const std::string& folder) const;
   Result<> sweep();
   Result<> sweep_layers();
+  Result<> sweep_abandoned() const;
   std::string layer_folder(const std::string& digest) const { return folder_ + "/layers/" + digest; }
 
   std::string folder_;

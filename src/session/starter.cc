@@ -1,4 +1,4 @@
-#include "library/create.h"
+#include "session/starter.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -8,11 +8,10 @@
 #include <cerrno>
 
 #include "base/bytes.h"
-#include "library/pipe.h"
 #include "sys/errno.h"
 #include "sys/spawn.h"
 
-namespace weir::library {
+namespace weir::session {
 
 namespace {
 
@@ -51,20 +50,22 @@ int exit_code_of(pid_t pid) {
 
 }  // namespace
 
-Answer<wire::SessionInfo> create_session(const std::vector<std::string>& command_line) {
+Answer<wire::SessionInfo> run_starter(const std::vector<std::string>& command_line) {
   const auto internal = [](const Error& error) { return refuse(ErrorCode::unavailable, error); };
-  auto answer = make_pipe();
-  if (!answer) return internal(answer.error());
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return internal(sys::errno_error("cannot make a pipe").error());
+  const sys::OwnedFd reading(ends[0]);
+  sys::OwnedFd writing(ends[1]);
   const auto nothing = sys::checked_fd(::open("/dev/null", O_RDWR | O_CLOEXEC), "cannot open /dev/null");
   if (!nothing) return internal(nothing.error());
   auto spawned = sys::spawn({.program = command_line.front(),
                              .argv = command_line,
                              .environment = own_environment(),
                              .folder = ".",
-                             .descriptors = {nothing->get(), answer->writing.get(), nothing->get()}});
+                             .descriptors = {nothing->get(), writing.get(), nothing->get()}});
   if (!spawned) return internal(spawned.error());
-  answer->writing.reset();
-  const std::string line = first_line(answer->reading.get());
+  writing.reset();
+  const std::string line = first_line(reading.get());
   const int code = exit_code_of(spawned->pid);
   if (auto info = wire::parse_session(line); info && code == 0) return std::move(*info);
   const auto reply = wire::parse_session_reply(line);
@@ -72,8 +73,9 @@ Answer<wire::SessionInfo> create_session(const std::vector<std::string>& command
     return std::unexpected(*refusal);
   return refuse(
       ErrorCode::internal,
-      command_line.front() + " session create ended with " + std::to_string(code) + " and did not say what came of it",
+      command_line.front() + " session " + command_line[2] + " ended with " + std::to_string(code) +
+          " and did not say what came of it",
       "run it by hand; it may be of another version");
 }
 
-}  // namespace weir::library
+}  // namespace weir::session

@@ -1,0 +1,69 @@
+// An idle session falls asleep (docs/decisions/0022): its files become a snapshot that only its folder keeps, what it
+// takes to wake it is written into the folder, and then, in one step, session.json says so. Whoever comes before that
+// step calls it off and is served; nobody comes after it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "policy/compiled/image.h"
+#include "session/registry.h"
+#include "supervisor/line_server.h"
+#include "supervisor/session_options.h"
+#include "supervisor/session_snapshots.h"
+
+namespace weir::supervisor {
+
+class SessionSleep {
+ public:
+  // Less than so much of --disk would be no room to wake in.
+  static constexpr std::uint64_t kLeastDisk = 1u << 20;
+
+  // What is in force at the moment of falling asleep.
+  struct InForce {
+    const policy::Image* policy = nullptr;  // null without a gateway
+    PolicyStage stage;
+    std::uint64_t sequence = 0;
+    session::Stored stored;  // as session.json shall have it, but for the state
+    std::string created;
+  };
+  struct Ground {
+    const SessionOptions& options;
+    const session::OwnFolder& folder;
+    LineServer& server;
+    SessionSnapshots& snapshots;
+    std::function<InForce()> in_force;
+    std::function<void()> on_asleep;            // the session is to end; it is no longer to be served
+    std::function<void(Error)> on_stays_awake;  // not after call_off()
+    std::function<void()> on_moving;            // after call_off(): everything inside goes on
+    std::function<void(Error)> on_lost;         // the session cannot be reached any more
+  };
+  // What it refers to outlives it.
+  explicit SessionSleep(Ground ground) : ground_(std::move(ground)) {}
+  SessionSleep(const SessionSleep&) = delete;
+  SessionSleep& operator=(const SessionSleep&) = delete;
+
+  void begin();
+  // Somebody is there again. Nothing is begun inside before on_moving.
+  void call_off();
+  bool is_under_way() const { return state_ == State::copying || state_ == State::letting_go; }
+
+ private:
+  enum class State : std::uint8_t { awake, copying, deciding, letting_go, asleep };
+  void copied(const wire::SessionReply& reply);
+  Result<> check_room(const std::string& summary) const;
+  Result<> write(const std::string& snapshot);
+  void go_on();
+  void stay_awake(Error why);
+  void remove_marker();
+
+  Ground ground_;
+  State state_ = State::awake;
+  std::uint64_t attempts_ = 0;
+  std::string marker_;  // while a snapshot is kept by it
+};
+
+}  // namespace weir::supervisor
