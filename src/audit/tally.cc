@@ -28,7 +28,7 @@ std::string padded(std::string text, std::size_t width) {
   return text + " ";
 }
 
-std::string right(std::string text, std::size_t width) {
+std::string right(const std::string& text, std::size_t width) {
   return std::string(text.size() < width ? width - text.size() : 0, ' ') + text + " ";
 }
 
@@ -91,7 +91,7 @@ std::string Destination::text() const {
 }
 
 std::string destination_text(const Event& event) {
-  const std::string host = host_and_port(event.name, event.dst, event.port);
+  std::string host = host_and_port(event.name, event.dst, event.port);
   if (!host.empty()) return host;
   return event.proto.empty() ? "a malformed name" : event.proto;
 }

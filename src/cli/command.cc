@@ -55,7 +55,7 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::service_rm:
     case CommandId::ps:
     case CommandId::stop:
-      return session_command(line);
+      return session_command(line, caller);
     case CommandId::session:
     case CommandId::session_run:
     case CommandId::session_shell:

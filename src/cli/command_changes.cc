@@ -67,7 +67,8 @@ struct Request {
 };
 
 Result<> check_wanted(const Place& place, const std::string& text, const Manifest& manifest) {
-  const auto& [share, path] = place;
+  const std::uint32_t share = place.first;
+  const std::string& path = place.second;
   const auto is_in = [&](const KeptEntry& entry) {
     return entry.share == share &&
            (path.empty() || entry.change.path == path || entry.change.path.starts_with(path + "/"));

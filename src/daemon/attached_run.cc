@@ -22,9 +22,9 @@ Task<wire::Answer<AttachedRun>> AttachedRun::start(Daemon& daemon, std::string s
   auto call = co_await SessionCall::open(daemon, std::move(session), who);
   WEIR_CO_CHECK(call);
   auto watch = Watch::create(daemon.executor);
-  auto in = make_pipe(OwnEnd::writing);
-  auto out = make_pipe(OwnEnd::reading);
-  auto err = make_pipe(OwnEnd::reading);
+  auto in = sys::make_pipe(sys::OwnEnd::writing);
+  auto out = sys::make_pipe(sys::OwnEnd::reading);
+  auto err = sys::make_pipe(sys::OwnEnd::reading);
   if (!watch) co_return internal(watch.error());
   if (!in || !out || !err) co_return internal(Error("cannot make a pipe"));
   AttachedRun made(std::move(*call), std::move(*watch));

@@ -78,11 +78,13 @@ int RunningCommand::exit_code() {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-Task<wire::Answer<Ended>> run_command(Daemon& daemon, Command command, unsigned seconds) {
-  const auto place = co_await daemon.children.enter();
+Task<wire::Answer<Ended>> run_command(Daemon& daemon, Principal who, Command command, unsigned seconds) {
+  Turnstile& turnstile = command.kind == Command::Kind::transfer ? daemon.transfers : daemon.children;
+  const auto place = co_await turnstile.enter(owner_key(who));
+  WEIR_CO_CHECK(place);
   const sys::OwnedFd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  auto out = make_pipe(OwnEnd::reading);
-  auto err = make_pipe(OwnEnd::reading);
+  auto out = sys::make_pipe(sys::OwnEnd::reading);
+  auto err = sys::make_pipe(sys::OwnEnd::reading);
   auto watch = Watch::create(daemon.executor);
   if (!out) co_return internal(out.error());
   if (!err) co_return internal(err.error());

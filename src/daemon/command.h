@@ -13,6 +13,8 @@ namespace weir::daemon {
 struct Command {
   std::vector<std::string> words;            // behind `weir`
   std::vector<sys::OwnedFd> inherited = {};  // become 3, 4 ...; one that is not valid is left out
+  // transfer: it moves an archive, and takes as long as that takes.
+  enum class Kind : std::uint8_t { brief, transfer } kind = Kind::brief;
 };
 
 struct Ended {
@@ -21,9 +23,9 @@ struct Ended {
   std::string err;
 };
 
-// Waits for its turn, runs it and takes what it prints, at most 16 MiB of either. A command that takes longer than
-// `seconds` is killed (`unavailable`). `memory`: holds what is printed.
-Task<wire::Answer<Ended>> run_command(Daemon& daemon, Command command, unsigned seconds);
+// Waits for its turn (`too_many` where it does not come), runs it and takes what it prints, at most 16 MiB of either. A
+// command that takes longer than `seconds` is killed (`unavailable`). `memory`: holds what is printed.
+Task<wire::Answer<Ended>> run_command(Daemon& daemon, Principal who, Command command, unsigned seconds);
 
 // A file in memory with this content, to be read from its beginning.
 Result<sys::OwnedFd> file_in_memory(std::string_view content);

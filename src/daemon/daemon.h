@@ -10,6 +10,7 @@
 #include "daemon/asio.h"
 #include "daemon/budget.h"
 #include "daemon/exchange.h"
+#include "daemon/guests.h"
 #include "daemon/metrics.h"
 #include "daemon/principal.h"
 #include "daemon/route.h"
@@ -23,7 +24,9 @@ struct Limits {
   std::size_t connections = 512;
   std::size_t sessions = 4096;  // of all together, asleep ones included
   std::size_t sessions_per_token = 256;
-  std::size_t children = 16;              // `weir` commands that run at a time; others wait
+  // `weir` commands that run at a time: those of a moment, and those that move archives.
+  Turnstile::Room children = {.places = 16, .per_owner = 8, .waiting = 64, .seconds = 10};
+  Turnstile::Room transfers = {.places = 8, .per_owner = 2, .waiting = 8, .seconds = 2};
   std::uint64_t put_bytes = 16ull << 30;  // of one file or archive
   std::size_t memory_bytes = 256u << 20;  // bodies and collected output, of all requests together
 };
@@ -38,9 +41,11 @@ struct Daemon {
   Metrics metrics;
   Budget memory;
   Turnstile children;
+  Turnstile transfers;
   Executor executor;
   // Sessions that are being made, by the name of the token; the machine's owner's under "/".
   std::map<std::string, std::size_t, std::less<>> making = {};
+  Guests guests = {};
   bool ending = false;  // nothing new is taken
 };
 

@@ -1,11 +1,15 @@
 #include "daemon/dispatch.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <optional>
 
 #include "base/sha256.h"
 #include "daemon/handlers.h"
+#include "sys/errno.h"
 
 namespace weir::daemon {
 
@@ -160,6 +164,14 @@ Task<Outcome> answer(Daemon& daemon, Exchange& exchange, Access access, Seen& se
     Reply reply = error_reply(typed.error());
     reply.status = 415;
     co_return reply;
+  }
+  std::optional<Guests::Stay> stay;
+  if (access.tokens != nullptr) {
+    sys::OwnedFd connection(::fcntl(exchange.fd(), F_DUPFD_CLOEXEC, 0));
+    if (!connection.valid()) co_return internal(sys::errno_error("cannot note a request").error());
+    stay.emplace(daemon.guests, Guest{.digest = Tokens::digest_of(bearer_token(head.authorization)),
+                                      .who = seen.who,
+                                      .connection = std::move(connection)});
   }
   Budget::Share share(daemon.memory);
   std::string body;

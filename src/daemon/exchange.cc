@@ -57,6 +57,7 @@ Task<wire::Answer<bool>> Exchange::read_head() {
   head_ = {};
   begun_ = false;
   body_done_ = true;
+  pace_.reset();
   if (pending_.empty()) {
     const auto first = co_await receive(in_seconds(kIdleSeconds));
     if (!first || *first == 0) co_return false;
@@ -79,6 +80,8 @@ Task<wire::Answer<bool>> Exchange::read_head() {
 
 Task<wire::Answer<std::size_t>> Exchange::read_body(MutableBytes into) {
   if (body_done_) co_return std::size_t{0};
+  // Others have their turn between two pieces, however fast this one comes.
+  co_await asio::post(asio::use_awaitable);
   if (head_.expects_continue) {
     head_.expects_continue = false;
     if (pending_.empty()) {
@@ -151,17 +154,28 @@ Task<bool> Exchange::send_all(std::string_view bytes) {
     const ssize_t count = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (count >= 0) {
       sent_ += static_cast<std::uint64_t>(count);
+      if (pace_) pace_->took(static_cast<std::uint64_t>(count));
       bytes.remove_prefix(static_cast<std::size_t>(count));
       continue;
     }
     if (errno == EINTR) continue;
     if (errno == EAGAIN) {
-      const Waited waited = co_await waiter_->writable(in_seconds(kStallSeconds));
-      if (waited == Waited::ready) continue;
+      const bool goes_on = co_await wait_for_reader();
+      if (goes_on) continue;
     }
     broken_ = true;
   }
   co_return !broken_;
+}
+
+// False: it does not take anything in time.
+Task<bool> Exchange::wait_for_reader() {
+  const Deadline began = Clock::now();
+  Deadline deadline = in_seconds(kStallSeconds);
+  if (pace_) deadline = std::min(deadline, began + pace_->left());
+  const Waited waited = co_await waiter_->writable(deadline);
+  if (pace_) pace_->waited(Clock::now() - began);
+  co_return waited == Waited::ready;
 }
 
 std::string Exchange::head_text(unsigned status, std::string_view type, const Headers& headers,
@@ -197,6 +211,8 @@ Task<bool> Exchange::begin_stream(unsigned status, std::string type, Headers hea
 
 Task<bool> Exchange::write(std::string_view bytes) {
   if (bytes.empty()) co_return !broken_;
+  // Others have their turn between two pieces, however fast this one is taken.
+  co_await asio::post(asio::use_awaitable);
   std::string text = head_.is_old ? "" : hex(bytes.size()) + "\r\n";
   text += bytes;
   if (!head_.is_old) text += "\r\n";
@@ -226,8 +242,8 @@ Task<bool> Exchange::send_file(int file, std::uint64_t bytes, std::string type, 
     }
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno == EAGAIN) {
-      const Waited waited = co_await waiter_->writable(in_seconds(kStallSeconds));
-      if (waited == Waited::ready) continue;
+      const bool goes_on = co_await wait_for_reader();
+      if (goes_on) continue;
     }
     // A file that has become shorter cannot be sent in full either: the length was said before.
     broken_ = true;

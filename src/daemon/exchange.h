@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "daemon/asio.h"
 #include "daemon/budget.h"
 #include "daemon/http_reader.h"
+#include "daemon/pace.h"
 #include "daemon/reply.h"
 #include "daemon/waiter.h"
 #include "sys/owned_fd.h"
@@ -45,6 +47,8 @@ class Exchange {
   Task<bool> write(std::string_view bytes);
   // Without it the peer sees that the answer is not whole.
   Task<bool> end_stream();
+  // From here on the peer has to take the answer at a pace: others wait for what is held for it.
+  void keep_pace() { pace_ = Pace(); }
   // A body out of a file that is open, from its beginning.
   Task<bool> send_file(int file, std::uint64_t bytes, std::string type, Headers headers);
 
@@ -64,6 +68,7 @@ class Exchange {
   Task<wire::Answer<std::size_t>> receive(Deadline deadline);
   Task<wire::Answer<std::size_t>> read_chunked(MutableBytes into);
   Task<bool> send_all(std::string_view bytes);
+  Task<bool> wait_for_reader();
   std::string head_text(unsigned status, std::string_view type, const Headers& headers, std::string_view framing);
 
   Executor executor_;
@@ -76,6 +81,7 @@ class Exchange {
   bool body_done_ = true;
   bool begun_ = false;  // an answer
   bool broken_ = false;
+  std::optional<Pace> pace_ = {};  // of this answer
   std::uint64_t sent_ = 0;
 };
 

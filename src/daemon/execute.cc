@@ -5,6 +5,7 @@
 #include "daemon/collected_run.h"
 #include "daemon/handlers.h"
 #include "daemon/making.h"
+#include "daemon/pipes.h"
 #include "languages/language.h"
 #include "sys/files.h"
 
@@ -27,7 +28,10 @@ Task<wire::Answer<>> put(Daemon& daemon, std::string session, const Principal& w
   WEIR_CO_CHECK(call->send(wire::FileRequest{.what = wire::FileRequest::Do::put, .path = std::move(path)}));
   auto reply = co_await call->receive(in_seconds(SessionCall::kPatience));
   WEIR_CO_CHECK(reply);
-  if (reply->passed.size() != 1) co_return refuse(ErrorCode::internal, "the session passes no file");
+  // Anything else could make this process wait for whoever is inside.
+  if (reply->passed.size() != 1 || !is_regular_file(reply->passed[0].get())) {
+    co_return refuse(ErrorCode::internal, "the session passes no file");
+  }
   const auto written = sys::write_whole(reply->passed[0], "the file", as_bytes(content));
   if (!written) co_return refuse(ErrorCode::limit, written.error());
   WEIR_CO_CHECK(call->send_line(wire::kCommitLine));

@@ -14,8 +14,8 @@ using wire::refuse;
 constexpr unsigned kSeconds = 60;
 constexpr unsigned kImportSeconds = 1800;
 
-Task<wire::Answer<Json>> all_images(Daemon& daemon) {
-  auto ended = co_await run_command(daemon, {.words = {"image", "ls", "--output=json"}}, kSeconds);
+Task<wire::Answer<Json>> all_images(Daemon& daemon, const Principal& who) {
+  auto ended = co_await run_command(daemon, who, {.words = {"image", "ls", "--output=json"}}, kSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
   auto document = parse_json(ended->out);
@@ -26,13 +26,13 @@ Task<wire::Answer<Json>> all_images(Daemon& daemon) {
 }  // namespace
 
 Task<Outcome> list_images(Call& call, std::string) {
-  auto all = co_await all_images(call.daemon);
+  auto all = co_await all_images(call.daemon, call.who);
   WEIR_CO_CHECK(all);
   co_return json_reply(200, "{\"images\":" + all->dump() + "}");
 }
 
 Task<Outcome> show_image(Call& call, std::string) {
-  auto all = co_await all_images(call.daemon);
+  auto all = co_await all_images(call.daemon, call.who);
   WEIR_CO_CHECK(all);
   for (const Json& image : *all) {
     const Json* const name = json_member(image, "name");
@@ -45,9 +45,10 @@ Task<Outcome> import_image(Call& call, std::string) {
   auto spooled = co_await spool_body(call);
   WEIR_CO_CHECK(spooled);
   Command command{
-      .words = {"image", "import", "--output=json", "--", "/dev/fd/" + std::to_string(kSpooledFd), call.parameter(0)}};
+      .words = {"image", "import", "--output=json", "--", "/dev/fd/" + std::to_string(kSpooledFd), call.parameter(0)},
+      .kind = Command::Kind::transfer};
   command.inherited.push_back(std::move(*spooled));
-  auto ended = co_await run_command(call.daemon, std::move(command), kImportSeconds);
+  auto ended = co_await run_command(call.daemon, call.who, std::move(command), kImportSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code == 0) co_return json_reply(201, ended->out);
   co_return std::unexpected(refusal_of_archive(*ended));
@@ -56,8 +57,8 @@ Task<Outcome> import_image(Call& call, std::string) {
 Task<Outcome> delete_image(Call& call, std::string) {
   const auto there = co_await show_image(call, "");
   WEIR_CO_CHECK(there);
-  auto ended =
-      co_await run_command(call.daemon, {.words = {"image", "rm", "--output=json", "--", call.parameter(0)}}, kSeconds);
+  auto ended = co_await run_command(call.daemon, call.who,
+                                    {.words = {"image", "rm", "--output=json", "--", call.parameter(0)}}, kSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
   co_return no_content();

@@ -1,5 +1,4 @@
 // The program `weir-serve`: `weir serve` once its options are read.
-#include <sys/resource.h>
 
 #include <csignal>
 #include <span>
@@ -8,25 +7,18 @@
 
 #include "base/failure_line.h"
 #include "daemon/serve.h"
+#include "sys/descriptor_limit.h"
 
 namespace {
 
 constexpr int kOwnFailure = 125;
-
-// Each connection and each stream of a run is a descriptor.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 }  // namespace
 
 int main(int count, char** words) {
   // A pipe or a connection that nobody reads is an error value, not a death.
   std::signal(SIGPIPE, SIG_IGN);
-  raise_descriptor_limit();
+  weir::sys::raise_descriptor_limit();
   const std::vector<std::string> arguments(words + (count > 0 ? 1 : 0), words + count);
   const auto served = weir::daemon::serve(arguments);
   if (served) return 0;

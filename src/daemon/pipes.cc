@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 
 #include "daemon/waiter.h"
@@ -26,15 +25,6 @@ Moved moved_of(ssize_t count) {
 
 }  // namespace
 
-Result<Pipe> make_pipe(OwnEnd own) {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
-  Pipe pipe{.reading = sys::OwnedFd(ends[0]), .writing = sys::OwnedFd(ends[1])};
-  const int mine = own == OwnEnd::reading ? ends[0] : ends[1];
-  if (::fcntl(mine, F_SETFL, O_NONBLOCK) != 0) return sys::errno_error("cannot prepare a pipe");
-  return pipe;
-}
-
 Moved read_some(int fd, MutableBytes into) {
   return moved_of(::read(fd, into.data(), into.size()));
 }
@@ -46,7 +36,7 @@ Moved write_some(int fd, std::string_view bytes) {
 Result<ForeignPipe> ForeignPipe::take(sys::OwnedFd fd) {
   struct stat info{};
   if (::fstat(fd.get(), &info) != 0 || !S_ISFIFO(info.st_mode)) return fail("what the session passed is no pipe");
-  WEIR_TRY(Pipe own, make_pipe(OwnEnd::reading));
+  WEIR_TRY(sys::Pipe own, sys::make_pipe(sys::OwnEnd::reading));
   return ForeignPipe(std::move(fd), std::move(own));
 }
 

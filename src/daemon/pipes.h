@@ -8,17 +8,10 @@
 #include "base/error.h"
 #include "daemon/asio.h"
 #include "sys/owned_fd.h"
+#include "sys/pipe.h"
 #include "wire/session_error.h"
 
 namespace weir::daemon {
-
-struct Pipe {
-  sys::OwnedFd reading;
-  sys::OwnedFd writing;
-};
-// This process's end is non-blocking, the other one blocks, as programs expect it.
-enum class OwnEnd : std::uint8_t { reading, writing };
-Result<Pipe> make_pipe(OwnEnd own);
 
 // 0 bytes and `more`: nothing is there yet, or it takes nothing now.
 struct Moved {
@@ -47,9 +40,9 @@ class ForeignPipe {
   void close() { fd_.reset(); }
 
  private:
-  ForeignPipe(sys::OwnedFd fd, Pipe own) : fd_(std::move(fd)), own_(std::move(own)) {}
+  ForeignPipe(sys::OwnedFd fd, sys::Pipe own) : fd_(std::move(fd)), own_(std::move(own)) {}
   sys::OwnedFd fd_;
-  Pipe own_;
+  sys::Pipe own_;
   std::size_t kept_ = 0;
 };
 

@@ -69,6 +69,7 @@ Task<Outcome> collect(Daemon& daemon, OutputFiles files, wire::OutputInfo info) 
     while (true) {
       const std::string_view piece = files.next(which);
       if (piece.empty()) break;
+      co_await asio::post(asio::use_awaitable);
       if (texts[which].size() + piece.size() > kMaxOutput || !share.grow(piece.size())) {
         truncated = true;
         break;
@@ -211,15 +212,7 @@ Task<Outcome> service_logs(Call& call, std::string) {
   if (session == nullptr || !session->service) {
     co_return refuse(ErrorCode::not_found, "there is no service " + call.parameter(0));
   }
-  auto listed = co_await ask_session(call.daemon, call.parameter(0), call.who, wire::ListProcesses{});
-  WEIR_CO_CHECK(listed);
-  const auto* const list = listed->as<wire::ProcessList>();
-  if (list == nullptr) co_return nonsense();
-  // The bootstrap script as it runs now is the last one that was started detached.
-  std::uint32_t pid = 0;
-  for (const wire::ProcessInfo& process : list->processes) {
-    if (process.detached) pid = process.pid;
-  }
+  const auto pid = static_cast<std::uint32_t>(session->service->pid);
   if (pid == 0) co_return refuse(ErrorCode::gone, "the service has no process", "look at its restarts");
   auto output = co_await output_of(call, pid);
   co_return output;

@@ -94,39 +94,60 @@ Result<Parts> prepare(std::span<const std::string> words) {
   return parts;
 }
 
-Result<sys::OwnedFd> ending_signals() {
+// SIGHUP is among them where there is something to read again; elsewhere it ends the daemon, as a terminal that goes
+// means it.
+Result<sys::OwnedFd> take_signals(const Config& config) {
   sigset_t signals;
   ::sigemptyset(&signals);
+  if (!config.token_file.empty()) ::sigaddset(&signals, SIGHUP);
   ::sigaddset(&signals, SIGTERM);
   ::sigaddset(&signals, SIGINT);
   if (::sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return sys::errno_error("cannot block signals");
   return sys::checked_fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK), "cannot wait for signals");
 }
 
+void say(const std::string& text) {
+  const std::string line = "weir-serve: " + printable(text) + "\n";
+  static_cast<void>(!::write(STDERR_FILENO, line.data(), line.size()));
+}
+
+void reload(Server& server, const std::string& token_file) {
+  if (const auto read = reload_tokens(server, token_file); !read) {
+    say("the tokens stay as they were: " + read.error().what() +
+        (read.error().remedy().empty() ? "" : "; " + read.error().remedy()));
+    return;
+  }
+  say("read the tokens again");
+}
+
+// Until the first signal that ends it.
+Task<> await_end(Server& server, Waiter& waiter, int signals, const std::string& token_file) {
+  while (true) {
+    const Waited asked = co_await waiter.readable(kNever);
+    if (asked != Waited::ready) co_return;
+    signalfd_siginfo first{};
+    if (::read(signals, &first, sizeof first) != sizeof first) continue;
+    if (first.ssi_signo != SIGHUP) co_return;
+    reload(server, token_file);
+  }
+}
+
 // Nothing new from the first signal on; what is being answered has its time, and a second signal ends that.
-Task<> end_in_order(Server& server, int signals, unsigned grace_seconds, asio::io_context& loop) {
+Task<> end_in_order(Server& server, int signals, const Config& config, asio::io_context& loop) {
   Waiter waiter(server.daemon.executor, signals);
-  const Waited asked = co_await waiter.readable(kNever);
-  static_cast<void>(asked);
-  signalfd_siginfo first{};
-  static_cast<void>(::read(signals, &first, sizeof first));
+  co_await await_end(server, waiter, signals, config.token_file);
   server.daemon.ending = true;
   // The names go now: whoever comes finds nobody, instead of somebody who does not answer.
   for (Door& door : server.doors) {
     door.named.reset();
     ::shutdown(door.socket.get(), SHUT_RDWR);
   }
-  const Deadline deadline = in_seconds(grace_seconds);
+  const Deadline deadline = in_seconds(config.grace_seconds);
   while (server.daemon.metrics.requests_running > 0 && Clock::now() < deadline) {
     const Waited again = co_await waiter.readable(std::min(deadline, Clock::now() + std::chrono::milliseconds(50)));
     if (again == Waited::ready) break;
   }
   loop.stop();
-}
-
-void say(const std::string& text) {
-  const std::string line = "weir-serve: " + printable(text) + "\n";
-  static_cast<void>(!::write(STDERR_FILENO, line.data(), line.size()));
 }
 
 }  // namespace
@@ -136,7 +157,7 @@ Result<> serve(std::span<const std::string> words) {
   WEIR_TRY(std::string weir, find_weir());
   WEIR_TRY(session::Registry registry, session::Registry::open());
   WEIR_TRY(Store store, Store::open(parts.state + "/daemon/daemon.db"));
-  WEIR_TRY(const sys::OwnedFd signals, ending_signals());
+  WEIR_TRY(const sys::OwnedFd signals, take_signals(parts.config));
   auto loop = std::make_unique<asio::io_context>(1);
   Daemon daemon{.limits = parts.config.limits,
                 .weir = std::move(weir),
@@ -147,6 +168,7 @@ Result<> serve(std::span<const std::string> words) {
                 .metrics = {},
                 .memory = Budget(parts.config.limits.memory_bytes),
                 .children = Turnstile(parts.config.limits.children),
+                .transfers = Turnstile(parts.config.limits.transfers),
                 .executor = loop->get_executor()};
   RequestLog log(parts.config.log);
   Server server{.daemon = daemon,
@@ -158,8 +180,7 @@ Result<> serve(std::span<const std::string> words) {
     asio::co_spawn(daemon.executor, accept_all(server, i), asio::detached);
     say("listening on " + server.doors[i].where);
   }
-  asio::co_spawn(daemon.executor, end_in_order(server, signals.get(), parts.config.grace_seconds, *loop),
-                 asio::detached);
+  asio::co_spawn(daemon.executor, end_in_order(server, signals.get(), parts.config, *loop), asio::detached);
   loop->run();
   // What is still being answered goes with the loop, and holds references to everything else here.
   loop.reset();

@@ -163,6 +163,14 @@ Result<std::vector<Door>> open_doors(const Config& config) {
   return doors;
 }
 
+Result<> reload_tokens(Server& server, const std::string& path) {
+  WEIR_TRY(Tokens fresh, read_token_file(path));
+  *server.tokens = std::move(fresh);
+  server.daemon.guests.turn_out(
+      [&](const Guest& guest) { return server.tokens->find_digest(guest.digest) == guest.who; });
+  return {};
+}
+
 Task<> accept_all(Server& server, std::size_t door) {
   const int listener = server.doors[door].socket.get();
   Waiter waiter(server.daemon.executor, listener);

@@ -30,11 +30,15 @@ Result<std::vector<Door>> open_doors(const Config& config);
 struct Server {
   Daemon& daemon;
   RequestLog& log;
-  const Tokens* tokens = nullptr;  // null: there are none
-  const Tls* tls = nullptr;        // null: in the clear
+  Tokens* tokens = nullptr;  // null: there are none; read anew where their file is
+  const Tls* tls = nullptr;  // null: in the clear
   std::vector<Door> doors = {};
   std::size_t turned_away = 0;  // that are just being told so
 };
+
+// Reads the file of the tokens again. Who is not in it any more, or may do less, loses what is being answered, too.
+// What cannot be read changes nothing.
+Result<> reload_tokens(Server& server, const std::string& path);
 
 // Accepts until the daemon is ending.
 Task<> accept_all(Server& server, std::size_t door);

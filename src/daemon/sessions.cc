@@ -25,10 +25,6 @@ Making kind_of(const Call& call) {
   return call.route.row->pattern.starts_with("/v1/services") ? Making::service : Making::session;
 }
 
-std::string owner_key(const Principal& who) {
-  return who.is_owner() ? "/" : who.name;
-}
-
 // Counts a session as long as it is being made: two requests must not both take the last place.
 class InTheMaking {
  public:
@@ -116,7 +112,7 @@ Task<Answer<wire::SessionInfo>> make_session(Daemon& daemon, CreateWords words, 
     if (!file) co_return internal(file.error());
     command.inherited[static_cast<std::size_t>(fd - CreateWords::kEnvFileFd)] = std::move(*file);
   }
-  auto ended = co_await run_command(daemon, std::move(command), kCreateSeconds);
+  auto ended = co_await run_command(daemon, who, std::move(command), kCreateSeconds);
   WEIR_CO_CHECK(ended);
   auto session = created_session(*ended);
   WEIR_CO_CHECK(session);

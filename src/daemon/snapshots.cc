@@ -38,7 +38,7 @@ bool is_called(const Json& snapshot, const std::string& name) {
 
 // The one that is called so and may be seen.
 Task<wire::Answer<Json>> find_snapshot(Daemon& daemon, std::string name, const Principal& who) {
-  auto all = co_await all_snapshots(daemon);
+  auto all = co_await all_snapshots(daemon, who);
   WEIR_CO_CHECK(all);
   for (const Json& snapshot : *all) {
     if (!is_called(snapshot, name)) continue;
@@ -71,8 +71,8 @@ Outcome own_snapshot(Daemon& daemon, const std::string& text, const Principal& w
 
 }  // namespace
 
-Task<wire::Answer<std::vector<Json>>> all_snapshots(Daemon& daemon) {
-  auto ended = co_await run_command(daemon, {.words = {"snapshot", "ls", "--output=json"}}, kSeconds);
+Task<wire::Answer<std::vector<Json>>> all_snapshots(Daemon& daemon, const Principal& who) {
+  auto ended = co_await run_command(daemon, who, {.words = {"snapshot", "ls", "--output=json"}}, kSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
   const auto document = parse_json(ended->out);
@@ -86,7 +86,7 @@ Task<wire::Answer<CreateWords>> with_own_snapshots(Daemon& daemon, CreateWords w
     const bool is_template = word.starts_with("--template=");
     if (!is_template && !word.starts_with("--snapshot=")) continue;
     const std::string name = word.substr(word.find('=') + 1);
-    auto all = co_await all_snapshots(daemon);
+    auto all = co_await all_snapshots(daemon, who);
     WEIR_CO_CHECK(all);
     const auto found = std::ranges::find_if(*all, [&](const Json& each) { return is_called(each, name); });
     // A template that is no snapshot is one that ships with weir, or an image. Which one is said here: by the time the
@@ -121,7 +121,7 @@ Task<Outcome> create_snapshot(Call& call, std::string body) {
 }
 
 Task<Outcome> list_snapshots(Call& call, std::string) {
-  auto all = co_await all_snapshots(call.daemon);
+  auto all = co_await all_snapshots(call.daemon, call.who);
   WEIR_CO_CHECK(all);
   std::string items;
   for (const Json& snapshot : *all) {
@@ -141,8 +141,8 @@ Task<Outcome> delete_snapshot(Call& call, std::string) {
   auto found = co_await find_snapshot(call.daemon, call.parameter(0), call.who);
   WEIR_CO_CHECK(found);
   const std::string id = text_of(*found, "id");
-  auto ended =
-      co_await run_command(call.daemon, {.words = {"snapshot", "rm", "--output=json", "--", id}}, kSnapshotSeconds);
+  auto ended = co_await run_command(call.daemon, call.who, {.words = {"snapshot", "rm", "--output=json", "--", id}},
+                                    kSnapshotSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
   call.daemon.store.disown(Owned::snapshot, id);
@@ -162,9 +162,10 @@ Task<Outcome> import_snapshot(Call& call, std::string) {
   auto spooled = co_await spool_body(call);
   WEIR_CO_CHECK(spooled);
   Command command{.words = {"snapshot", "import", "--output=json", "--name=" + call.parameter(0), "--",
-                            "/dev/fd/" + std::to_string(kSpooledFd)}};
+                            "/dev/fd/" + std::to_string(kSpooledFd)},
+                  .kind = Command::Kind::transfer};
   command.inherited.push_back(std::move(*spooled));
-  auto ended = co_await run_command(call.daemon, std::move(command), kImportSeconds);
+  auto ended = co_await run_command(call.daemon, call.who, std::move(command), kImportSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code != 0) co_return std::unexpected(refusal_of_archive(*ended));
   co_return own_snapshot(call.daemon, ended->out, call.who);

@@ -12,7 +12,7 @@
 namespace weir::daemon {
 
 // All of this machine's user, as `weir snapshot ls -o json` has them.
-Task<wire::Answer<std::vector<Json>>> all_snapshots(Daemon& daemon);
+Task<wire::Answer<std::vector<Json>>> all_snapshots(Daemon& daemon, const Principal& who);
 
 // A token begins with its own snapshots only: each that `words` names is put in by its id, one that is not its own is
 // `snapshot_not_found`.

@@ -25,11 +25,6 @@ std::string_view name_of(Owned kind) {
   return kind == Owned::session ? "session" : "snapshot";
 }
 
-// Tokens and the machine's owner never share a key: no token's name has a slash.
-std::string owner_key(const Principal& who) {
-  return who.is_owner() ? "/" : who.name;
-}
-
 std::string location_of(const Reply& reply) {
   for (const auto& [name, value] : reply.headers) {
     if (name == "Location") return value;

@@ -56,10 +56,11 @@ Task<wire::Answer<sys::OwnedFd>> spool_body(Call& call) {
 }
 
 Task<Outcome> send_output(Call& call, std::vector<std::string> words, std::string type) {
-  const auto place = co_await call.daemon.children.enter();
+  const auto place = co_await call.daemon.transfers.enter(owner_key(call.who));
+  WEIR_CO_CHECK(place);
   const sys::OwnedFd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  auto out = make_pipe(OwnEnd::reading);
-  auto err = make_pipe(OwnEnd::reading);
+  auto out = sys::make_pipe(sys::OwnEnd::reading);
+  auto err = sys::make_pipe(sys::OwnEnd::reading);
   auto watch = Watch::create(call.daemon.executor);
   if (!out || !err || !watch) co_return internal(Error("cannot make a pipe"));
   auto running = RunningCommand::start(call.daemon, {.words = std::move(words)}, nothing.get(), out->writing.get(),
@@ -81,6 +82,7 @@ Task<Outcome> send_output(Call& call, std::vector<std::string> words, std::strin
     if (moved.state == Moved::State::ended) break;
     if (moved.bytes == 0) continue;
     if (!call.exchange.has_begun()) {
+      call.exchange.keep_pace();
       const bool begun = co_await call.exchange.begin_stream(200, type);
       if (!begun) co_return nobody_there();
     }

@@ -17,7 +17,8 @@ inline constexpr int kSpooledFd = 3;
 Task<wire::Answer<sys::OwnedFd>> spool_body(Call& call);
 
 // Runs a command and sends what it prints as it comes. Its failure before the first byte is an error like any other;
-// after that the answer has no end.
+// after that the answer has no end,
+// nor has it where it is read too slowly (Pace).
 Task<Outcome> send_output(Call& call, std::vector<std::string> words, std::string type);
 
 }  // namespace weir::daemon

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/hex.h"
 #include "daemon/utf8.h"
 
 namespace weir::daemon {
@@ -12,13 +13,6 @@ using wire::ErrorCode;
 using wire::refuse;
 
 constexpr std::size_t kMaxParameters = 32;
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 }  // namespace
 

@@ -66,7 +66,7 @@ Result<Tokens> Tokens::parse(std::string_view text) {
     const std::string_view token = line.substr(colon + 1);
     if (!is_token(token)) return wrong(number, "no token, or one with fewer than 20 characters");
     principal.name = line.substr(0, colon);
-    Entry entry{.digest = sha256_hex(as_bytes(token)), .principal = std::move(principal)};
+    Entry entry{.digest = digest_of(token), .principal = std::move(principal)};
     for (const Entry& each : tokens.entries_) {
       if (each.principal.name == entry.principal.name) return wrong(number, "the same name again");
       if (each.digest == entry.digest) return wrong(number, "the same token again");
@@ -78,8 +78,11 @@ Result<Tokens> Tokens::parse(std::string_view text) {
   return tokens;
 }
 
-Principal Tokens::find(std::string_view token) const {
-  const std::string digest = sha256_hex(as_bytes(token));
+std::string Tokens::digest_of(std::string_view token) {
+  return sha256_hex(as_bytes(token));
+}
+
+Principal Tokens::find_digest(std::string_view digest) const {
   const Entry* found = nullptr;
   for (const Entry& entry : entries_) {
     if (same_digest(entry.digest, digest)) found = &entry;

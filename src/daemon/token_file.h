@@ -23,7 +23,10 @@ class Tokens {
 
   // Nobody where the token is not among them. Takes the same time for each that is as long: what is compared are
   // digests, all of them, to their ends.
-  Principal find(std::string_view token) const;
+  Principal find(std::string_view token) const { return find_digest(digest_of(token)); }
+  // The same for who keeps a digest instead of the token.
+  static std::string digest_of(std::string_view token);
+  Principal find_digest(std::string_view digest) const;
 
  private:
   struct Entry {

@@ -26,6 +26,7 @@
 #include "sys/errno.h"
 #include "sys/id_mapped.h"
 #include "sys/mounts.h"
+#include "sys/pipe.h"
 #include "sys/seccomp_filter.h"
 
 namespace weir::image {
@@ -36,17 +37,6 @@ constexpr std::uint64_t kNamespaces =
 constexpr std::uint64_t kTargetAttributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 // remove_below() holds two descriptors per folder on its way down.
 constexpr rlim_t kMaxDescriptors = 2 * wire::kMaxTarDepth + 64;
-
-struct Pipe {
-  sys::OwnedFd reader;
-  sys::OwnedFd writer;
-};
-
-Result<Pipe> make_pipe() {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
-  return Pipe{.reader = sys::OwnedFd(ends[0]), .writer = sys::OwnedFd(ends[1])};
-}
 
 // What the process is to do once it is confined, with its folder open as a root.
 using Work = std::function<Result<std::string>(const Source& source, sys::OwnedFd root)>;
@@ -193,26 +183,26 @@ std::string answer(const Result<std::string>& made) {
   return "e" + made.error().what() + '\0' + made.error().remedy();
 }
 
-[[noreturn]] void child(Job& job, Pipe& go, Pipe& result) {
+[[noreturn]] void child(Job& job, sys::Pipe& go, sys::Pipe& result) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   ::prctl(PR_SET_NAME, "weir-unpack", 0, 0, 0);
-  go.writer.reset();
-  std::vector<int> kept = {go.reader.get(), result.writer.get()};
+  go.writing.reset();
+  std::vector<int> kept = {go.reading.get(), result.writing.get()};
   for (const sys::OwnedFd* fd : {&job.target_mount, &job.source.fd}) {
     if (fd->valid()) kept.push_back(fd->get());
   }
   if (job.output >= 0) kept.push_back(job.output);
   char begin = 0;
   // Nothing to read: the parent is gone, or could not write the maps.
-  if (!sys::close_all_but(std::move(kept)) || ::read(go.reader.get(), &begin, 1) != 1) ::_exit(1);
+  if (!sys::close_all_but(std::move(kept)) || ::read(go.reading.get(), &begin, 1) != 1) ::_exit(1);
   std::string text;
   try {
-    text = answer(confine_and_work(job, go.reader));
+    text = answer(confine_and_work(job, go.reading));
   } catch (const std::bad_alloc&) {
     text = answer(fail("it needs more memory than " + std::to_string(kMaxMemory >> 20) + " MiB to unpack"));
   }
   for (std::size_t done = 0; done < text.size();) {
-    const ssize_t written = ::write(result.writer.get(), text.data() + done, text.size() - done);
+    const ssize_t written = ::write(result.writing.get(), text.data() + done, text.size() - done);
     if (written <= 0) ::_exit(1);
     done += static_cast<std::size_t>(written);
   }
@@ -247,15 +237,15 @@ Result<std::string> understood(const std::string& text, std::optional<int> statu
 }
 
 Result<std::string> run(Job& job, const Ids& ids) {
-  WEIR_TRY(Pipe go, make_pipe());
-  WEIR_TRY(Pipe result, make_pipe());
+  WEIR_TRY(sys::Pipe go, sys::make_pipe());
+  WEIR_TRY(sys::Pipe result, sys::make_pipe());
   WEIR_TRY(sys::ChildProcess process, sys::ChildProcess::clone(kNamespaces));
   if (process.in_child()) child(job, go, result);
-  go.reader.reset();
-  result.writer.reset();
+  go.reading.reset();
+  result.writing.reset();
   WEIR_CHECK_OK(ids.apply_to(process.pid()));
-  if (::write(go.writer.get(), "g", 1) != 1) return sys::errno_error("cannot start the process that unpacks");
-  WEIR_TRY(const std::string text, receive(result.reader));
+  if (::write(go.writing.get(), "g", 1) != 1) return sys::errno_error("cannot start the process that unpacks");
+  WEIR_TRY(const std::string text, receive(result.reading));
   return understood(text, process.wait());
 }
 

@@ -9,13 +9,13 @@
 
 #include "base/bytes.h"
 #include "library/collect.h"
-#include "library/pipe.h"
 #include "library/session_handle.h"
 #include "library/words.h"
 #include "session/client.h"
 #include "sys/errno.h"
 #include "sys/files.h"
 #include "sys/memory_file.h"
+#include "sys/pipe.h"
 
 namespace weir {
 
@@ -90,8 +90,8 @@ Expected<RunResult> Sandbox::run(const std::vector<std::string>& argv, const Run
   if (!session_) return stopped();
   if (argv.empty()) return library::failed(ErrorCode::bad_request, "there is no program to run");
   WEIR_LIBRARY_TRY(const sys::OwnedFd in, input_of(options.input));
-  WEIR_LIBRARY_TRY(library::Pipe out, library::make_pipe());
-  WEIR_LIBRARY_TRY(library::Pipe err, library::make_pipe());
+  WEIR_LIBRARY_TRY(sys::Pipe out, sys::make_pipe());
+  WEIR_LIBRARY_TRY(sys::Pipe err, sys::make_pipe());
   WEIR_LIBRARY_TRY(session::Connection connection, session::Connection::open(session_->registry, session_->info.id));
   const int passed[] = {in.get(), out.writing.get(), err.writing.get()};
   WEIR_LIBRARY_CHECK(connection.send(request_of(argv, options), passed));

@@ -11,6 +11,7 @@
 #include "sandbox/inside.h"
 #include "sandbox/inside_parts.h"
 #include "sys/errno.h"
+#include "sys/pipe.h"
 
 namespace weir::sandbox {
 namespace {
@@ -22,17 +23,11 @@ constexpr std::uint64_t kTidyMs = 2000;
 constexpr std::size_t kMaxUnsafe = 64;
 constexpr int kPipeBytes = 256 * 1024;
 
-struct Pipe {
-  sys::OwnedFd reader;
-  sys::OwnedFd writer;
-};
-
-Result<Pipe> make_pipe() {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
+Result<sys::Pipe> make_pipe() {
+  WEIR_TRY(sys::Pipe pipe, sys::make_pipe());
   // As much as is written at a time (archive.cc). A user who has many pipes gets smaller ones.
-  static_cast<void>(::fcntl(ends[0], F_SETPIPE_SZ, kPipeBytes));
-  return Pipe{.reader = sys::OwnedFd(ends[0]), .writer = sys::OwnedFd(ends[1])};
+  static_cast<void>(::fcntl(pipe.reading.get(), F_SETPIPE_SZ, kPipeBytes));
+  return pipe;
 }
 
 bool passes_file(Do what) {
@@ -79,10 +74,10 @@ Result<> Inside::begin(Id id, const FileTask& task, std::unique_ptr<File> file) 
   file->channel = std::move(channels.first);
   passed.push_back(channels.second.take());
   if (task.what == Do::list || task.what == Do::tar || task.what == Do::untar) {
-    WEIR_TRY(Pipe pipe, make_pipe());
+    WEIR_TRY(sys::Pipe pipe, make_pipe());
     const bool reads = task.what == Do::untar;
-    passed.push_back(std::move(reads ? pipe.reader : pipe.writer));
-    file->pipe = std::move(reads ? pipe.writer : pipe.reader);
+    passed.push_back(std::move(reads ? pipe.reading : pipe.writing));
+    file->pipe = std::move(reads ? pipe.writing : pipe.reading);
   }
   WEIR_CHECK_OK(reactor_.watch(file->channel.fd(), EPOLLIN, *file));
   watch_deadline(*file);

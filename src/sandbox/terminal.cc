@@ -12,6 +12,7 @@
 #include <string>
 
 #include "sys/errno.h"
+#include "sys/pipe.h"
 
 namespace weir::sandbox {
 namespace {
@@ -121,10 +122,8 @@ Result<std::optional<TerminalKeeper>> TerminalKeeper::keep(int fd, Mode mode) {
   if (::tcgetattr(fd, &modes) != 0) return std::nullopt;
   // With the output in a pipe, what reads it (`| less`) may have the terminal.
   if (mode == Mode::as_is && !(in_front(fd, ::getpgrp()) && ::isatty(STDOUT_FILENO) == 1)) return std::nullopt;
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
-  const sys::OwnedFd supervisor(ends[0]);
-  sys::OwnedFd alive(ends[1]);
+  WEIR_TRY(auto pipe, sys::make_pipe());
+  auto& [supervisor, alive] = pipe;
   WEIR_TRY(sys::ChildProcess guard, sys::ChildProcess::clone(0));
   if (guard.in_child()) {
     alive.reset();

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "sys/errno.h"
+#include "sys/pipe.h"
 #include "sys/spawn.h"
 
 namespace weir::session {
@@ -52,20 +53,18 @@ int exit_code_of(pid_t pid) {
 
 Answer<wire::SessionInfo> run_starter(const std::vector<std::string>& command_line) {
   const auto internal = [](const Error& error) { return refuse(ErrorCode::unavailable, error); };
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return internal(sys::errno_error("cannot make a pipe").error());
-  const sys::OwnedFd reading(ends[0]);
-  sys::OwnedFd writing(ends[1]);
+  auto answer = sys::make_pipe();
+  if (!answer) return internal(answer.error());
   const auto nothing = sys::checked_fd(::open("/dev/null", O_RDWR | O_CLOEXEC), "cannot open /dev/null");
   if (!nothing) return internal(nothing.error());
   auto spawned = sys::spawn({.program = command_line.front(),
                              .argv = command_line,
                              .environment = own_environment(),
                              .folder = ".",
-                             .descriptors = {nothing->get(), writing.get(), nothing->get()}});
+                             .descriptors = {nothing->get(), answer->writing.get(), nothing->get()}});
   if (!spawned) return internal(spawned.error());
-  writing.reset();
-  const std::string line = first_line(reading.get());
+  answer->writing.reset();
+  const std::string line = first_line(answer->reading.get());
   const int code = exit_code_of(spawned->pid);
   if (auto info = wire::parse_session(line); info && code == 0) return std::move(*info);
   const auto reply = wire::parse_session_reply(line);

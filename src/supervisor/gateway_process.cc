@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "gateway/gateway.h"
+#include "sys/descriptor_limit.h"
 #include "sys/errno.h"
 
 namespace weir::supervisor {
@@ -134,13 +135,6 @@ void limit_memory() {
   require(::setrlimit(RLIMIT_DATA, &limit) == 0, "setrlimit");
 }
 
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 }  // namespace
 
 std::string GatewayProcess::end() {
@@ -169,7 +163,7 @@ Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, co
                   .program = program.get()};
   // Here too: packets that the gateway has not read yet count against the soft limit. The sandbox stands already and
   // does not inherit it.
-  raise_descriptor_limit();
+  sys::raise_descriptor_limit();
   WEIR_TRY(sys::ChildProcess child, in_context(sys::ChildProcess::clone(0), "cannot start the gateway"));
   if (child.in_child()) {
     limit_memory();

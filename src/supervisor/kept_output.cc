@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 
 #include "sys/errno.h"
+#include "sys/pipe.h"
 
 namespace weir::supervisor {
 
@@ -38,18 +38,15 @@ KeptOutput::KeptOutput(sys::Reactor& reactor, const sys::OwnedFd& folder, std::s
 Result<std::unique_ptr<KeptOutput>> KeptOutput::create(sys::Reactor& reactor, const sys::OwnedFd& folder,
                                                        std::string name, std::function<void()> on_grown, Budget& budget,
                                                        std::uint64_t max_bytes) {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
+  WEIR_TRY(sys::Pipe pipe, sys::make_pipe(sys::OwnEnd::reading));
   std::unique_ptr<KeptOutput> self(
       new KeptOutput(reactor, folder, std::move(name), std::move(on_grown), budget, max_bytes));
-  self->reader_ = sys::OwnedFd(ends[0]);
-  self->writer_ = sys::OwnedFd(ends[1]);
+  self->reader_ = std::move(pipe.reading);
+  self->writer_ = std::move(pipe.writing);
   WEIR_TRY(self->file_, sys::checked_fd(::openat(folder.get(), self->name_.c_str(),
                                                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600),
                                         "cannot keep what a process prints"));
-  // Only this end: the process would not expect it of its own.
-  if (::fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) return sys::errno_error("cannot prepare a pipe");
-  WEIR_CHECK_OK(reactor.watch(ends[0], EPOLLIN, *self->handler_));
+  WEIR_CHECK_OK(reactor.watch(self->reader_.get(), EPOLLIN, *self->handler_));
   return self;
 }
 

@@ -12,6 +12,7 @@
 
 #include "supervisor/live_sandbox.h"
 #include "sys/errno.h"
+#include "sys/pipe.h"
 
 namespace weir::supervisor {
 
@@ -102,10 +103,9 @@ Result<Inside::Stdio> SessionProcesses::kept_stdio(const wire::RunProcess& reque
     WEIR_TRY(stdio.in, open_null(O_RDONLY));
     return stdio;
   }
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
-  stdio.in = sys::OwnedFd(ends[0]);
-  process.feed = sys::OwnedFd(ends[1]);
+  WEIR_TRY(sys::Pipe pipe, sys::make_pipe());
+  stdio.in = std::move(pipe.reading);
+  process.feed = std::move(pipe.writing);
   return stdio;
 }
 

@@ -9,6 +9,7 @@
 
 #include "sandbox/image_root.h"
 #include "sys/errno.h"
+#include "sys/pipe.h"
 
 namespace weir::supervisor {
 namespace {
@@ -160,11 +161,10 @@ void SessionSnapshots::begin_copy(const image::Snapshot& about) {
     ground_.inside.thaw();
     finish(wire::Refusal{.code = ErrorCode::internal, .message = error.what(), .remedy = error.remedy()});
   };
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return failed(sys::errno_error("cannot make a pipe").error());
-  answer_ = sys::OwnedFd(ends[0]);
-  const sys::OwnedFd theirs(ends[1]);
-  ::fcntl(answer_.get(), F_SETFL, O_NONBLOCK);
+  auto pipe = sys::make_pipe(sys::OwnEnd::reading);
+  if (!pipe) return failed(pipe.error());
+  answer_ = std::move(pipe->reading);
+  const sys::OwnedFd theirs = std::move(pipe->writing);
   auto copier = sys::ChildProcess::clone(0);
   if (!copier) return failed(copier.error());
   if (copier->in_child()) become_copier({ground_.run.snapshots_folder, tree_, ids_, about}, theirs);

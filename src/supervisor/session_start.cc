@@ -16,7 +16,9 @@
 #include "supervisor/sandbox_id.h"
 #include "supervisor/session_options.h"
 #include "supervisor/sleep_plan.h"
+#include "sys/descriptor_limit.h"
 #include "sys/errno.h"
+#include "sys/pipe.h"
 #include "sys/program_arguments.h"
 
 namespace weir::supervisor {
@@ -75,14 +77,6 @@ Result<> let_go(const std::vector<int>& inherited) {
   return {};
 }
 
-// Each detached process costs several descriptors. Where it is refused there are fewer of them.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 enum class Outcome : std::uint8_t { stood, did_not_stand };
 
 // It is awake: what it slept in is of no use any more. Its layers are, as long as it uses them.
@@ -128,7 +122,7 @@ Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sy
   auto ports = open_published_ports(options.run.publishes);
   if (!ports) return refuse(ErrorCode::conflict, ports.error());
   auto sandbox = sandbox::Sandbox::prepare(options.run.spec);
-  raise_descriptor_limit();
+  sys::raise_descriptor_limit();
   auto log = open_log(options);
   if (!log) return refuse(ErrorCode::internal, log.error());
   if (!log->record(options.slept ? awake_event(mode_of(options.run), *ports) : start_event(options.run, *ports)) ||
@@ -192,11 +186,9 @@ Answer<wire::SessionInfo> await_report(const sys::OwnedFd& pipe) {
 Answer<wire::SessionInfo> start_supervisor(SessionOptions options, const std::vector<int>& inherited) {
   auto folder = make_folder(options);
   if (!folder) return std::unexpected(std::move(folder).error());
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0)
-    return refuse(ErrorCode::internal, sys::errno_error("cannot make a pipe").error());
-  const sys::OwnedFd reader(ends[0]);
-  sys::OwnedFd writer(ends[1]);
+  auto pipe = sys::make_pipe();
+  if (!pipe) return refuse(ErrorCode::internal, pipe.error());
+  auto& [reader, writer] = *pipe;
   const pid_t between = ::fork();
   if (between < 0) {
     const Error error = sys::errno_error("cannot start the supervisor").error();

@@ -13,6 +13,7 @@
 
 #include "sys/errno.h"
 #include "sys/id_maps.h"
+#include "sys/pipe.h"
 
 namespace weir::sys {
 namespace {
@@ -76,10 +77,8 @@ Result<std::string> receive(const OwnedFd& answer, std::chrono::milliseconds pat
 
 Result<std::string> in_throwaway_child(const std::function<Result<std::string>()>& work,
                                        std::chrono::milliseconds patience) {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return errno_error("cannot make a pipe");
-  const OwnedFd reader(ends[0]);
-  OwnedFd writer(ends[1]);
+  WEIR_TRY(auto pipe, make_pipe());
+  auto& [reader, writer] = pipe;
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return errno_error("cannot start a child");

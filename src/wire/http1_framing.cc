@@ -2,19 +2,9 @@
 
 #include <algorithm>
 
+#include "base/hex.h"
+
 namespace weir::wire::http1 {
-
-namespace {
-
-// -1: no hexadecimal digit.
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-}  // namespace
 
 LineReader::State LineReader::take(std::uint8_t byte) {
   if (after_cr_) {

@@ -27,24 +27,23 @@ class Connection:
 
     def __init__(self, session, uid=None):
         self.socket = socket.socket(socket.AF_UNIX)
+        folder = os.open(session.folder, os.O_PATH)
         os.seteuid(session.lab.uid if uid is None else uid)  # what SO_PEERCRED says of whoever connects
-        folder = None
         try:
-            folder = os.open(session.folder, os.O_PATH)
             self.socket.connect(f"/proc/self/fd/{folder}/socket")
         finally:
-            if folder is not None:
-                os.close(folder)
             os.seteuid(0)
+            os.close(folder)
         self.socket.settimeout(PATIENCE)
         self.data, self.passed = b"", []
 
     def say(self, request, fds=()):
         line = request if isinstance(request, bytes) else json.dumps(request).encode() + b"\n"
-        if fds:
-            socket.send_fds(self.socket, [line], list(fds))
-        else:
-            self.socket.sendall(line)
+        with contextlib.suppress(BrokenPipeError):  # who is refused by what it is need not be read to be answered
+            if fds:
+                socket.send_fds(self.socket, [line], list(fds))
+            else:
+                self.socket.sendall(line)
         return self
 
     def line(self):
@@ -84,10 +83,10 @@ class Connection:
 
 
 class Session:
-    """A live session of the lab's identity."""
+    """A live session of the lab's identity. `seen_below`: where the lab's host has its state folder, as seen from here."""
 
-    def __init__(self, lab, *options, state="state"):
-        self.lab, self.state = lab, lab.folder / state
+    def __init__(self, lab, *options, state="state", seen_below=""):
+        self.lab, self.state, self.seen_below = lab, lab.folder / state, seen_below
         lab.variables = {**lab.variables, "XDG_STATE_HOME": str(self.state)}
         done = lab.cli("session", "create", "-o", "json", *options)
         self.code, self.said = done.code, json.loads(done.stdout)
@@ -98,7 +97,7 @@ class Session:
 
     @property
     def folder(self):
-        return str(self.state / "weir" / "sessions" / self.id)
+        return f"{self.seen_below}{self.state}/weir/sessions/{self.id}"
 
     def connect(self, **more):
         return Connection(self, **more)

@@ -16,6 +16,7 @@
 #include "sys/files.h"
 #include "sys/id_mapped.h"
 #include "sys/mounts.h"
+#include "sys/pipe.h"
 
 namespace weir::cli {
 namespace {
@@ -24,10 +25,8 @@ constexpr std::size_t kMaxTable = 16 * 1024 * 1024;
 
 // A process in a new user namespace gets the maps that an import gives to its confined process.
 Result<> use_ids(const image::Ids& ids) {
-  std::array<int, 2> ends{};
-  WEIR_CHECK_OK(sys::checked(::pipe2(ends.data(), O_CLOEXEC), "cannot make a pipe"));
-  const sys::OwnedFd watch(ends[0]);
-  sys::OwnedFd ready(ends[1]);
+  WEIR_TRY(auto pipe, sys::make_pipe());
+  auto& [watch, ready] = pipe;
   const pid_t child = ::fork();
   if (child == 0) {
     if (::unshare(CLONE_NEWUSER) == 0) std::ignore = ::write(ready.get(), "+", 1);

@@ -19,6 +19,7 @@
 #include "supervisor/state_folder.h"
 #include "sys/child_process.h"
 #include "sys/errno.h"
+#include "sys/pipe.h"
 #include "sys/throwaway_child.h"
 
 namespace weir::cli {
@@ -48,13 +49,11 @@ Result<std::string> probe_events_folder() {
 }
 
 Result<std::string> probe_relay_pipes() {
-  std::vector<sys::OwnedFd> ends;
+  std::vector<sys::Pipe> pipes;
   for (int i = 0; i < kPipes; ++i) {
-    std::array<int, 2> pipe{};
-    WEIR_CHECK_OK(sys::checked(::pipe2(pipe.data(), O_CLOEXEC), "cannot make a pipe"));
-    ends.emplace_back(pipe[0]);
-    ends.emplace_back(pipe[1]);
-    if (::fcntl(pipe[1], F_SETPIPE_SZ, kPipeBytes) >= 0) continue;
+    WEIR_TRY(sys::Pipe pipe, sys::make_pipe());
+    pipes.push_back(std::move(pipe));
+    if (::fcntl(pipes.back().writing.get(), F_SETPIPE_SZ, kPipeBytes) >= 0) continue;
     return std::unexpected(Error("pipe " + std::to_string(i + 1) + " of " + std::to_string(kPipes) +
                                  " did not get 256 KiB: bulk transfers are slower with that many at once")
                                .with_remedy("sudo sysctl -w fs.pipe-user-pages-soft=65536"));

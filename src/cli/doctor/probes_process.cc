@@ -18,6 +18,7 @@
 #include "sandbox/identity.h"
 #include "sys/child_process.h"
 #include "sys/errno.h"
+#include "sys/pipe.h"
 #include "sys/throwaway_child.h"
 
 namespace weir::cli {
@@ -152,10 +153,8 @@ Result<std::string> probe_pidfd() {
 }
 
 Result<std::string> probe_parent_death() {
-  std::array<int, 2> ends{};
-  WEIR_CHECK_OK(sys::checked(::pipe2(ends.data(), O_CLOEXEC), "cannot make a pipe"));
-  const sys::OwnedFd watch(ends[0]);
-  sys::OwnedFd life(ends[1]);
+  WEIR_TRY(auto pipe, sys::make_pipe());
+  auto& [watch, life] = pipe;
   const pid_t parent = ::fork();
   if (parent == 0) {
     if (::fork() == 0) follow_parent_into_death(life);

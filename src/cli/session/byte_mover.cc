@@ -40,7 +40,7 @@ Result<> write_all(int to, const std::string& name, const char* bytes, std::size
 
 }  // namespace
 
-ProgressLine::ProgressLine(std::string what, std::uint64_t total, Progress progress)
+ProgressLine::ProgressLine(const std::string& what, std::uint64_t total, Progress progress)
     : what_(printable(what)),
       total_(total),
       shown_ms_(sys::monotonic_ms() + kFirstLineMs - kLinesEachMs),

@@ -15,7 +15,7 @@ class ProgressLine {
  public:
   // `what` is named in the line, which is written to standard error where that is a terminal. `total`: bytes, 0: not
   // known. Nothing is written in the first second.
-  ProgressLine(std::string what, std::uint64_t total, Progress progress);
+  ProgressLine(const std::string& what, std::uint64_t total, Progress progress);
   ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;

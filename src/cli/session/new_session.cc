@@ -8,6 +8,7 @@
 
 #include "sys/child_process.h"
 #include "sys/errno.h"
+#include "sys/pipe.h"
 
 namespace weir::cli {
 namespace {
@@ -41,10 +42,8 @@ Result<std::string> read_all(const sys::OwnedFd& fd) {
 Result<std::optional<std::string>> create_session(const std::vector<std::string>& options) {
   std::vector<std::string> words = {"weir", "session", "create"};
   words.insert(words.end(), options.begin(), options.end());
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
-  const sys::OwnedFd reader(ends[0]);
-  sys::OwnedFd writer(ends[1]);
+  WEIR_TRY(auto pipe, sys::make_pipe());
+  auto& [reader, writer] = pipe;
   WEIR_TRY(sys::ChildProcess process, sys::ChildProcess::clone(0));
   if (process.in_child()) become(words, writer);
   writer.reset();

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "sys/errno.h"
+#include "sys/pipe.h"
 
 namespace weir::cli {
 namespace {
@@ -118,14 +119,9 @@ StandardStreams::~StandardStreams() = default;
 
 Result<> StandardStreams::replace(int standard) {
   const bool inward = standard == STDIN_FILENO;
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return sys::errno_error("cannot make a pipe");
-  sys::OwnedFd reader(ends[0]);
-  sys::OwnedFd writer(ends[1]);
-  sys::OwnedFd& ours = inward ? writer : reader;
-  sys::OwnedFd& theirs = inward ? reader : writer;
-  // Of this end alone: each end of a pipe has flags of its own.
-  if (::fcntl(ours.get(), F_SETFL, O_NONBLOCK) != 0) return sys::errno_error("cannot prepare a pipe");
+  WEIR_TRY(sys::Pipe pipe, sys::make_pipe(inward ? sys::OwnEnd::writing : sys::OwnEnd::reading));
+  sys::OwnedFd& ours = inward ? pipe.writing : pipe.reading;
+  sys::OwnedFd& theirs = inward ? pipe.reading : pipe.writing;
   given_[static_cast<std::size_t>(standard)] = theirs.get();
   theirs_.push_back(std::move(theirs));
   pumps_.push_back(std::make_unique<Pump>(reactor_, standard, std::move(ours), inward));
