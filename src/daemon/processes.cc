@@ -165,6 +165,10 @@ Task<Outcome> output_of(Call& call, std::uint32_t pid) {
 }  // namespace
 
 Task<Outcome> list_processes(Call& call, std::string) {
+  const auto found = find_session(call.daemon, call.parameter(0), call.who);
+  WEIR_CO_CHECK(found);
+  // Nothing runs in one that is asleep, and nobody is woken to say so.
+  if (found->info.state == session::kAsleep) co_return json_reply(200, "{\"processes\":[]}");
   auto reply = co_await ask_session(call.daemon, call.parameter(0), call.who, wire::ListProcesses{});
   WEIR_CO_CHECK(reply);
   if (reply->as<wire::ProcessList>() == nullptr) co_return nonsense();
@@ -206,10 +210,9 @@ Task<Outcome> process_output(Call& call, std::string) {
 }
 
 Task<Outcome> service_logs(Call& call, std::string) {
-  auto shown = co_await ask_session(call.daemon, call.parameter(0), call.who, wire::ShowSession{});
-  WEIR_CO_CHECK(shown);
-  const auto* const session = shown->as<wire::SessionInfo>();
-  if (session == nullptr || !session->service) {
+  auto session = co_await look_at_session(call.daemon, call.parameter(0), call.who);
+  WEIR_CO_CHECK(session);
+  if (!session->service) {
     co_return refuse(ErrorCode::not_found, "there is no service " + call.parameter(0));
   }
   const auto pid = static_cast<std::uint32_t>(session->service->pid);

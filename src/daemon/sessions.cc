@@ -87,10 +87,8 @@ bool has_labels(const wire::SessionInfo& session, const Target& target) {
 
 // Live where it answers; as its folder says where it sleeps, or does not answer.
 Task<wire::SessionInfo> seen(Daemon& daemon, wire::SessionInfo stored, const Principal& who) {
-  if (stored.state == session::kAsleep) co_return stored;
-  auto reply = co_await ask_session(daemon, stored.id, who, wire::ShowSession{}, kGlanceSeconds);
-  const auto* const live = reply ? reply->as<wire::SessionInfo>() : nullptr;
-  if (live != nullptr) co_return *live;
+  auto found = co_await look_at_session(daemon, stored.id, who, kGlanceSeconds);
+  if (found) co_return std::move(*found);
   co_return stored;
 }
 
@@ -155,19 +153,29 @@ Task<Outcome> list_sessions(Call& call, std::string) {
 
 Task<Outcome> show_session(Call& call, std::string) {
   const Making kind = kind_of(call);
-  const auto stored = call.daemon.registry.find(call.parameter(0));
-  const bool asleep = stored && stored->info.state == session::kAsleep &&
-                      call.daemon.store.is_visible(Owned::session, stored->info.id, call.who);
-  if (asleep && kind == Making::session) co_return json_reply(200, session_json(stored->info, call.who));
-  auto reply = co_await ask_session(call.daemon, call.parameter(0), call.who, wire::ShowSession{});
-  WEIR_CO_CHECK(reply);
-  const auto* const session = reply->as<wire::SessionInfo>();
-  if (session == nullptr) co_return refuse(ErrorCode::internal, "the session says something else than what it is");
+  auto session = co_await look_at_session(call.daemon, call.parameter(0), call.who);
+  WEIR_CO_CHECK(session);
   if (kind == Making::service && !session->service) {
     co_return refuse(ErrorCode::not_found, "there is no service " + call.parameter(0));
   }
   co_return json_reply(200, session_json(*session, call.who));
 }
+
+namespace {
+
+// With the snapshot that it consists of, which is not for this process to remove.
+Task<Outcome> remove_asleep(Daemon& daemon, std::string who_is, Principal who) {
+  auto found = find_session(daemon, who_is, who);
+  WEIR_CO_CHECK(found);
+  const std::string id = found->info.id;
+  auto ended = co_await run_command(daemon, who, {.words = {"session", "rm", "--", id}}, kCreateSeconds);
+  WEIR_CO_CHECK(ended);
+  if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
+  daemon.store.disown(Owned::session, id);
+  co_return no_content();
+}
+
+}  // namespace
 
 Task<Outcome> delete_session(Call& call, std::string) {
   const Making kind = kind_of(call);
@@ -175,7 +183,11 @@ Task<Outcome> delete_session(Call& call, std::string) {
     const auto there = co_await show_session(call, "");
     WEIR_CO_CHECK(there);
   }
-  auto session = co_await SessionCall::open(call.daemon, call.parameter(0), call.who);
+  auto session = co_await SessionCall::open(call.daemon, call.parameter(0), call.who, session::Asleep::leave);
+  if (!session && session.error().code == ErrorCode::unavailable) {
+    auto removed = co_await remove_asleep(call.daemon, call.parameter(0), call.who);
+    co_return removed;
+  }
   WEIR_CO_CHECK(session);
   WEIR_CO_CHECK(session->send(wire::StopSession{.kill = is_on(call.target, "kill")}));
   // Answered at once; what is inside has its grace time, and then the connection ends.

@@ -9,6 +9,7 @@
 
 #include "library/session_handle.h"
 #include "library/words.h"
+#include "session/starter.h"
 
 namespace weir {
 
