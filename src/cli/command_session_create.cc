@@ -8,7 +8,6 @@
 #include "cli/run_plan.h"
 #include "cli/snapshot_input.h"
 #include "sandbox/tools.h"
-#include "session/state_folder.h"
 #include "supervisor/sleep_plan.h"
 #include "wire/session_error.h"
 
@@ -97,10 +96,7 @@ Result<> plan_sleep(SessionOptions& session) {
     return refused("the credentials of the upstream proxy are in a variable, which nobody has when it wakes",
                    "keep them in a file");
   }
-  for (const auto& folder : {session::state_folder(), Result<std::string>(run.snapshots_folder)}) {
-    if (!folder) return std::unexpected(folder.error());
-    WEIR_CHECK_OK(check_record_outside(*folder, run.spec.shares, "share it with :ro or :overlay"));
-  }
+  WEIR_CHECK_OK(check_record_outside(run.snapshots_folder, run.spec.shares, "share it with :ro or :overlay"));
   WEIR_TRY(const std::vector<sandbox::Tool> tools, sandbox::resolve_tools(run.spec.tools));
   for (const sandbox::Tool& tool : tools) session.tool_sources.push_back(tool.source);
   const auto plan = supervisor::sleep_plan_text(session, {});

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/json_document.h"
+#include "supervisor/sandbox_id.h"
 #include "supervisor/sleep_plan.h"
 #include "sys/errno.h"
 
@@ -60,7 +61,10 @@ session::Stored sleeping(SessionSleep::InForce now) {
 void SessionSleep::begin() {
   if (state_ != State::awake) return;
   const InForce now = ground_.in_force();
-  const std::string marker = ground_.folder.path_of(kMarker + std::to_string(++attempts_));
+  // Of a name of its own: what an earlier one kept is not kept by this one.
+  const auto name = new_sandbox_id();
+  if (!name) return ground_.on_stays_awake(name.error());
+  const std::string marker = ground_.folder.path_of(kMarker + *name);
   if (auto made = make_file(marker); !made) return ground_.on_stays_awake(made.error());
   marker_ = marker;
   state_ = State::copying;

@@ -62,7 +62,6 @@ class SessionSleep {
 
   Ground ground_;
   State state_ = State::awake;
-  std::uint64_t attempts_ = 0;
   std::string marker_;  // while a snapshot is kept by it
 };
 

@@ -101,10 +101,14 @@ std::string mode_of(const RunOptions& run) {
   return policy ? std::string(policy::name_of(policy->image.mode())) : run.policy_mode;
 }
 
-// It is gone, or has not come to be: what is left of it goes, unless it sleeps (on).
-void leave(const SessionOptions& options, session::OwnFolder& folder, const LiveSession& session, Outcome outcome) {
+// It is gone, or has not come to be: what is left of it goes, unless it sleeps (on). So do the layers that it woke with,
+// where nothing is made of them any more; whoever comes next sweeps what cannot be swept now.
+void leave(SessionOptions& options, session::OwnFolder& folder, const LiveSession& session, Outcome outcome) {
   const bool sleeps = session.is_asleep() || (options.slept && outcome == Outcome::did_not_stand);
   sleeps ? folder.let_go() : folder.remove();
+  if (!options.slept || outcome == Outcome::did_not_stand) return;
+  options.run.snapshot.reset();
+  if (auto store = image::Snapshots::open(options.run.snapshots_folder)) static_cast<void>(store->list());
 }
 
 audit::Event last_event(const SessionOptions& options, const LiveSession& session, const Ending& ending,
@@ -115,7 +119,7 @@ audit::Event last_event(const SessionOptions& options, const LiveSession& sessio
 }
 
 // The life of a supervisor. An error: it did not come to stand, and nothing of it is left but what was there before.
-Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sys::OwnedFd& pipe) {
+Answer<> supervise(SessionOptions& options, session::OwnFolder& folder, sys::OwnedFd& pipe) {
   const auto failed = [](const Error& error) { return refuse(ErrorCode::cannot_enforce, error); };
   auto reactor = sys::Reactor::create();
   if (!reactor) return refuse(ErrorCode::internal, reactor.error());
@@ -142,12 +146,6 @@ Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sy
   return {};
 }
 
-// Layers that it woke with, where nothing is made of them any more. Where that fails whoever comes next sweeps.
-void sweep_layers(SessionOptions& options) {
-  options.run.snapshot.reset();
-  if (auto store = image::Snapshots::open(options.run.snapshots_folder)) static_cast<void>(store->list());
-}
-
 [[noreturn]] void become_supervisor(SessionOptions& options, session::OwnFolder folder, sys::OwnedFd pipe,
                                     const std::vector<int>& inherited) {
   Answer<> lived = {};
@@ -159,7 +157,6 @@ void sweep_layers(SessionOptions& options) {
   // Where it came that far it is done.
   options.slept ? folder.let_go() : folder.remove();
   if (!lived) report(pipe, lived.error());
-  if (options.slept) sweep_layers(options);
   options.run.image.reset();  // what was unpacked for this session goes with it
   ::_exit(0);
 }

@@ -133,6 +133,7 @@ TEST_F(Sessions, SleepUntilTheirTimeIsOver) {
   {
     auto awake = registry_->take_asleep("w-11110000");
     ASSERT_TRUE(awake);
+    EXPECT_TRUE(awake->write({.info = {.id = "w-11110000", .state = "running"}}));
     EXPECT_EQ(registry_->take_asleep("w-11110000").error().code, ErrorCode::conflict);
     EXPECT_TRUE(awake->write({.info = {.id = "w-11110000", .state = "asleep"}, .expires_at = 1}));
   }
