@@ -17,7 +17,6 @@ namespace {
 
 using wire::ErrorCode;
 
-constexpr std::uint64_t kLookAgainMs = 20;
 // Who woke a session is about to connect to it.
 constexpr std::uint64_t kOnTheWayMs = 5000;
 
@@ -44,6 +43,12 @@ bool is_held(const wire::SessionRequest& request) {
   if (const auto* run = std::get_if<wire::RunProcess>(&request)) return !run->detach;
   if (const auto* output = std::get_if<wire::ReadOutput>(&request)) return output->follow;
   return std::holds_alternative<wire::FileRequest>(request);
+}
+
+// Who only looks neither keeps a session awake nor stands in the way of its sleep.
+bool is_a_look(std::uint64_t number, const std::string& line) {
+  const auto request = wire::parse_session_request(line);
+  return number == 1 && request && std::holds_alternative<wire::ShowSession>(*request);
 }
 
 // The codes of --control are older than those of sessions.
@@ -223,7 +228,10 @@ void LiveSession::answer(ClientId client, const wire::SessionReply& reply) {
 
 void LiveSession::on_line(ClientId client, std::uint64_t number, sys::LineStream::Line line) {
   if (!processes_) return;  // everything ends
-  if (sleep_ && sleep_->is_under_way()) return held_.push_back({client, number, std::move(line)});
+  if (sleep_ && sleep_->is_under_way() && !is_a_look(number, line.text)) {
+    held_.push_back({client, number, std::move(line)});
+    return sleep_->call_off();
+  }
   if (files_->take_line(client, line)) return;
   if (number > 1) {
     on_end(client);
@@ -250,7 +258,6 @@ void LiveSession::serve(ClientId client, const wire::SessionRequest& request, st
   }
   if (is_held(request) && server_->clients() > kMaxClients - kShortPlaces)
     return server_->finish(client, line_of(LineServer::Trouble::too_many));
-  // Who only looks does not keep it awake.
   if (!std::holds_alternative<wire::ShowSession>(request)) idle_since_.reset();
   std::visit(
       [&]<class Request>(const Request& each) {
@@ -338,12 +345,13 @@ void LiveSession::look_at_idleness() {
   const bool busy = processes_->living() != 0 || waits;
   if (busy) idle_since_.reset();
   const bool idle = server_->clients() == 0 && !busy;
+  if (sleep_ && idle) sleep_->on_quiet();
   if (idle == std::exchange(is_idle_, idle)) return;
-  if (!idle) {
-    idle_->clear();
-    if (sleep_) sleep_->call_off();
-    return;
-  }
+  if (!idle) return idle_->clear();
+  start_idle_time();
+}
+
+void LiveSession::start_idle_time() {
   const std::uint64_t now = boot_ms();
   if (!idle_since_) idle_since_ = now;
   const std::uint64_t due = *idle_since_ + static_cast<std::uint64_t>(options_.idle->count());
@@ -353,9 +361,7 @@ void LiveSession::look_at_idleness() {
 void LiveSession::on_idle() {
   if (!is_idle_ || ending_) return;
   if (!sleep_) return begin_to_end(Grace::given);
-  if (!sleep_->is_under_way()) return sleep_->begin();
-  // Called off, and it does not move yet.
-  if (auto set = idle_->set(kLookAgainMs); !set) live_.end_with(set.error());
+  if (!sleep_->is_under_way()) sleep_->begin();
 }
 
 void LiveSession::prepare_sleep() {
@@ -395,11 +401,10 @@ void LiveSession::stay_awake(const Error& why) {
     log_.commit();
   }
   idle_since_ = boot_ms();
-  if (!is_idle_) return;
-  if (auto set = idle_->set(static_cast<std::uint64_t>(options_.idle->count())); !set) live_.end_with(set.error());
 }
 
 void LiveSession::serve_held() {
+  if (is_idle_) start_idle_time();
   for (Held& each : std::exchange(held_, {})) {
     if (!server_->has(each.client)) continue;
     on_line(each.client, each.number, std::move(each.line));

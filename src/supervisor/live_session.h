@@ -65,6 +65,7 @@ class LiveSession : private LineServer::Owner {
   void look_at_idleness();
   void on_processes_changed();
   void on_idle();
+  void start_idle_time();
   void prepare_sleep();
   SessionSleep::InForce in_force();
   void stay_awake(const Error& why);

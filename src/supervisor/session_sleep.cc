@@ -73,12 +73,15 @@ void SessionSleep::begin() {
       marker_,
       {.mode = now.policy != nullptr ? policy::name_of(now.policy->mode()) : run.policy_mode,
        .hash = now.policy != nullptr ? now.policy->hash() : run.policy_hash},
-      [this](const wire::SessionReply& reply) { copied(reply); });
+      [this](const wire::SessionReply& reply) { take(reply); });
 }
 
 void SessionSleep::call_off() {
-  if (state_ != State::copying) return;
-  go_on();
+  if (state_ == State::copying || state_ == State::copied) go_on();
+}
+
+void SessionSleep::on_quiet() {
+  if (state_ == State::copied) decide();
 }
 
 void SessionSleep::go_on() {
@@ -91,24 +94,32 @@ void SessionSleep::go_on() {
 }
 
 // Everything inside stands still from here to the end, or until it is called off.
-void SessionSleep::copied(const wire::SessionReply& reply) {
+void SessionSleep::take(const wire::SessionReply& reply) {
   if (const auto* const refusal = std::get_if<wire::Refusal>(&reply))
     return stay_awake(Error(refusal->message).with_remedy(refusal->remedy));
   const auto* const made = std::get_if<wire::SnapshotInfo>(&reply);
   const auto id = made != nullptr ? id_of(made->json) : Result<std::string>(fail("no snapshot"));
   if (!id) return stay_awake(id.error());
   if (auto room = check_room(made->json); !room) return stay_awake(room.error());
-  state_ = State::deciding;
+  snapshot_ = *id;
+  state_ = State::copied;
+  if (ground_.server.clients() == 0) decide();
+}
+
+// Who is connected by now may only be looking: then it is decided when he is gone.
+void SessionSleep::decide() {
   Result<> written;
+  state_ = State::deciding;
   const bool quiet = ground_.server.shut();
-  if (quiet) written = write(*id);
+  if (quiet) written = write(snapshot_);
   if (quiet && written) {
     state_ = State::asleep;
     return ground_.on_asleep();
   }
   if (auto open = ground_.server.open_again(); !open) return ground_.on_lost(std::move(open).error());
   if (quiet) return stay_awake(std::move(written).error());
-  go_on();
+  state_ = State::copied;
+  if (ground_.server.clients() == 0) stay_awake(Error("who connects to it cannot be seen: out of descriptors"));
 }
 
 // --disk counts what is in layers of its own as well.

@@ -47,13 +47,17 @@ class SessionSleep {
   SessionSleep& operator=(const SessionSleep&) = delete;
 
   void begin();
-  // Somebody is there again. Nothing is begun inside before on_moving.
+  // Somebody wants something of it. Nothing is begun inside before on_moving.
   void call_off();
-  bool is_under_way() const { return state_ == State::copying || state_ == State::letting_go; }
+  // Nobody is connected any more.
+  void on_quiet();
+  // From begin() until everything inside goes on.
+  bool is_under_way() const { return state_ != State::awake; }
 
  private:
-  enum class State : std::uint8_t { awake, copying, deciding, letting_go, asleep };
-  void copied(const wire::SessionReply& reply);
+  enum class State : std::uint8_t { awake, copying, copied, deciding, letting_go, asleep };
+  void take(const wire::SessionReply& reply);
+  void decide();
   Result<> check_room(const std::string& summary) const;
   Result<> write(const std::string& snapshot);
   void go_on();
@@ -62,7 +66,8 @@ class SessionSleep {
 
   Ground ground_;
   State state_ = State::awake;
-  std::string marker_;  // while a snapshot is kept by it
+  std::string marker_;    // while a snapshot is kept by it
+  std::string snapshot_;  // its id, once it was made
 };
 
 }  // namespace weir::supervisor

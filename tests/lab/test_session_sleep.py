@@ -446,6 +446,8 @@ def test_a_snapshot_that_cannot_be_made_loses_nothing(store):  # noqa: F811
 
 def sleeps(server, where):
     shown = server.get(where)
+    if shown.status != 200:
+        os.system(f"tail -3 {server.lab.folder}/state/weir/events/* {server.lab.folder}/serve.log >&2; ls -laR {server.lab.folder}/state/weir/sessions >&2")
     assert shown.status == 200, shown
     return shown.json["state"] == "asleep"
 
