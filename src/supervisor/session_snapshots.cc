@@ -175,6 +175,7 @@ void SessionSnapshots::begin_copy(const image::Snapshot& about) {
 }
 
 void SessionSnapshots::on_readable() {
+  if (!on_done_) return;  // cancelled in the round in which the answer came
   std::array<char, 16 * 1024> buffer;
   const ssize_t got = ::read(answer_.get(), buffer.data(), buffer.size());
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
