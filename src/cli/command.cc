@@ -42,9 +42,9 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::session_create:
     case CommandId::service_create:
       return session_create_command(line, caller);
-    case CommandId::session_ls:
     case CommandId::session_wake:
       return session_wake_command(line, caller);
+    case CommandId::session_ls:
     case CommandId::session_show:
     case CommandId::session_narrow:
     case CommandId::session_rm:

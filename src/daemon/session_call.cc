@@ -28,18 +28,6 @@ Task<wire::Answer<>> wake(Daemon& daemon, std::string id, Principal who) {
 
 }  // namespace
 
-wire::Answer<session::Stored> find_session(Daemon& daemon, const std::string& who_is, const Principal& who) {
-  auto found = daemon.registry.find(who_is);
-  // What one may not see is no different from what is not there, whatever is wrong with it.
-  if (!found && !who.is_owner()) return no_session(who_is);
-  if (!found) return std::unexpected(found.error());
-  // A token names its session in full: the beginning of an id could say what others there are.
-  const std::string& id = found->info.id;
-  const bool in_full = who_is == id || who_is == found->info.name;
-  if (!daemon.store.is_visible(Owned::session, id, who) || (!in_full && !who.is_owner())) return no_session(who_is);
-  return std::move(*found);
-}
-
 Task<wire::Answer<SessionCall>> SessionCall::open(Daemon& daemon, std::string who_is, const Principal& who,
                                                   session::Asleep asleep) {
   auto found = find_session(daemon, who_is, who);
@@ -122,14 +110,32 @@ void SessionCall::close() {
   ::shutdown(connection_.fd(), SHUT_RDWR);
 }
 
-std::string session_json(wire::SessionInfo session, const Principal& who) {
+wire::Answer<session::Stored> find_session(Daemon& daemon, const std::string& who_is, const Principal& who) {
+  if (who.is_owner()) return daemon.registry.find(who_is);
+  const std::string id = daemon.store.id_called(Owned::session, who_is, who);
+  if (id.empty()) return no_session(who_is);
+  return daemon.registry.find(id);
+}
+
+std::string called(Daemon& daemon, const wire::SessionInfo& session, const Principal& who) {
+  const auto whose = daemon.store.whose(Owned::session, session.id);
+  const bool has_own = whose && (who.is_owner() || whose->owner == who.name);
+  return has_own ? whose->name : session.name;
+}
+
+std::string session_json(Daemon& daemon, wire::SessionInfo session, const Principal& who) {
+  const auto whose = daemon.store.whose(Owned::session, session.id);
+  session.name = called(daemon, session, who);
   if (!who.is_owner()) {
     session.events.clear();
     session.supervisor = 0;
   }
   JsonWriter json;
   wire::write_session(json, session);
-  return json.take();
+  std::string text = json.take();
+  if (!who.is_owner() || !whose) return text;
+  text.pop_back();
+  return text + ",\"owner\":" + json_string(whose->owner) + "}";
 }
 
 }  // namespace weir::daemon

@@ -65,6 +65,11 @@ class Generations {
   // stands in its way ends the sandbox (`on_failure`), and `on_done` is not called then: nobody goes on without it.
   void enter_after(const Cause& cause, OnDone on_done);
 
+  // Hears of each policy when it is in force, whoever asked for it; `done`, once, when that is followed. Whoever asked
+  // is told when all have.
+  using Follower = std::function<void(const policy::Image& now, std::function<void()> done)>;
+  void follow_with(Follower follower) { follower_ = std::move(follower); }
+
   // The last change that the gateway has followed, or the policy of the start.
   const Change& confirmed() const { return confirmed_; }
 
@@ -85,6 +90,7 @@ class Generations {
   std::uint64_t generation_;
   std::optional<policy::Narrowing> after_;
   OnFailure on_failure_;
+  Follower follower_;
   enum class After : std::uint8_t { ahead, entering, entered };
   After state_;
   std::vector<OnDone> waiting_;  // for the end of After::entering; as many as sockets may ask at a time

@@ -40,6 +40,7 @@ class SessionSnapshots {
     std::string_view mode;
     std::string_view hash;
   };
+  bool is_making() const { return static_cast<bool>(on_done_); }
   using OnDone = std::function<void(const wire::SessionReply&)>;
   // One at a time. `on_done` once, now or later, and not after the object is gone.
   void make(const wire::MakeSnapshot& request, const Policy& policy, OnDone on_done);
