@@ -117,8 +117,11 @@ Result<> plan_sleep(SessionOptions& session) {
   WEIR_CHECK_OK(check_record_outside(run.snapshots_folder, run.spec.shares, "share it with :ro or :overlay"));
   WEIR_TRY(const std::vector<sandbox::Tool> tools, sandbox::resolve_tools(run.spec.tools));
   for (const sandbox::Tool& tool : tools) session.tool_sources.push_back(tool.source);
-  const auto plan = supervisor::sleep_plan_text(session, {});
+  WEIR_CHECK_OK(check_guarded(run));
+  const auto plan = supervisor::sleep_plan_text(session, {.slept = {.snapshot = "s-00000000"}});
   if (!plan) return refused(plan.error().what(), plan.error().remedy());
+  if (const auto again = supervisor::parse_sleep_plan(*plan); !again)
+    return refused("it could not be woken: " + again.error().what(), "use less of it, or write --on-idle stop");
   return {};
 }
 

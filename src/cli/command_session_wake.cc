@@ -8,6 +8,7 @@
 #include "cli/image_input.h"
 #include "cli/policy_input.h"
 #include "cli/run_files.h"
+#include "cli/run_plan.h"
 #include "cli/session/reach.h"
 #include "cli/session/show.h"
 #include "cli/snapshot_input.h"
@@ -40,7 +41,8 @@ Result<> load_policy(const session::OwnFolder& folder, RunOptions& run) {
   run.policy_file = std::make_shared<const sys::OwnedFd>(std::move(memory));
   WEIR_TRY(const Network::Policy policy, Network::Policy::of(run.policy_file));
   WEIR_CHECK_OK(policy.image.check_sums());
-  if (policy.image.hash() != run.policy_hash) return fail(path + " is not the policy that the session fell asleep with");
+  if (policy.image.hash() != run.policy_hash)
+    return fail(path + " is not the policy that the session fell asleep with");
   const auto publishes = policy.image.publishes();
   const auto proxies = policy.image.egress_proxies();
   run.publishes.assign(publishes.begin(), publishes.end());
@@ -71,7 +73,10 @@ Result<> check_same(const std::string& path, const std::string& what) {
 Result<> check_files(const SessionOptions& options) {
   const sandbox::Spec& spec = options.run.spec;
   for (const sandbox::Share& share : spec.shares) WEIR_CHECK_OK(check_same(share.source, "the share"));
-  for (const std::string& path : options.run.sensitive) WEIR_CHECK_OK(check_same(path, "the sensitive file"));
+  if (!options.run.stage.entered_after) {
+    for (const std::string& path : options.run.sensitive) WEIR_CHECK_OK(check_same(path, "the sensitive file"));
+    WEIR_CHECK_OK(check_guarded(options.run));
+  }
   WEIR_TRY(const std::vector<sandbox::Tool> tools, sandbox::resolve_tools(spec.tools));
   const bool same = std::ranges::equal(tools, options.tool_sources, {}, &sandbox::Tool::source);
   if (same) return {};
@@ -83,9 +88,9 @@ Result<> check_floor(const CommandLine& line, const Caller& caller, const RunOpt
   WEIR_TRY(const PolicyInput input, policy_input(line, caller));
   WEIR_TRY(const policy::Compiled today, policy::compile_policy(input.compile));
   if (today.floor_hash == run.floor_hash) return {};
-  return std::unexpected(Error("the operator's floor is not the one that the session was made under")
-                             .with_remedy("begin another one with its files: weir session create --snapshot " +
-                                          run.begun_from.id));
+  return std::unexpected(
+      Error("the operator's floor is not the one that the session was made under")
+          .with_remedy("begin another one with its files: weir session create --snapshot " + run.begun_from.id));
 }
 
 Result<> open_files(const Caller& caller, SessionOptions& options) {
@@ -130,8 +135,7 @@ Result<> check_time(SessionOptions& options) {
 }
 
 Result<SessionOptions> plan_wake(const CommandLine& line, const Caller& caller, const session::OwnFolder& folder) {
-  WEIR_TRY(const std::string text,
-           sys::read_file(folder.path_of(supervisor::kSleepPlan), supervisor::kMaxSleepPlan));
+  WEIR_TRY(const std::string text, sys::read_file(folder.path_of(supervisor::kSleepPlan), supervisor::kMaxSleepPlan));
   WEIR_TRY(SessionOptions options, supervisor::parse_sleep_plan(text));
   RunOptions& run = options.run;
   if (run.spec.id != folder.id()) return fail("the folder holds another session");

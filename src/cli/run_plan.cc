@@ -291,6 +291,19 @@ Result<> check_record_outside(const std::string& record, const std::vector<sandb
   return fail("cannot resolve " + record + ": " + (error ? error.message() : "too many links"), error.value());
 }
 
+Result<> check_guarded(const supervisor::RunOptions& run) {
+  for (const std::string& path : run.sensitive) {
+    for (const sandbox::Share& share : run.spec.shares) {
+      if (share.access != sandbox::Share::Access::read_write) continue;
+      if (!lies_in(path, share.source) && !lies_in(share.source, path)) continue;
+      return std::unexpected(Error("option --sensitive: " + path + " could be moved away in the share " + share.source +
+                                   ", and would not be guarded when the session wakes")
+                                 .with_remedy("share with :ro or :overlay, or write --on-idle stop"));
+    }
+  }
+  return {};
+}
+
 Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy) {
   supervisor::RunOptions options;
   options.start_notices = policy.notices;

@@ -46,6 +46,10 @@ wire::ControlReply reply_of(const Result<Generations::Change>& change) {
           .warnings = change->warnings};
 }
 
+Error fell_asleep() {
+  return Error("the session has just fallen asleep", ESHUTDOWN).with_remedy("ask again: that wakes it");
+}
+
 }  // namespace
 
 std::string reply_line_of(const Result<Generations::Change>& change) {
@@ -118,6 +122,7 @@ Result<> Generations::check_room(const policy::Narrowed& narrowed) const {
 }
 
 void Generations::narrow(const policy::Narrowing& by, OnDone on_done) {
+  if (closed_) return on_done(std::unexpected(fell_asleep()));
   auto narrowed = policy::narrow_policy(network_.policy(), by);
   if (!narrowed) return on_done(std::unexpected(std::move(narrowed).error()));
   if (auto room = check_room(*narrowed); !room) return on_done(std::unexpected(std::move(room).error()));
@@ -129,6 +134,7 @@ void Generations::narrow(const policy::Narrowing& by, OnDone on_done) {
 
 void Generations::enter_after(const Cause& cause, OnDone on_done) {
   if (state_ == After::entered) return on_done(confirmed_);
+  if (closed_) return on_done(std::unexpected(fell_asleep()));
   waiting_.push_back(std::move(on_done));
   if (state_ == After::entering) return;
   state_ = After::entering;

@@ -52,10 +52,8 @@ class Generations {
         after_(std::move(after)),
         on_failure_(std::move(on_failure)),
         state_(begin.entered_after ? After::entered : After::ahead),
-        confirmed_{.generation = begin.generation,
-                   .policy = std::string(network.policy().hash()),
-                   .cut = 0,
-                   .warnings = {}} {}
+        confirmed_{
+            .generation = begin.generation, .policy = std::string(network.policy().hash()), .cut = 0, .warnings = {}} {}
 
   // Recorded (policy.update), then in force, all before this returns; `on_done` when the gateway has followed. Where it
   // cannot be recorded a warning says so.
@@ -69,6 +67,9 @@ class Generations {
   // is told when all have.
   using Follower = std::function<void(const policy::Image& now, std::function<void()> done)>;
   void follow_with(Follower follower) { follower_ = std::move(follower); }
+
+  // What is in force now is what is kept: from here on nothing changes, and who asks is told so.
+  void close() { closed_ = true; }
 
   // The last change that the gateway has followed, or the policy of the start.
   const Change& confirmed() const { return confirmed_; }
@@ -93,6 +94,7 @@ class Generations {
   Follower follower_;
   enum class After : std::uint8_t { ahead, entering, entered };
   After state_;
+  bool closed_ = false;
   std::vector<OnDone> waiting_;  // for the end of After::entering; as many as sockets may ask at a time
   Change confirmed_;             // the last one that the gateway has followed
 };

@@ -20,6 +20,10 @@ using wire::ErrorCode;
 // Who woke a session is about to connect to it.
 constexpr std::uint64_t kOnTheWayMs = 5000;
 
+// Of trying to fall asleep again: each time everything inside stands still, and what was written is read.
+constexpr std::uint64_t kLeastPutOffMs = 1000;
+constexpr std::uint64_t kMostPutOffMs = 3'600'000;
+
 std::string wall_time(std::uint64_t seconds) {
   return audit::rfc3339({.seconds = static_cast<std::int64_t>(seconds), .microseconds = 0});
 }
@@ -268,7 +272,10 @@ void LiveSession::serve(ClientId client, const wire::SessionRequest& request, st
   }
   if (is_held(request) && server_->clients() > kMaxClients - kShortPlaces)
     return server_->finish(client, line_of(LineServer::Trouble::too_many));
-  if (!std::holds_alternative<wire::ShowSession>(request)) idle_since_.reset();
+  if (!std::holds_alternative<wire::ShowSession>(request)) {
+    idle_since_.reset();
+    put_off_ms_ = 0;
+  }
   std::visit(
       [&]<class Request>(const Request& each) {
         if constexpr (std::is_same_v<Request, wire::ShowSession>) {
@@ -338,21 +345,20 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   const Network* const network = live_.network();
   auto policy = RunPolicy::of(request, network == nullptr ? nullptr : &network->policy(), options_.run.policy_mode);
   if (!policy) return answer(client, std::move(policy).error());
-  narrow_run_ =
-      std::make_unique<NarrowRun>(NarrowRun::Ground{.reactor = reactor_,
-                                                    .log = log_,
-                                                    .server = *server_,
-                                                    .processes = *processes_,
-                                                    .live = live_,
-                                                    .run = options_.run,
-                                                    .number = ++narrow_runs_,
-                                                    .files_are_open = [this] { return files_->is_busy(); },
-                                                    .on_over =
-                                                        [this] {
-                                                          reactor_.retire(std::move(narrow_run_));
-                                                          look_at_idleness();
-                                                        }},
-                                  client, request, std::move(passed), std::move(*policy));
+  narrow_run_ = std::make_unique<NarrowRun>(NarrowRun::Ground{.reactor = reactor_,
+                                                              .log = log_,
+                                                              .server = *server_,
+                                                              .processes = *processes_,
+                                                              .live = live_,
+                                                              .run = options_.run,
+                                                              .number = ++narrow_runs_,
+                                                              .files_are_open = [this] { return files_->is_busy(); },
+                                                              .on_over =
+                                                                  [this] {
+                                                                    reactor_.retire(std::move(narrow_run_));
+                                                                    look_at_idleness();
+                                                                  }},
+                                            client, request, std::move(passed), std::move(*policy));
   narrow_run_->begin();
 }
 
@@ -415,7 +421,7 @@ void LiveSession::look_at_idleness() {
 void LiveSession::start_idle_time() {
   const std::uint64_t now = boot_ms();
   if (!idle_since_) idle_since_ = now;
-  const std::uint64_t due = *idle_since_ + static_cast<std::uint64_t>(options_.idle->count());
+  const std::uint64_t due = *idle_since_ + std::max(static_cast<std::uint64_t>(options_.idle->count()), put_off_ms_);
   if (auto set = idle_->set(due > now ? due - now : 0); !set) live_.end_with(set.error());
 }
 
@@ -429,10 +435,12 @@ void LiveSession::prepare_sleep() {
   if (options_.on_idle != SessionOptions::OnIdle::snapshot) return;
   const auto fell_asleep = [this] {
     asleep_ = true;
+    if (Generations* const generations = live_.generations()) generations->close();
     live_.end({.exit_code = 0, .error = {}});
   };
   sleep_ = std::make_unique<SessionSleep>(
-      SessionSleep::Ground{.options = options_,
+      SessionSleep::Ground{.reactor = reactor_,
+                           .options = options_,
                            .folder = folder_,
                            .server = *server_,
                            .snapshots = *snapshots_,
@@ -453,7 +461,7 @@ SessionSleep::InForce LiveSession::in_force() {
   return now;
 }
 
-// Tried again after as long a time as the last; said once as long as it is the same.
+// Tried again later and later, as long as nobody wants anything of it; said once as long as it is the same.
 void LiveSession::stay_awake(const Error& why) {
   const Network* const network = live_.network();
   if (std::exchange(not_asleep_, why.what()) != why.what()) {
@@ -462,6 +470,7 @@ void LiveSession::stay_awake(const Error& why) {
     log_.commit();
   }
   idle_since_ = boot_ms();
+  put_off_ms_ = std::clamp(2 * put_off_ms_, kLeastPutOffMs, kMostPutOffMs);
 }
 
 void LiveSession::serve_held() {

@@ -91,6 +91,7 @@ class LiveSession : private LineServer::Owner {
   std::unique_ptr<sys::BootTimer> idle_;
   bool is_idle_ = false;
   std::optional<std::uint64_t> idle_since_;  // boot time, ms; nothing: it is in use
+  std::uint64_t put_off_ms_ = 0;             // since it could not fall asleep
   bool ending_ = false;
   bool asleep_ = false;
   std::string not_asleep_;  // why it could not fall asleep the last time

@@ -21,20 +21,6 @@ Result<> make_file(const std::string& path) {
   return {};
 }
 
-// Of the layers that a snapshot's description names, top first, the session's own.
-Result<std::uint64_t> own_bytes(const std::string& summary, std::size_t layers_below) {
-  WEIR_TRY(const Json document, parse_json(summary));
-  const Json* const layers = json_member(document, "layers");
-  if (layers == nullptr || !layers->is_array() || layers->size() < layers_below) return fail("a snapshot without layers");
-  std::uint64_t bytes = 0;
-  for (std::size_t i = 0; i + layers_below < layers->size(); ++i) {
-    const Json* const each = json_member((*layers)[i], "bytes");
-    if (each == nullptr || !each->is_number_unsigned()) return fail("a layer without a size");
-    bytes += each->get<std::uint64_t>();
-  }
-  return bytes;
-}
-
 Result<std::string> id_of(const std::string& summary) {
   WEIR_TRY(const Json document, parse_json(summary));
   const Json* const id = json_member(document, "id");
@@ -63,9 +49,9 @@ void SessionSleep::begin() {
   const InForce now = ground_.in_force();
   // Of a name of its own: what an earlier one kept is not kept by this one.
   const auto name = new_sandbox_id();
-  if (!name) return ground_.on_stays_awake(name.error());
+  if (!name) return not_begun(name.error());
   const std::string marker = ground_.folder.path_of(kMarker + *name);
-  if (auto made = make_file(marker); !made) return ground_.on_stays_awake(made.error());
+  if (auto made = make_file(marker); !made) return not_begun(made.error());
   marker_ = marker;
   state_ = State::copying;
   const RunOptions& run = ground_.options.run;
@@ -74,6 +60,12 @@ void SessionSleep::begin() {
       {.mode = now.policy != nullptr ? policy::name_of(now.policy->mode()) : run.policy_mode,
        .hash = now.policy != nullptr ? now.policy->hash() : run.policy_hash},
       [this](const wire::SessionReply& reply) { take(reply); });
+}
+
+// Nothing stands still yet.
+void SessionSleep::not_begun(const Error& why) {
+  ground_.on_stays_awake(why);
+  ground_.on_moving();
 }
 
 void SessionSleep::call_off() {
@@ -85,6 +77,7 @@ void SessionSleep::on_quiet() {
 }
 
 void SessionSleep::go_on() {
+  ground_.reactor.cancel(patience_);
   state_ = State::letting_go;
   remove_marker();
   ground_.snapshots.cancel([this] {
@@ -95,14 +88,22 @@ void SessionSleep::go_on() {
 
 // Everything inside stands still from here to the end, or until it is called off.
 void SessionSleep::take(const wire::SessionReply& reply) {
-  if (const auto* const refusal = std::get_if<wire::Refusal>(&reply))
-    return stay_awake(Error(refusal->message).with_remedy(refusal->remedy));
+  const auto* const refusal = std::get_if<wire::Refusal>(&reply);
+  if (refusal != nullptr && refusal->code == wire::ErrorCode::conflict && ground_.snapshots.is_making()) {
+    // Somebody else's snapshot is not this one's to end.
+    state_ = State::awake;
+    remove_marker();
+    return not_begun(Error(refusal->message));
+  }
+  if (refusal != nullptr) return stay_awake(Error(refusal->message).with_remedy(refusal->remedy));
   const auto* const made = std::get_if<wire::SnapshotInfo>(&reply);
   const auto id = made != nullptr ? id_of(made->json) : Result<std::string>(fail("no snapshot"));
   if (!id) return stay_awake(id.error());
-  if (auto room = check_room(made->json); !room) return stay_awake(room.error());
   snapshot_ = *id;
   state_ = State::copied;
+  patience_ = ground_.reactor.at(sys::monotonic_ms() + kPatienceMs, [this] {
+    if (state_ == State::copied) stay_awake(Error("there was always somebody connected to it"));
+  });
   if (ground_.server.clients() == 0) decide();
 }
 
@@ -122,17 +123,6 @@ void SessionSleep::decide() {
   if (ground_.server.clients() == 0) stay_awake(Error("who connects to it cannot be seen: out of descriptors"));
 }
 
-// --disk counts what is in layers of its own as well.
-Result<> SessionSleep::check_room(const std::string& summary) const {
-  const SessionOptions& options = ground_.options;
-  const auto limit = options.disk_bytes();
-  if (!limit) return {};
-  WEIR_TRY(const std::uint64_t own, own_bytes(summary, options.layers_below));
-  if (own + kLeastDisk <= *limit) return {};
-  return std::unexpected(Error("--disk is used up: it could write nothing when it wakes", ENOSPC)
-                             .with_remedy("remove files inside before they are kept, or begin one with more"));
-}
-
 // session.json is last: what was written before it means nothing without it.
 Result<> SessionSleep::write(const std::string& snapshot) {
   InForce now = ground_.in_force();
@@ -143,19 +133,22 @@ Result<> SessionSleep::write(const std::string& snapshot) {
     WEIR_TRY(const std::vector<std::uint8_t> after, image_of_after(*options.run.after));
     WEIR_CHECK_OK(folder.put(kSleepAfter, after));
   }
-  const SleepStage stage{.slept = {.snapshot = snapshot,
-                                   .created = now.created,
-                                   .expires_at = now.stored.expires_at,
-                                   .sequence = now.sequence,
-                                   .disk_bytes = options.disk_bytes()},
-                         .policy = now.stage,
-                         .policy_hash = now.policy != nullptr ? std::string(now.policy->hash()) : options.run.policy_hash};
+  const SleepStage stage{
+      .slept = {.snapshot = snapshot,
+                .created = now.created,
+                .expires_at = now.stored.expires_at,
+                .sequence = now.sequence,
+                .disk_bytes = options.disk_bytes()},
+      .policy = now.stage,
+      .policy_hash = now.policy != nullptr ? std::string(now.policy->hash()) : options.run.policy_hash};
   WEIR_TRY(const std::string plan, sleep_plan_text(options, stage));
+  WEIR_CHECK_OK(parse_sleep_plan(plan));  // what could not be read again would be the end of it
   WEIR_CHECK_OK(folder.put(kSleepPlan, as_bytes(plan)));
   return folder.write(sleeping(std::move(now)));
 }
 
 void SessionSleep::stay_awake(Error why) {
+  ground_.reactor.cancel(patience_);
   state_ = State::letting_go;
   remove_marker();
   ground_.snapshots.cancel([this, why = std::move(why)] {

@@ -19,9 +19,6 @@ namespace weir::supervisor {
 
 class SessionSleep {
  public:
-  // Less than so much of --disk would be no room to wake in.
-  static constexpr std::uint64_t kLeastDisk = 1u << 20;
-
   // What is in force at the moment of falling asleep.
   struct InForce {
     const policy::Image* policy = nullptr;  // null without a gateway
@@ -30,7 +27,11 @@ class SessionSleep {
     session::Stored stored;  // as session.json shall have it, but for the state
     std::string created;
   };
+  // How long it waits, with everything inside standing still, for those to go who only look.
+  static constexpr std::uint64_t kPatienceMs = 2000;
+
   struct Ground {
+    sys::Reactor& reactor;
     const SessionOptions& options;
     const session::OwnFolder& folder;
     LineServer& server;
@@ -43,6 +44,7 @@ class SessionSleep {
   };
   // What it refers to outlives it.
   explicit SessionSleep(Ground ground) : ground_(std::move(ground)) {}
+  ~SessionSleep() { ground_.reactor.cancel(patience_); }
   SessionSleep(const SessionSleep&) = delete;
   SessionSleep& operator=(const SessionSleep&) = delete;
 
@@ -58,9 +60,9 @@ class SessionSleep {
   enum class State : std::uint8_t { awake, copying, copied, deciding, letting_go, asleep };
   void take(const wire::SessionReply& reply);
   void decide();
-  Result<> check_room(const std::string& summary) const;
   Result<> write(const std::string& snapshot);
   void go_on();
+  void not_begun(const Error& why);
   void stay_awake(Error why);
   void remove_marker();
 
@@ -68,6 +70,7 @@ class SessionSleep {
   State state_ = State::awake;
   std::string marker_;    // while a snapshot is kept by it
   std::string snapshot_;  // its id, once it was made
+  sys::Reactor::TimerId patience_ = 0;
 };
 
 }  // namespace weir::supervisor

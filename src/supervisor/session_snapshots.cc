@@ -36,11 +36,12 @@ struct Order {
   const image::WrittenTree& tree;
   const image::Ids& ids;
   const image::Snapshot& about;
+  image::Limits limits;
 };
 
 Result<std::string> copy(const Order& order) {
   WEIR_TRY(image::Snapshots store, image::Snapshots::open(order.store));
-  WEIR_TRY(const image::Snapshots::Created made, store.create(order.tree, order.ids, order.about));
+  WEIR_TRY(const image::Snapshots::Created made, store.create(order.tree, order.ids, order.about, order.limits));
   return image::snapshot_summary(made.snapshot, image::remarks(made.left_out));
 }
 
@@ -140,6 +141,14 @@ image::Snapshot SessionSnapshots::about(const Policy& policy) const {
   return about;
 }
 
+// What it falls asleep with leaves room to wake in: a hole counts as what it could become.
+image::Limits SessionSnapshots::limits() const {
+  image::Limits limits = image::kLayerLimits;
+  const auto disk = ground_.run.spec.limits.disk_bytes;
+  if (for_sleep_ && disk) limits.bytes = std::min(limits.bytes, *disk - std::min(*disk, kLeastDisk));
+  return limits;
+}
+
 void SessionSnapshots::begin(image::Snapshot about, OnDone on_done) {
   on_done_ = std::move(on_done);
   freezing_ = true;
@@ -174,7 +183,7 @@ void SessionSnapshots::begin_copy(const image::Snapshot& about) {
   const sys::OwnedFd theirs = std::move(pipe->writing);
   auto copier = sys::ChildProcess::clone(0);
   if (!copier) return failed(copier.error());
-  if (copier->in_child()) become_copier({ground_.run.snapshots_folder, tree_, ids_, about}, theirs);
+  if (copier->in_child()) become_copier({ground_.run.snapshots_folder, tree_, ids_, about, limits()}, theirs);
   copier_ = std::move(*copier);
   text_.clear();
   handler_ = std::make_unique<sys::CallbackHandler>([this](std::uint32_t) { on_readable(); });
@@ -182,7 +191,7 @@ void SessionSnapshots::begin_copy(const image::Snapshot& about) {
 }
 
 void SessionSnapshots::on_readable() {
-  if (!on_done_) return;  // cancelled in the round in which the answer came
+  if (!on_done_ || !answer_.valid()) return;  // cancelled in the round in which the answer came
   std::array<char, 16 * 1024> buffer;
   const ssize_t got = ::read(answer_.get(), buffer.data(), buffer.size());
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -202,8 +211,7 @@ void SessionSnapshots::forget_copy() {
 }
 
 void SessionSnapshots::finish(const wire::SessionReply& reply) {
-  const OnDone on_done = std::exchange(on_done_, nullptr);
-  on_done(reply);
+  if (const OnDone on_done = std::exchange(on_done_, nullptr)) on_done(reply);
 }
 
 }  // namespace weir::supervisor

@@ -28,6 +28,9 @@ class SessionSnapshots {
     const RunOptions& run;
     std::string name;  // the session's; may be empty
   };
+  // Less than so much of --disk would be no room to wake in.
+  static constexpr std::uint64_t kLeastDisk = 1u << 20;
+
   // Once the sandbox stands and before the first process: what is there now is weir's own and stays out.
   static Result<std::unique_ptr<SessionSnapshots>> prepare(Ground ground, sandbox::Sandbox& sandbox);
   // Ends a copy that goes on; nothing of it stays but what the next one sweeps.
@@ -54,6 +57,7 @@ class SessionSnapshots {
  private:
   SessionSnapshots(Ground ground, sys::OwnedFd written) : ground_(std::move(ground)), written_(std::move(written)) {}
   image::Snapshot about(const Policy& policy) const;
+  image::Limits limits() const;
   void begin(image::Snapshot about, OnDone on_done);
   void begin_copy(const image::Snapshot& about);
   void forget_copy();
@@ -68,10 +72,10 @@ class SessionSnapshots {
   sys::OwnedFd answer_;
   std::string text_;
   std::unique_ptr<sys::CallbackHandler> handler_;
-  OnDone on_done_;                    // while one is made
-  bool freezing_ = false;             // begun, and not confirmed
-  bool for_sleep_ = false;            // the last one was
-  std::function<void()> on_moving_;   // cancelled while freezing
+  OnDone on_done_;                   // while one is made
+  bool freezing_ = false;            // begun, and not confirmed
+  bool for_sleep_ = false;           // the last one was
+  std::function<void()> on_moving_;  // cancelled while freezing
 };
 
 }  // namespace weir::supervisor

@@ -249,20 +249,24 @@ Result<> Snapshots::commit(std::vector<Begun>& begun, Snapshot& snapshot) {
   return done;
 }
 
-Result<Snapshots::Created> Snapshots::create(const WrittenTree& tree, const Ids& ids, Snapshot about) {
+Result<Snapshots::Created> Snapshots::create(const WrittenTree& tree, const Ids& ids, Snapshot about, Limits limits) {
   if (!about.name.empty() && show(about.name)) return name_is_taken(about.name);
+  // Nothing is copied that could not be kept.
+  const bool is_full = about.layers.size() >= kMaxSnapshotLayers;
+  if (is_full) limits.bytes = 0;
   std::vector<Begun> layers;
   WEIR_TRY(Begun begun, begin(ids));
   const auto work = [&](const Source& source, sys::OwnedFd root, int output) -> Result<std::string> {
     WrittenTree seen = tree;
     seen.folder = source.fd.get();
-    WEIR_TRY(const LayerTally tally, write_layer(seen, std::move(root), ids.owners(), output));
+    WEIR_TRY(const LayerTally tally, write_layer(seen, std::move(root), ids.owners(), output, limits));
     return encode(tally);
   };
   const auto text = work_confined({.folder = tree.folder}, begun.folder + "/tree", ids, begun.manifest.get(), work);
   auto tally = text ? decode_layer_tally(*text) : Result<LayerTally>(std::unexpected(text.error()));
   if (!tally) {
     static_cast<void>(discard(begun.folder));
+    if (is_full) WEIR_CHECK_OK(check_fits(about, ""));
     return std::unexpected(std::move(tally).error().context("cannot keep what was written"));
   }
   WEIR_CHECK_OK(seal(begun, *tally));
@@ -328,10 +332,9 @@ Result<Snapshot> Snapshots::remove(std::string_view which) {
     WEIR_TRY(const sys::OwnedFd store, lock_store(folder_));
     WEIR_TRY(snapshot, show(which));
     if (!snapshot.kept_by.empty()) {
-      return std::unexpected(Error("snapshot '" + std::string(which) + "' is what session " + snapshot.session +
-                                       " sleeps in",
-                                   EBUSY)
-                                 .with_remedy("remove the session: weir session rm " + snapshot.session));
+      return std::unexpected(
+          Error("snapshot '" + std::string(which) + "' is what session " + snapshot.session + " sleeps in", EBUSY)
+              .with_remedy("remove the session: weir session rm " + snapshot.session));
     }
     const std::string path = folder_ + "/" + snapshot.id + std::string(kDescriptionEnd);
     WEIR_TRY(const sys::OwnedFd lock,

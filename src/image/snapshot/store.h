@@ -50,7 +50,7 @@ class Snapshots {
   // What a sandbox has written becomes a layer over `about.layers`, whose snapshot is in use meanwhile; nothing
   // written, no layer. As a whole or not at all. An id is drawn where `about` has none. `ids`: the sandbox's user
   // namespace. Blocks as long as the copy takes; what is inside stands still meanwhile. EEXIST: the name is taken.
-  Result<Created> create(const WrittenTree& tree, const Ids& ids, Snapshot about);
+  Result<Created> create(const WrittenTree& tree, const Ids& ids, Snapshot about, Limits limits = kLayerLimits);
   // Sweeps first. By time; without those that sleeping sessions consist of.
   Result<std::vector<Snapshot>> list();
   // ENOENT: there is no such snapshot. `which`: an id or a name.
