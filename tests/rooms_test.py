@@ -20,6 +20,19 @@ IMPURE_HEADERS = re.compile(
     r"ifaddrs\.h|sys/socket\.h)")
 # <cstdio> is there for formatting numbers; its files are not. base may say on stderr why it aborts.
 IMPURE_CALLS = re.compile(r"\b(fopen|freopen|fdopen|tmpfile|popen|std::FILE|FILE)\b")
+# A wall clock that jumps must not end, keep or open anything that lives: deadlines are of the boot or monotonic clock. It is
+# looked at for people, for what outlives a boot, and for the times of files.
+WALL_CLOCK = re.compile(r"CLOCK_REALTIME\w*|\btime\(nullptr\)|system_clock|gettimeofday")
+WALL_CLOCK_USES = {
+    "supervisor/audit_log.cc": 1,      # the time of an event
+    "daemon/request_log.cc": 1,        # the time of a request
+    "supervisor/live_session.cc": 1,   # `created` and `expires`, for people and for a session that sleeps
+    "cli/session/command_session.cc": 1,  # how old a session is
+    "session/registry.cc": 1,          # a session that sleeps may sleep through a reboot
+    "daemon/dispatch.cc": 1,           # kept answers outlive the daemon
+    "image/store_folder.cc": 1, "changes/keep.cc": 1, "cli/command_seal.cc": 1,  # sweeping by the age of files
+    "supervisor/live_sandbox.cc": 2,   # the times of files that a command changes
+}
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)
 MAX_FUNCTION_LINES = 70
 MAX_FILE_LINES = 400
@@ -91,6 +104,12 @@ def too_long(files):
             for path in files for line, length in functions(path) if length > MAX_FUNCTION_LINES]
 
 
+def wall_clock_uses(files):
+    found = {str(path.relative_to(SRC)): len(WALL_CLOCK.findall(without_comments_and_strings(path.read_text())))
+             for path in files}
+    return {name: count for name, count in found.items() if count}
+
+
 def test_there_are_sources():
     assert len(sources()) > 10
 
@@ -122,6 +141,10 @@ def internal_headers(files):
 def test_public_headers_include_nothing_of_weirs_own():
     headers = sorted((SRC.parent / "include" / "weir").glob("*.h"))
     assert len(headers) > 3 and not internal_headers(headers)
+
+
+def test_the_wall_clock_decides_nothing_that_lives():
+    assert wall_clock_uses(sources()) == WALL_CLOCK_USES
 
 
 def test_functions_are_short():
@@ -180,6 +203,10 @@ def test_an_impure_header_is_found(planted, header):
 
 def test_an_opened_file_is_found(planted):
     assert impure(planted("wire/a.cc", 'void f() { fopen("x", "r"); }\n'))
+
+
+def test_a_look_at_the_wall_clock_is_found(planted):
+    assert wall_clock_uses(planted("gateway/a.cc", "auto now = ::time(nullptr); clock_gettime(CLOCK_REALTIME, &now);\n"))
 
 
 def test_a_long_function_is_found(planted):

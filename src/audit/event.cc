@@ -118,15 +118,20 @@ std::string_view name_of(EventType type) {
       return "limit";
     case EventType::policy_update:
       return "policy.update";
+    case EventType::run_start:
+      return "run.start";
+    case EventType::run_exit:
+      return "run.exit";
   }
   return "";
 }
 
 std::span<const EventType> all_types() {
-  static constexpr std::array kTypes = {
-      EventType::sandbox_start, EventType::sandbox_exit, EventType::sandbox_asleep, EventType::sandbox_awake,
-      EventType::dns_answer,    EventType::dns_refuse,   EventType::flow_open,      EventType::flow_close,
-      EventType::flow_refuse,   EventType::limit,        EventType::policy_update};
+  static constexpr std::array kTypes = {EventType::sandbox_start, EventType::sandbox_exit,  EventType::sandbox_asleep,
+                                        EventType::sandbox_awake, EventType::dns_answer,    EventType::dns_refuse,
+                                        EventType::flow_open,     EventType::flow_close,    EventType::flow_refuse,
+                                        EventType::limit,         EventType::policy_update, EventType::run_start,
+                                        EventType::run_exit};
   return kTypes;
 }
 
@@ -167,8 +172,8 @@ std::string rfc3339(Timestamp time) {
 
 LineWriter::LineWriter(const Envelope& envelope)
     : sandbox_("Z\",\"sandbox\":" + json_string(envelope.sandbox) + ",\"seq\":"),
-      policy_("\",\"policy\":" + json_string(envelope.policy) +
-              ",\"generation\":" + std::to_string(envelope.generation)) {}
+      policy_("\",\"policy\":" + json_string(envelope.policy)),
+      generation_(",\"generation\":" + std::to_string(envelope.generation)) {}
 
 void LineWriter::append(std::string& lines, const Event& event, std::uint64_t sequence, Timestamp time) {
   if (second_ != time.seconds) {
@@ -182,8 +187,14 @@ void LineWriter::append(std::string& lines, const Event& event, std::uint64_t se
   lines += std::to_string(sequence);
   lines += ",\"type\":\"";
   lines += name_of(event.type);
-  lines += policy_;
+  if (event.run) {
+    lines += "\",\"policy\":" + json_string(event.run_policy);
+  } else {
+    lines += policy_;
+  }
+  lines += generation_;
   JsonWriter json = JsonWriter::within(std::move(lines));
+  optional_number(json, "run", event.run);
   optional_number(json, "flow", event.flow);
   write_destination(json, event);
   write_answer(json, event);
@@ -216,6 +227,7 @@ std::string roll_up_key(const Event& event) {
   if (event.dst) key += as_text(event.dst->bytes());
   if (event.port) key += ":" + std::to_string(*event.port);
   if (event.src) key += as_text(event.src->bytes());
+  if (event.run) key += "@" + std::to_string(*event.run);
   return key;
 }
 

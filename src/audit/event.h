@@ -28,8 +28,13 @@ enum class EventType : std::uint8_t {
   flow_refuse,
   limit,
   policy_update,
+  run_start,
+  run_exit,
 };
 std::string_view name_of(EventType type);
+constexpr bool is_refusal(EventType type) {
+  return type == EventType::flow_refuse || type == EventType::dns_refuse;
+}
 // Nothing where no type is spelled so.
 std::optional<EventType> type_of(std::string_view name);
 // Every type, in the order of the schema.
@@ -55,6 +60,10 @@ inline constexpr std::string_view kViaPublish = "publish";
 // Fields that do not apply stay empty and are left out.
 struct Event {
   EventType type = EventType::flow_open;
+  // Of a process of a session that has a narrower network of its own: which, counted from 1, and the policy that
+  // decides for it, which then stands instead of the envelope's.
+  std::optional<std::uint64_t> run = {};
+  std::string run_policy = {};
   std::string proto;  // "tcp", "udp", "icmp"
   std::string via;
   std::string name;
@@ -77,7 +86,7 @@ struct Event {
   std::optional<std::uint64_t> count;  // attempts this event stands for, when more than one
   // Upstream trouble: an errno's name. sandbox.asleep: why it could not be woken; sandbox.awake: why it stays awake.
   std::string error;
-  // sandbox.start and sandbox.exit; mode and notices also policy.update and sandbox.awake
+  // sandbox.start and sandbox.exit, run.start and run.exit; mode and notices also policy.update and sandbox.awake
   std::string mode;
   std::string command;
   std::string floor;
@@ -119,6 +128,7 @@ class LineWriter {
  private:
   std::string sandbox_;  // what stands between the time and the number
   std::string policy_;   // what stands behind the type
+  std::string generation_;
   std::optional<std::int64_t> second_;
   std::string time_;  // that second: what stands before the microseconds
 };

@@ -250,6 +250,7 @@ constexpr std::array kFields = {
     Field{"type", take_type},
     Field{"policy", take_policy},
     Field{"generation", take_generation},
+    Field{"run", take_number<&Event::run>},
     Field{"flow", take_number<&Event::flow>},
     Field{"proto", take_text<&Event::proto, token>},
     Field{"via", take_text<&Event::via, token>},
@@ -292,6 +293,10 @@ Result<> check_whole(const Event& event) {
   if (event.type == EventType::sandbox_start && event.mode.empty()) return fail("a start without a mode");
   if (event.type == EventType::sandbox_awake && event.mode.empty()) return fail("a waking without a mode");
   if (event.type == EventType::policy_update && event.mode.empty()) return fail("a new policy without a mode");
+  if (event.type == EventType::run_start && (!event.run || event.mode.empty()))
+    return fail("the start of a run without its number or mode");
+  if (event.type == EventType::run_exit && (!event.run || !event.exit_code))
+    return fail("the end of a run without its number or exit code");
   if (event.type == EventType::sandbox_exit && !event.exit_code) return fail("an end without an exit code");
   if (event.count && *event.count == 0) return wrong("count", "is zero");
   return {};

@@ -82,6 +82,10 @@ std::string body(const Event& event) {
       return "limit   " + reached(event);
     case EventType::policy_update:
       return "policy  narrowed, mode " + event.mode + cause(event);
+    case EventType::run_start:
+      return "begin   " + event.command + ", mode " + event.mode;
+    case EventType::run_exit:
+      return "end     " + std::to_string(event.exit_code.value_or(0));
   }
   return "";
 }
@@ -106,8 +110,10 @@ bool name_matches(std::string_view pattern, std::string_view name) {
 
 std::string event_text(const RecordedEvent& recorded) {
   const Event& event = recorded.event;
-  std::string text = recorded.time + " " + recorded.sandbox + " " + body(event);
-  if (event.type == EventType::sandbox_start) text += ", policy " + recorded.policy.substr(0, kShownHash);
+  const std::string run = event.run ? " run " + std::to_string(*event.run) : "";
+  std::string text = recorded.time + " " + recorded.sandbox + run + " " + body(event);
+  if (event.type == EventType::sandbox_start || event.type == EventType::run_start)
+    text += ", policy " + recorded.policy.substr(0, kShownHash);
   if (!event.error.empty()) text += ": " + event.error;
   if (event.count) text += ", " + std::to_string(*event.count) + " times";
   return printable(text);

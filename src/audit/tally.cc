@@ -107,11 +107,15 @@ void Tally::add(const Event& event, std::string_view sandbox) {
   // Somebody came in: nowhere that the sandbox went, and nothing to learn a policy from.
   const bool is_flow = event.type == EventType::flow_open || event.type == EventType::flow_close;
   if (is_flow && event.via == kViaPublish) return;
+  const auto flow = [&] {
+    return std::string(sandbox) + '\0' + std::to_string(event.run.value_or(0)) + '\0' +
+           std::to_string(event.flow.value_or(0));
+  };
   switch (event.type) {
     case EventType::flow_open:
-      return open_flow(event, std::string(sandbox) + '\0' + std::to_string(event.flow.value_or(0)));
+      return open_flow(event, flow());
     case EventType::flow_close:
-      return close_flow(event, std::string(sandbox) + '\0' + std::to_string(event.flow.value_or(0)));
+      return close_flow(event, flow());
     case EventType::dns_answer:
       return add_question(event);
     case EventType::dns_refuse:
@@ -122,6 +126,8 @@ void Tally::add(const Event& event, std::string_view sandbox) {
     case EventType::limit:
       return add_limits(event);
     case EventType::policy_update:
+    case EventType::run_start:
+    case EventType::run_exit:
     case EventType::sandbox_start:
     case EventType::sandbox_exit:
     case EventType::sandbox_asleep:

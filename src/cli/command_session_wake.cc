@@ -40,7 +40,8 @@ Result<> load_policy(const session::OwnFolder& folder, RunOptions& run) {
   run.policy_file = std::make_shared<const sys::OwnedFd>(std::move(memory));
   WEIR_TRY(const Network::Policy policy, Network::Policy::of(run.policy_file));
   WEIR_CHECK_OK(policy.image.check_sums());
-  if (policy.image.hash() != run.policy_hash) return fail(path + " is not the policy that the session fell asleep with");
+  if (policy.image.hash() != run.policy_hash)
+    return fail(path + " is not the policy that the session fell asleep with");
   const auto publishes = policy.image.publishes();
   const auto proxies = policy.image.egress_proxies();
   run.publishes.assign(publishes.begin(), publishes.end());
@@ -83,9 +84,9 @@ Result<> check_floor(const CommandLine& line, const Caller& caller, const RunOpt
   WEIR_TRY(const PolicyInput input, policy_input(line, caller));
   WEIR_TRY(const policy::Compiled today, policy::compile_policy(input.compile));
   if (today.floor_hash == run.floor_hash) return {};
-  return std::unexpected(Error("the operator's floor is not the one that the session was made under")
-                             .with_remedy("begin another one with its files: weir session create --snapshot " +
-                                          run.begun_from.id));
+  return std::unexpected(
+      Error("the operator's floor is not the one that the session was made under")
+          .with_remedy("begin another one with its files: weir session create --snapshot " + run.begun_from.id));
 }
 
 Result<> open_files(const Caller& caller, SessionOptions& options) {
@@ -130,8 +131,7 @@ Result<> check_time(SessionOptions& options) {
 }
 
 Result<SessionOptions> plan_wake(const CommandLine& line, const Caller& caller, const session::OwnFolder& folder) {
-  WEIR_TRY(const std::string text,
-           sys::read_file(folder.path_of(supervisor::kSleepPlan), supervisor::kMaxSleepPlan));
+  WEIR_TRY(const std::string text, sys::read_file(folder.path_of(supervisor::kSleepPlan), supervisor::kMaxSleepPlan));
   WEIR_TRY(SessionOptions options, supervisor::parse_sleep_plan(text));
   RunOptions& run = options.run;
   if (run.spec.id != folder.id()) return fail("the folder holds another session");

@@ -235,6 +235,11 @@ constexpr std::array kOptions = {
                any_of(snapshot_create, snapshot_import),
                "What the snapshot is called besides its id: 1 to 63 letters, digits, '_', '.', ':' or '-'.",
                "--name tools"},
+    OptionSpec{OptionId::id, Group::process, "id", kNoAliases, '\0', required, "ID", Repeat::once,
+               any_of(session_create, snapshot_import),
+               "The id, for a program that has to know it before it begins: w- (a session) or s- (a snapshot) and 8 "
+               "hexadecimal digits. It is drawn otherwise. A snapshot has no name then but that of --name.",
+               "--id w-0f1e2d3c"},
     OptionSpec{OptionId::label, Group::process, "label", kNoAliases, '\0', required, "KEY=VALUE", Repeat::many,
                any_of(session_create, snapshot_create), "Something to find it by.", "--label job=17"},
     OptionSpec{
@@ -247,17 +252,24 @@ constexpr std::array kOptions = {
         "Do what --on-idle says when for so long nobody is connected and none of the processes that were asked for "
         "lives.",
         "--idle 15m"},
-    OptionSpec{OptionId::on_idle, Group::process, "on-idle", kNoAliases, '\0', required, "stop", Repeat::once,
-               only(session_create),
-               "What --idle does; stop ends the session. snapshot lets it fall asleep: its files are kept, what runs in it "
-               "ends, and the next command that uses it wakes it, under the policy that was in force.",
-               "--idle 15m --on-idle snapshot"},
+    OptionSpec{
+        OptionId::on_idle, Group::process, "on-idle", kNoAliases, '\0', required, "stop", Repeat::once,
+        only(session_create),
+        "What --idle does; stop ends the session. snapshot lets it fall asleep: its files are kept, what runs in it "
+        "ends, and the next command that uses it wakes it, under the policy that was in force.",
+        "--idle 15m --on-idle snapshot"},
     OptionSpec{
         OptionId::bootstrap, Group::process, "bootstrap", kNoAliases, '\0', required, "SCRIPT", Repeat::once,
         only(session_create),
         "Make the session a service: a script for /bin/sh that is begun with it, detached, and is what it serves "
         "(exec at its end). Its health is that its published TCP ports take connections.",
         "--bootstrap 'exec python3 -m http.server 80' -p 8080:80"},
+    OptionSpec{
+        OptionId::bootstrap_file, Group::process, "bootstrap-file", kNoAliases, '\0', required, "FILE", Repeat::once,
+        only(session_create),
+        "The same, out of a file that is read now, at most 120000 bytes: the words of a command are to be seen in "
+        "the list of processes.",
+        "--bootstrap-file serve.sh -p 8080:80"},
     OptionSpec{
         OptionId::restart, Group::process, "restart", kNoAliases, '\0', required, "no|on-failure|always", Repeat::once,
         only(session_create),
@@ -308,11 +320,13 @@ constexpr std::array kOptions = {
                "Print what comes as well, until the sandbox has ended. Without an ID or a file the newest record is "
                "followed.",
                "-f"},
-    OptionSpec{OptionId::event_type, Group::output, "type", kNoAliases, '\0', required, "TYPE", Repeat::many,
-               only(CommandId::log),
-               "Only events of a type (flow.open, flow.close, flow.refuse, dns.answer, dns.refuse, limit, "
-               "policy.update, sandbox.start, sandbox.exit), or of a family (flow, dns, policy, sandbox).",
-               "--type dns.refuse"},
+    OptionSpec{
+        OptionId::event_type, Group::output, "type", kNoAliases, '\0', required, "TYPE", Repeat::many,
+        only(CommandId::log),
+        "Only events of a type (flow.open, flow.close, flow.refuse, dns.answer, dns.refuse, limit, "
+        "policy.update, run.start, run.exit, sandbox.start, sandbox.exit), or of a family (flow, dns, policy, run, "
+        "sandbox).",
+        "--type dns.refuse"},
     OptionSpec{OptionId::event_name, Group::output, "name", kNoAliases, '\0', required, "NAME|ADDRESS", Repeat::many,
                only(CommandId::log),
                "Only events about a name (example.com; *.example.com below it; .example.com both) or an address.",
@@ -377,6 +391,11 @@ constexpr std::array kOptions = {
     OptionSpec{OptionId::max_sessions_per_token, Group::process, "max-sessions-per-token", kNoAliases, '\0', required,
                "NUMBER", Repeat::once, only(serve), "Sessions of one token; by default 256.",
                "--max-sessions-per-token 20"},
+    OptionSpec{OptionId::max_disk_per_token, Group::process, "max-disk-per-token", kNoAliases, '\0', required, "SIZE",
+               Repeat::once, only(serve),
+               "What one token may keep on the disk: its snapshots, archives that it is importing, answers that are "
+               "kept for it; by default 16G, 0: any amount. More is refused (507).",
+               "--max-disk-per-token 100G"},
     OptionSpec{OptionId::max_connections, Group::process, "max-connections", kNoAliases, '\0', required, "NUMBER",
                Repeat::once, only(serve), "Connections at a time; by default 512. More are refused (429).",
                "--max-connections 2000"},

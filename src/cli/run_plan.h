@@ -32,8 +32,8 @@ Result<std::string> parse_workdir(std::string_view text);
 // `path` seen from `folder`; it need not exist. `folder` may be empty when `path` is absolute.
 Result<std::string> absolute_path(std::string_view path, std::string_view folder);
 
-// What a command wrote through a share would be believed: an error where the file or folder `record` lies in one that it
-// can write.
+// What a command wrote through a share would be believed: an error where the file or folder `record` lies in one that
+// it can write.
 Result<> check_record_outside(const std::string& record, const std::vector<sandbox::Share>& shares,
                               const std::string& remedy);
 

@@ -19,26 +19,14 @@ std::unexpected<wire::Refusal> no_session(const std::string& who_is) {
 
 // Where this dies meanwhile, it is awake or asleep: the command that wakes it goes on, or has done nothing.
 Task<wire::Answer<>> wake(Daemon& daemon, std::string id, Principal who) {
-  auto ended = co_await run_command(daemon, std::move(who), {.words = {"session", "wake", "--output=json", id}},
-                                    kWakeSeconds);
+  auto ended =
+      co_await run_command(daemon, std::move(who), {.words = {"session", "wake", "--output=json", id}}, kWakeSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
   co_return wire::Answer<>();
 }
 
 }  // namespace
-
-wire::Answer<session::Stored> find_session(Daemon& daemon, const std::string& who_is, const Principal& who) {
-  auto found = daemon.registry.find(who_is);
-  // What one may not see is no different from what is not there, whatever is wrong with it.
-  if (!found && !who.is_owner()) return no_session(who_is);
-  if (!found) return std::unexpected(found.error());
-  // A token names its session in full: the beginning of an id could say what others there are.
-  const std::string& id = found->info.id;
-  const bool in_full = who_is == id || who_is == found->info.name;
-  if (!daemon.store.is_visible(Owned::session, id, who) || (!in_full && !who.is_owner())) return no_session(who_is);
-  return std::move(*found);
-}
 
 Task<wire::Answer<SessionCall>> SessionCall::open(Daemon& daemon, std::string who_is, const Principal& who,
                                                   session::Asleep asleep) {
@@ -51,8 +39,8 @@ Task<wire::Answer<SessionCall>> SessionCall::open(Daemon& daemon, std::string wh
       auto woken = co_await wake(daemon, id, who);
       WEIR_CO_CHECK(woken);
     }
-    auto connection = session::Connection::open(
-        daemon.registry, id, {.when_full = sys::WhenFull::refuse, .asleep = session::Asleep::leave});
+    auto connection = session::Connection::open(daemon.registry, id,
+                                                {.when_full = sys::WhenFull::refuse, .asleep = session::Asleep::leave});
     if (connection) co_return SessionCall(daemon.executor, std::move(*connection));
     found = find_session(daemon, id, who);
     const bool sleeps = found && found->info.state == session::kAsleep && asleep == session::Asleep::wake;
@@ -90,8 +78,7 @@ Task<wire::Answer<SessionReply>> SessionCall::receive(Deadline deadline) {
 }
 
 Task<wire::Answer<SessionReply>> ask_session(Daemon& daemon, std::string who_is, const Principal& who,
-                                             wire::SessionRequest request, unsigned seconds,
-                                             session::Asleep asleep) {
+                                             wire::SessionRequest request, unsigned seconds, session::Asleep asleep) {
   auto call = co_await SessionCall::open(daemon, std::move(who_is), who, asleep);
   WEIR_CO_CHECK(call);
   WEIR_CO_CHECK(call->send(request));
@@ -122,14 +109,32 @@ void SessionCall::close() {
   ::shutdown(connection_.fd(), SHUT_RDWR);
 }
 
-std::string session_json(wire::SessionInfo session, const Principal& who) {
+wire::Answer<session::Stored> find_session(Daemon& daemon, const std::string& who_is, const Principal& who) {
+  if (who.is_owner()) return daemon.registry.find(who_is);
+  const std::string id = daemon.store.id_called(Owned::session, who_is, who);
+  if (id.empty()) return no_session(who_is);
+  return daemon.registry.find(id);
+}
+
+std::string called(Daemon& daemon, const wire::SessionInfo& session, const Principal& who) {
+  const auto whose = daemon.store.whose(Owned::session, session.id);
+  const bool has_own = whose && (who.is_owner() || whose->owner == who.name);
+  return has_own ? whose->name : session.name;
+}
+
+std::string session_json(Daemon& daemon, wire::SessionInfo session, const Principal& who) {
+  const auto whose = daemon.store.whose(Owned::session, session.id);
+  session.name = called(daemon, session, who);
   if (!who.is_owner()) {
     session.events.clear();
     session.supervisor = 0;
   }
   JsonWriter json;
   wire::write_session(json, session);
-  return json.take();
+  std::string text = json.take();
+  if (!who.is_owner() || !whose) return text;
+  text.pop_back();
+  return text + ",\"owner\":" + json_string(whose->owner) + "}";
 }
 
 }  // namespace weir::daemon

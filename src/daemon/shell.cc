@@ -175,7 +175,7 @@ Task<> attend(Shared terminal) {
     static_cast<void>(failed);
   }
   boost::system::error_code ignored;
-  terminal->stream.next_layer().close(ignored);
+  static_cast<void>(terminal->stream.next_layer().close(ignored));
 }
 
 // The request once more, for Beast: it was read by its parser, but not kept.
@@ -208,7 +208,7 @@ wire::Answer<Socket> socket_of(Exchange& exchange, const Executor& executor) {
   ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &size);
   Socket socket(executor);
   boost::system::error_code failed;
-  socket.assign(asio::generic::stream_protocol(own.ss_family, 0), fd.get(), failed);
+  static_cast<void>(socket.assign(asio::generic::stream_protocol(own.ss_family, 0), fd.get(), failed));
   if (failed) return refuse(ErrorCode::internal, "cannot use the connection");
   fd.release();
   return socket;

@@ -54,7 +54,13 @@ struct Dialer::Attempt : sys::EventHandler {
 };
 
 Dialer::Dialer(sys::Reactor& reactor) : reactor_(reactor) {}
-Dialer::~Dialer() = default;
+// The event loop may go on without it.
+Dialer::~Dialer() {
+  for (const auto& [id, attempt] : pending_) {
+    reactor_.cancel(attempt->timer);
+    reactor_.forget(attempt->socket.get());
+  }
+}
 
 Dialer::Id Dialer::connect(const net::Endpoint& to, std::uint64_t timeout_ms, OnDone on_done) {
   const Id id = ++last_id_;

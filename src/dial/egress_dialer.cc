@@ -81,7 +81,12 @@ struct EgressDialer::Tunnel : sys::EventHandler {
 };
 
 EgressDialer::EgressDialer(sys::Reactor& reactor, Dialer& dialer) : reactor_(reactor), dialer_(dialer) {}
-EgressDialer::~EgressDialer() = default;
+EgressDialer::~EgressDialer() {
+  for (const auto& [id, tunnel] : tunnels_) {
+    reactor_.cancel(tunnel->timer);
+    if (tunnel->socket.valid()) reactor_.forget(tunnel->socket.get());
+  }
+}
 
 Dialer::Id EgressDialer::connect(const EgressRoute& route, const wire::Authority& target, std::uint64_t timeout_ms,
                                  Dialer::OnDone on_done) {

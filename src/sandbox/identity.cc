@@ -72,6 +72,15 @@ Result<Identity> Identity::claim_range(const User& user) {
   return fail("all " + std::to_string(kSlots) + " ranges of user ids are taken by running sandboxes", EAGAIN);
 }
 
+Result<Identity> Identity::shared() const {
+  Identity same(kind_, {}, maps_);
+  same.host_uid_ = host_uid_;
+  same.host_gid_ = host_gid_;
+  if (!lock_.valid()) return same;
+  WEIR_TRY(same.lock_, sys::checked_fd(::fcntl(lock_.get(), F_DUPFD_CLOEXEC, 0), "cannot share a range of ids"));
+  return same;
+}
+
 Result<> Identity::apply_to(pid_t process) const {
   return kind_ == Kind::delegated ? sys::write_id_maps_by_helpers(process, maps_) : sys::write_id_maps(process, maps_);
 }

@@ -34,6 +34,9 @@ class Identity {
   // or the process dies, however it dies.
   static Result<Identity> claim(const Spec& spec);
 
+  // The same ids once more, for another sandbox: they stay claimed until both are gone.
+  Result<Identity> shared() const;
+
   Kind kind() const { return kind_; }
   // Of a range: the first id, which stands behind root inside.
   std::uint32_t first() const { return maps_.uids.front().outside; }

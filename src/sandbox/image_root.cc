@@ -29,6 +29,7 @@ std::unexpected<Error> refuse(const std::string& what) {
 
 // What errors call it.
 std::string context_of(const Spec& spec) {
+  if (spec.over_session) return "the session's files";
   return spec.image ? "image '" + spec.image->name + "'" : "the snapshot";
 }
 
@@ -229,11 +230,11 @@ Result<sys::OwnedFd> view_of(std::size_t below) {
 }  // namespace
 
 bool is_layered(const Spec& spec) {
-  return spec.image || !spec.layers.empty();
+  return spec.over_session || spec.image || !spec.layers.empty();
 }
 
 Result<std::vector<sys::OwnedFd>> prepare_lowers(const Spec& spec, const Identity& identity) {
-  WEIR_ASSERT(spec.layers.size() <= kMaxLayers);
+  WEIR_ASSERT(spec.layers.size() <= kMaxLayers && !spec.over_session);
   std::vector<sys::OwnedFd> mounts;
   if (identity.kind() != Identity::Kind::range) return mounts;
   for (const LayerRoot& root : roots_below(spec)) {
@@ -249,8 +250,9 @@ Result<std::vector<sys::OwnedFd>> prepare_lowers(const Spec& spec, const Identit
 Result<LayeredRoot> LayeredRoot::begin(const Spec& spec, const std::vector<sys::OwnedFd>& prepared) {
   for (const char* folder : {"lower", "upper", "work"}) WEIR_CHECK_OK(make_folder(folder, 0755));
   WEIR_CHECK_OK(go("lower"));
-  const std::vector<LayerRoot> roots = roots_below(spec);
-  for (std::size_t i = 0; i < roots.size(); ++i) {
+  const std::vector<LayerRoot> roots = prepared.empty() ? roots_below(spec) : std::vector<LayerRoot>();
+  const std::size_t below = prepared.empty() ? roots.size() : prepared.size();
+  for (std::size_t i = 0; i < below; ++i) {
     sys::OwnedFd own;
     if (prepared.empty()) {
       WEIR_TRY(own, in_context(take(roots[i]), context_of(spec)));
@@ -259,9 +261,9 @@ Result<LayeredRoot> LayeredRoot::begin(const Spec& spec, const std::vector<sys::
     WEIR_CHECK_OK(make_folder(place, 0755));
     WEIR_CHECK_OK(sys::attach_mount(prepared.empty() ? own : prepared[i], AT_FDCWD, place));
   }
-  WEIR_TRY(sys::OwnedFd view, in_context(view_of(roots.size()), context_of(spec)));
+  WEIR_TRY(sys::OwnedFd view, in_context(view_of(below), context_of(spec)));
   WEIR_CHECK_OK(go("../upper"));
-  return LayeredRoot(spec, roots.size(), std::move(view));
+  return LayeredRoot(spec, below, std::move(view));
 }
 
 Result<> LayeredRoot::fill_over_image() const {

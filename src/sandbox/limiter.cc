@@ -12,6 +12,13 @@ Result<Limiter> Limiter::prepare(const Spec& spec, Identity::Kind identity) {
   return limiter;
 }
 
+Limiter Limiter::beside() const {
+  Limiter other(limits_, plan_);
+  other.for_guest_ = for_guest_;
+  other.others_cgroup_ = cgroup_fd();
+  return other;
+}
+
 Result<> Limiter::plan_guest() {
   if (plan_.watches(limits_)) for_guest_.data_bytes = *limits_.memory_bytes + kDataSlack;
   if (limits_.processes && plan_.pids == Means::rlimit) for_guest_.processes = std::uint64_t{*limits_.processes} + 1;

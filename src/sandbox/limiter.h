@@ -32,8 +32,12 @@ class Limiter {
   // Before the clone: makes the cgroup, if one is needed.
   static Result<Limiter> prepare(const Spec& spec, Identity::Kind identity);
 
+  // For a sandbox beside this one, which outlives it: in the same cgroup, so that both count together; what is held by
+  // other means it may use once more.
+  Limiter beside() const;
+
   // For CLONE_INTO_CGROUP, or -1.
-  int cgroup_fd() const { return cgroup_ ? cgroup_->fd() : -1; }
+  int cgroup_fd() const { return cgroup_ ? cgroup_->fd() : others_cgroup_; }
   const GuestLimits& for_guest() const { return for_guest_; }
   // Whether root() is to be handed in, and look() to be called every kWatchMs.
   bool looks() const { return limits_.disk_bytes || plan_.watches(limits_); }
@@ -56,6 +60,7 @@ class Limiter {
   LimitPlan plan_;
   GuestLimits for_guest_;
   std::optional<Cgroup> cgroup_;
+  int others_cgroup_ = -1;
   sys::OwnedFd root_;
   bool memory_exceeded_ = false;
   bool disk_full_ = false;

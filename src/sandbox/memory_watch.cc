@@ -11,6 +11,7 @@
 #include <system_error>
 #include <vector>
 
+#include "sandbox/process_tree.h"
 #include "sys/errno.h"
 #include "sys/files.h"
 
@@ -18,16 +19,8 @@ namespace weir::sandbox {
 namespace {
 
 constexpr std::size_t kMaxStatus = 64 * 1024;
-constexpr std::size_t kMaxChildren = 1024 * 1024;
-// More than a sandbox can have with any kernel's default; a tree larger than that is not added up.
-constexpr std::size_t kMaxProcesses = 65536;
 // Threads may come and go while they are looked at.
 constexpr int kAttempts = 4;
-
-struct Proc {
-  const std::string& mount;
-  std::string folder_of(pid_t process) const { return mount + "/" + std::to_string(process); }
-};
 
 // The sum of the lines "Name:   123 kB" whose names are asked for.
 std::uint64_t sum_of(const std::string& text, std::initializer_list<std::string_view> names) {
@@ -40,41 +33,6 @@ std::uint64_t sum_of(const std::string& text, std::initializer_list<std::string_
     }
   }
   return sum;
-}
-
-bool has_ended(const Error& error) {
-  return error.code() == ENOENT || error.code() == ESRCH;
-}
-
-// Every thread has children of its own. False: there are too many to be counted.
-Result<bool> add_children(const Proc& proc, pid_t process, std::vector<pid_t>& tree) {
-  std::error_code gone;
-  std::filesystem::directory_iterator threads(proc.folder_of(process) + "/task", gone);
-  if (gone) return fail("cannot list the processes of the sandbox: " + gone.message(), gone.value());
-  for (; threads != std::filesystem::directory_iterator(); threads.increment(gone)) {
-    const auto text = sys::read_file(threads->path().string() + "/children", kMaxChildren);
-    if (!text && has_ended(text.error())) continue;
-    if (!text) return false;
-    std::istringstream numbers(*text);
-    for (pid_t child = 0; numbers >> child;) {
-      if (tree.size() == kMaxProcesses) return false;
-      tree.push_back(child);
-    }
-    if (gone) break;
-  }
-  return true;
-}
-
-// Nothing: there are too many to be counted.
-Result<std::optional<std::vector<pid_t>>> tree_below(const Proc& proc, pid_t init) {
-  std::vector<pid_t> tree = {init};
-  for (std::size_t next = 0; next < tree.size(); ++next) {
-    const auto counted = add_children(proc, tree[next], tree);
-    if (!counted && next == 0) return std::unexpected(counted.error());
-    // One that has ended meanwhile, and its children are init's now; whatever else fails is no reason to count less.
-    if (counted ? !*counted : !has_ended(counted.error())) return std::nullopt;
-  }
-  return tree;
 }
 
 // Both files have lines with it exactly where the thread has memory.

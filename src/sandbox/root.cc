@@ -204,6 +204,7 @@ Result<> fill_layered(const RootPlan& plan) {
     WEIR_CHECK_OK(make_folder("dev", 0755));
     WEIR_CHECK_OK(root.make_folders_for_mounts());
   }
+  if (layers.valid()) WEIR_CHECK_OK(make_place_for_layers());
   WEIR_CHECK_OK(root.enter());
   WEIR_CHECK_OK(plan.spec.image ? Result<>() : mount_from_host(mounts));
   if (layers.valid()) WEIR_CHECK_OK(put_layers(layers));

@@ -60,35 +60,72 @@ std::string text_of(const Spec& spec) {
 
 }  // namespace
 
+// What is prepared before the clone. The tools, shares and lower layers are init's alone.
+struct Sandbox::Parts {
+  Identity identity;
+  std::vector<Tool> tools = {};
+  Placeholders placeholders = {};
+  std::vector<PreparedShare> shares = {};
+  std::vector<sys::OwnedFd> lowers = {};
+  std::optional<Limiter> limiter = {};
+
+  Result<> prepare(const Spec& spec) {
+    WEIR_CHECK_OK(check_standard_descriptors());
+    WEIR_TRY(tools, resolve_tools(spec.tools));
+    WEIR_CHECK_OK(prepare_tools(tools, identity));
+    WEIR_TRY(shares, prepare_shares(spec, identity, placeholders));
+    return {};
+  }
+};
+
 Result<Sandbox> Sandbox::prepare(const Spec& spec) {
   WEIR_ASSERT(spec.lives_on == spec.argv.empty());
-  WEIR_CHECK_OK(check_standard_descriptors());
   WEIR_TRY(Identity identity, Identity::claim(spec));
-  WEIR_TRY(std::vector<Tool> tools, resolve_tools(spec.tools));
-  WEIR_CHECK_OK(prepare_tools(tools, identity));
-  Placeholders placeholders;
-  WEIR_TRY(const std::vector<PreparedShare> shares, prepare_shares(spec, identity, placeholders));
-  WEIR_TRY(const std::vector<sys::OwnedFd> lowers, prepare_lowers(spec, identity));
+  Parts parts{.identity = std::move(identity)};
+  WEIR_CHECK_OK(parts.prepare(spec));
+  WEIR_TRY(parts.lowers, prepare_lowers(spec, parts.identity));
+  if (spec.limits.any()) {
+    WEIR_TRY(Limiter prepared, Limiter::prepare(spec, parts.identity.kind()));
+    parts.limiter.emplace(std::move(prepared));
+  }
+  return clone_init(spec, std::move(parts));
+}
+
+Result<Sandbox> Sandbox::prepare_over(const Sandbox& session, const Spec& spec) {
+  WEIR_ASSERT(spec.lives_on && spec.argv.empty() && spec.over_session && spec.layers.empty());
+  WEIR_TRY(Identity identity, session.identity_.shared());
+  Parts parts{.identity = std::move(identity)};
+  WEIR_CHECK_OK(parts.prepare(spec));
+  WEIR_TRY(SessionMounts mounts, take_session_mounts(session.namespaces_, spec));
+  parts.lowers.push_back(std::move(mounts.root));
+  for (std::size_t i = 0; i < spec.shares.size(); ++i) {
+    if (mounts.shares[i].valid()) parts.shares[i].mount = std::move(mounts.shares[i]);
+  }
+  if (session.limiter_) parts.limiter.emplace(session.limiter_->beside());
+  return clone_init(spec, std::move(parts));
+}
+
+Result<Sandbox> Sandbox::clone_init(const Spec& spec, Parts parts) {
   WEIR_TRY(auto channels, sys::Channel::pair());
   auto& [ours, theirs] = channels;
-  std::optional<Limiter> limiter;
-  if (spec.limits.any()) {
-    WEIR_TRY(Limiter prepared, Limiter::prepare(spec, identity.kind()));
-    limiter.emplace(std::move(prepared));
-  }
+  std::optional<Limiter>& limiter = parts.limiter;
   const InitPlan plan{.spec = spec,
-                      .identity = identity.kind(),
-                      .shares = shares,
-                      .tools = tools,
-                      .lowers = lowers,
+                      .identity = parts.identity.kind(),
+                      .shares = parts.shares,
+                      .tools = parts.tools,
+                      .lowers = parts.lowers,
                       .limiter = limiter ? &*limiter : nullptr};
   auto init = sys::ChildProcess::clone(kNamespaces, limiter ? limiter->cgroup_fd() : -1);
   if (!init) return std::unexpected(with_clone_remedy(std::move(init).error()));
   if (init->in_child()) run_init(plan, std::move(theirs));
   theirs = sys::Channel();
-  Sandbox sandbox(std::move(identity), std::move(limiter), std::move(placeholders), std::move(*init), std::move(ours));
+  Sandbox sandbox(std::move(parts.identity), std::move(limiter), std::move(parts.placeholders), std::move(*init),
+                  std::move(ours));
   sandbox.command_ = text_of(spec);
   sandbox.lives_on_ = spec.lives_on;
+  if (spec.lives_on) {
+    WEIR_TRY(sandbox.namespaces_, Namespaces::of(sandbox.init_));
+  }
   WEIR_CHECK_OK(sandbox.begin());
   return sandbox;
 }
@@ -288,6 +325,7 @@ std::vector<LimitHit> Sandbox::limits_reached() {
 
 void Sandbox::kill() {
   init_.kill();
+  namespaces_ = {};
   unsafe_to_close_.clear();
   placeholders_.remove();
 }

@@ -28,6 +28,8 @@
 #include "sandbox/inside.h"
 #include "sandbox/limiter.h"
 #include "sandbox/placeholders.h"
+#include "sandbox/process_tree.h"
+#include "sandbox/session_mounts.h"
 #include "sandbox/spec.h"
 #include "sys/channel.h"
 #include "sys/child_process.h"
@@ -52,12 +54,18 @@ class Sandbox {
   // no privilege; as root the sandbox gets ids of its own. Call from the main thread, in a process without other
   // threads, and keep that thread alive.
   static Result<Sandbox> prepare(const Spec& spec);
+  // The same for a Spec that lies over what another sandbox has (Spec::over_session), which lives on and outlives this
+  // one: with its ids, under its limits, over its files as they are now; nothing of the other is changed. Nobody else
+  // writes to those files meanwhile.
+  static Result<Sandbox> prepare_over(const Sandbox& session, const Spec& spec);
   // Lets the command run, once.
   Result<> execute();
   // After execute(). True: the network is captured and the command runs, or has. False: `interrupt` (a descriptor, or
   // -1) is readable and the command had not begun by then; to be called again, or the sandbox to be killed. Blocks at
   // most kStartPatience. After an error the sandbox is to be killed. `spec`: the same.
   Result<bool> await_start(const Spec& spec, int interrupt);
+  // The same for an event loop, whenever control_fd() is readable. True: it has started, which is said once.
+  Result<bool> on_start_readable(const Spec& spec) { return take_start_message(spec); }
   // All three, for who has nothing to do meanwhile.
   static Result<Sandbox> start(const Spec& spec);
 
@@ -111,6 +119,9 @@ class Sandbox {
   // Gives the terminal the size that the caller's has now.
   void forward_window_size();
 
+  // What lives inside besides init, as it is seen from outside; at most `most` are named.
+  Result<Living> living(std::size_t most) const { return living_below(init_.pid(), most); }
+
   // Bytes that what lives inside has in memory now, by the kernel's cheap counters; 0 where they cannot be had.
   std::uint64_t memory_used() const;
   // Whether look_at_limits() is to be called every Limiter::kWatchMs.
@@ -133,6 +144,8 @@ class Sandbox {
         placeholders_(std::move(placeholders)),
         init_(std::move(init)),
         control_(std::move(control)) {}
+  struct Parts;
+  static Result<Sandbox> clone_init(const Spec& spec, Parts parts);
   Result<> begin();
   Result<> send(const control::ToInit& order, std::span<const int> passed = {});
   Result<bool> take_start_message(const Spec& spec);
@@ -150,6 +163,7 @@ class Sandbox {
   std::optional<Limiter> limiter_;
   Placeholders placeholders_;
   sys::ChildProcess init_;
+  Namespaces namespaces_;  // of a sandbox that lives on
   sys::Channel control_;
   Capture capture_;
   sys::OwnedFd terminal_;

@@ -217,6 +217,7 @@ Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identi
   std::vector<PreparedShare> prepared;
   for (const Share& share : spec.shares) {
     PreparedShare& entry = prepared.emplace_back(PreparedShare{.share = share, .mount = {}});
+    if (share.of == Share::Of::session) continue;
     // The lower layer of an overlay is one file system, without what is mounted below.
     if (share.access != Share::Access::overlay) WEIR_CHECK_OK(refuse_machine_mounts(share.source));
     WEIR_CHECK_OK(protect_missing(entry.share, placeholders));
@@ -234,8 +235,11 @@ Result<sys::OwnedFd> take_layers(const Spec& spec) {
   return sys::clone_mount(AT_FDCWD, kLayers, sys::Submounts::left_out, kShared);
 }
 
+Result<> make_place_for_layers() {
+  return make_folder(kLayers, 0700);
+}
+
 Result<> put_layers(const sys::OwnedFd& layers) {
-  WEIR_CHECK_OK(make_folder(kLayers, 0700));
   return sys::attach_mount(layers, AT_FDCWD, kLayers);
 }
 

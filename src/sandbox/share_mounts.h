@@ -24,14 +24,17 @@ struct PreparedShare {
   sys::OwnedFd mount;  // taken by the supervisor; empty: init takes it by its path
 };
 
-// In the supervisor, before the clone. `placeholders` gets what stands in for protected paths that do not exist.
+// In the supervisor, before the clone. `placeholders` gets what stands in for protected paths that do not exist. What
+// is a session's the caller puts in.
 Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identity& identity,
                                                   Placeholders& placeholders);
 
 // The folder for the layers of counted overlays, from the tmpfs whose size is the sandbox's: an image covers that one
 // with an overlay, on which no other can lie. In init, take_layers() before the image is entered (an empty descriptor:
-// nothing needs it), put_layers() after it.
+// nothing needs the others), make_place_for_layers() in the private layer, so that it covers what is below,
+// put_layers() after it.
 Result<sys::OwnedFd> take_layers(const Spec& spec);
+Result<> make_place_for_layers();
 Result<> put_layers(const sys::OwnedFd& layers);
 
 // Gets the upper layer of an overlay, a folder, and the place of its share in Spec::shares.

@@ -21,6 +21,8 @@ struct Share {
   Access access = Access::read_write;
   // Paths below the target, relative, that stay read-only whatever `access` says (--here: .git/hooks, .envrc, ...).
   std::vector<std::string> read_only_below;
+  // Spec::over_session: instead of `source`, what that session has mounted at the target.
+  enum class Of : std::uint8_t { host, session } of = Of::host;
 };
 
 // The environment variable that says which descriptor a byte is written to.
@@ -86,6 +88,9 @@ struct Spec {
   std::vector<std::string> tools;  // absolute host paths (--tool): visible read-only, on PATH
   std::optional<ImageRoot> image;
   std::vector<LayerRoot> layers;  // top first; at most kMaxLayers
+  // The root lies over all that another sandbox, which lives on, has as its own (Sandbox::prepare_over()): no layers
+  // then, and `image` says only what is found there.
+  bool over_session = false;
   std::optional<ScriptFile> script;
   Network network = Network::loopback;
   CaptureAddresses addresses;

@@ -150,7 +150,12 @@ Result<> OwnFolder::write(const Stored& stored) const {
   json.begin_object();
   wire::write_session(json.key("session"), stored.info);
   json.field("expires_at", stored.expires_at).end_object();
-  return put(kDocument, as_bytes(json.text() + "\n"));
+  const std::string text = json.text() + "\n";
+  if (stored.info.state == kAsleep) return put(kDocument, as_bytes(text));
+  // What runs does not outlive the machine: to wait for the disk here is to wait for nothing.
+  const std::string path = path_of(kDocument);
+  WEIR_TRY(const sys::PendingFile file, sys::PendingFile::prepare(path));
+  return file.write([&](const sys::OwnedFd& fd) { return sys::write_whole(fd, path, as_bytes(text)); }, 0600);
 }
 
 Result<> OwnFolder::put(const std::string& name, Bytes content) const {

@@ -22,10 +22,6 @@ namespace {
 
 constexpr std::uint64_t kRollUpMs = 1000;
 
-bool is_refusal(audit::EventType type) {
-  return type == audit::EventType::flow_refuse || type == audit::EventType::dns_refuse;
-}
-
 // `more`: O_EXCL, or nothing.
 Result<sys::OwnedFd> open_file(const std::string& path, int more) {
   auto fd = sys::checked_fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | more, 0600),
@@ -132,14 +128,14 @@ bool AuditLog::has_room_for(const audit::Event& event) const {
 
 bool AuditLog::record(audit::Event event) {
   if (!has_room_for(event)) return false;
-  const bool rolls_up =
-      is_refusal(event.type) || event.type == audit::EventType::dns_answer || event.type == audit::EventType::limit;
+  const bool rolls_up = audit::is_refusal(event.type) || event.type == audit::EventType::dns_answer ||
+                        event.type == audit::EventType::limit;
   if (rolls_up && !full_ && absorb(event)) return true;
   // Beyond the end of a full file.
   const bool taken = (!full_ || finds_room(event.type)) && take(event);
   if (!taken && rolls_up) repeats_.erase(audit::roll_up_key(event));  // nothing stands there to be repeated
   // What could not be recorded does not happen; but a refusal has happened.
-  if (taken || is_refusal(event.type)) count(event);
+  if (taken || audit::is_refusal(event.type)) count(event);
   return taken;
 }
 
@@ -279,8 +275,10 @@ void AuditLog::note_failure(int cause) {
   }
 }
 
+// What a run with a network of its own asked for is counted by who records it.
 void AuditLog::count(const audit::Event& event) {
-  if (counts_everything_ || is_refusal(event.type)) tally_.add(event);
+  if (event.run) return;
+  if (counts_everything_ || audit::is_refusal(event.type)) tally_.add(event);
 }
 
 }  // namespace weir::supervisor

@@ -88,13 +88,23 @@ Result<Generations::Change> Generations::adopt(policy::Narrowed narrowed, const 
 }
 
 void Generations::put_in_force(Change change, Network::Policy next, OnDone on_done) {
+  struct Open {
+    Change change;
+    OnDone on_done;
+    int confirmations = 1;
+  };
   const std::uint64_t generation = change.generation;
-  network_.narrow(std::move(next), generation,
-                  [this, change = std::move(change), on_done = std::move(on_done)](std::size_t cut) mutable {
-                    change.cut = cut;
-                    confirmed_ = {.generation = change.generation, .policy = change.policy, .cut = 0, .warnings = {}};
-                    on_done(std::move(change));
-                  });
+  auto open = std::make_shared<Open>(std::move(change), std::move(on_done), follower_ ? 2 : 1);
+  const auto confirmed = [this, open] {
+    if (--open->confirmations > 0) return;
+    confirmed_ = {.generation = open->change.generation, .policy = open->change.policy, .cut = 0, .warnings = {}};
+    open->on_done(std::move(open->change));
+  };
+  network_.narrow(std::move(next), generation, [open, confirmed](std::size_t cut) {
+    open->change.cut = cut;
+    confirmed();
+  });
+  if (follower_) follower_(network_.policy(), confirmed);
 }
 
 // The last place is that of [after].

@@ -52,10 +52,8 @@ class Generations {
         after_(std::move(after)),
         on_failure_(std::move(on_failure)),
         state_(begin.entered_after ? After::entered : After::ahead),
-        confirmed_{.generation = begin.generation,
-                   .policy = std::string(network.policy().hash()),
-                   .cut = 0,
-                   .warnings = {}} {}
+        confirmed_{
+            .generation = begin.generation, .policy = std::string(network.policy().hash()), .cut = 0, .warnings = {}} {}
 
   // Recorded (policy.update), then in force, all before this returns; `on_done` when the gateway has followed. Where it
   // cannot be recorded a warning says so.
@@ -64,6 +62,11 @@ class Generations {
   // The [after] of the policy, once; `on_done` when it holds, also in the gateway, and at once when it did before. What
   // stands in its way ends the sandbox (`on_failure`), and `on_done` is not called then: nobody goes on without it.
   void enter_after(const Cause& cause, OnDone on_done);
+
+  // Hears of each policy when it is in force, whoever asked for it; `done`, once, when that is followed. Whoever asked
+  // is told when all have.
+  using Follower = std::function<void(const policy::Image& now, std::function<void()> done)>;
+  void follow_with(Follower follower) { follower_ = std::move(follower); }
 
   // The last change that the gateway has followed, or the policy of the start.
   const Change& confirmed() const { return confirmed_; }
@@ -85,6 +88,7 @@ class Generations {
   std::uint64_t generation_;
   std::optional<policy::Narrowing> after_;
   OnFailure on_failure_;
+  Follower follower_;
   enum class After : std::uint8_t { ahead, entering, entered };
   After state_;
   std::vector<OnDone> waiting_;  // for the end of After::entering; as many as sockets may ask at a time

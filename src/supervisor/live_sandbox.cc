@@ -138,17 +138,28 @@ Result<> LiveSandbox::watch_seal() {
   return {};
 }
 
+std::vector<net::Endpoint> LiveSandbox::resolvers() const {
+  const bool captured = options_.spec.network == sandbox::Network::captured;
+  return captured && options_.dns_upstreams.empty() ? dial::host_resolvers() : options_.dns_upstreams;
+}
+
+Result<std::unique_ptr<Network>> LiveSandbox::network_beside(sandbox::Capture capture,
+                                                             std::shared_ptr<const sys::OwnedFd> policy,
+                                                             dial::Recorder& log, Network::OnFailure on_failure) const {
+  WEIR_TRY(auto egress, egress_routes(options_.egress_proxies));
+  return Network::create(reactor_, std::move(capture), options_.spec.addresses, std::move(policy), resolvers(),
+                         std::move(egress), log, std::move(on_failure));
+}
+
 Result<> LiveSandbox::start_network() {
   const bool captured = options_.spec.network == sandbox::Network::captured;
   if (!captured && ports_.empty()) return {};
-  std::vector<net::Endpoint> resolvers = options_.dns_upstreams;
-  if (captured && resolvers.empty()) resolvers = dial::host_resolvers();
   const auto lost = [this](const std::string& why) {
     end_with(Error(why + "; the sandbox was ended with its network"));
   };
   WEIR_TRY(auto image, sealed_policy());
   WEIR_TRY(network_, Network::create(reactor_, sandbox_->take_capture(), options_.spec.addresses, std::move(image),
-                                     std::move(resolvers), std::move(egress_), log_, lost));
+                                     resolvers(), std::move(egress_), log_, lost));
   const auto stuck = [this](const Error& error) {
     end_with(
         Error("the sandbox was ended: its [after] cannot be entered: " + error.what()).with_remedy(error.remedy()));

@@ -56,6 +56,9 @@ class LiveSandbox {
   // Null without a gateway and published ports.
   Generations* generations() { return generations_ ? &*generations_ : nullptr; }
   const Network* network() const { return network_.get(); }
+  // A network beside the sandbox's own: with the same name servers and proxies, and another policy. `log` outlives it.
+  Result<std::unique_ptr<Network>> network_beside(sandbox::Capture capture, std::shared_ptr<const sys::OwnedFd> policy,
+                                                  dial::Recorder& log, Network::OnFailure on_failure) const;
   // Null where nothing is published.
   sandbox::GuestSockets* guest_sockets() { return guest_sockets_; }
 
@@ -71,6 +74,7 @@ class LiveSandbox {
   Result<> execute(sys::SignalWatch& signals);
   Result<std::shared_ptr<const sys::OwnedFd>> sealed_policy() const;
   Result<> open_control();
+  std::vector<net::Endpoint> resolvers() const;
   Result<> start_network();
   Result<> watch_seal();
   Result<> guard_files();

@@ -121,6 +121,12 @@ Result<> LiveSession::open_socket() {
            SessionSnapshots::prepare(
                {.reactor = reactor_, .inside = *inside, .run = options_.run, .name = options_.name}, *live_.sandbox()));
   prepare_sleep();
+  if (Generations* const generations = live_.generations()) {
+    generations->follow_with([this](const policy::Image& now, std::function<void()> done) {
+      if (!narrow_run_) return done();
+      narrow_run_->follow(now, std::move(done));
+    });
+  }
   begin_service();
   return {};
 }
@@ -145,6 +151,7 @@ Result<> LiveSession::start_timers() {
 
 Ending LiveSession::run() {
   if (auto ran = reactor_.run(); !ran) live_.end_with(std::move(ran).error());
+  narrow_run_.reset();
   const Ending ending = live_.tear_down([this] { forget_inside(); });
   signals_.reset();
   return ending;
@@ -171,10 +178,13 @@ void LiveSession::begin_service() {
   for (const policy::Publish& each : options_.run.publishes) {
     if (each.protocol == net::Protocol::tcp) ports.push_back(each.guest);
   }
-  service_ = std::make_unique<SessionService>(
-      SessionService::Ground{
-          .reactor = reactor_, .processes = *processes_, .sockets = live_.guest_sockets(), .ports = std::move(ports)},
-      options_.bootstrap, options_.restart);
+  service_ =
+      std::make_unique<SessionService>(SessionService::Ground{.reactor = reactor_,
+                                                              .processes = *processes_,
+                                                              .sockets = live_.guest_sockets(),
+                                                              .ports = std::move(ports),
+                                                              .may_begin = [this] { return narrow_run_ == nullptr; }},
+                                       options_.bootstrap, options_.restart);
   service_->begin();
 }
 
@@ -276,7 +286,7 @@ void LiveSession::serve(ClientId client, const wire::SessionRequest& request, st
         } else if constexpr (std::is_same_v<Request, wire::ResizeTerminal>) {
           processes_->resize(client, each);
         } else if constexpr (std::is_same_v<Request, wire::FileRequest>) {
-          files_->serve(client, each);
+          if (!SessionFiles::changes_files(each) || !refuse_while_narrow(client)) files_->serve(client, each);
         } else if constexpr (std::is_same_v<Request, wire::ControlRequest>) {
           narrow(client, each);
         } else if constexpr (std::is_same_v<Request, wire::MakeSnapshot>) {
@@ -288,14 +298,58 @@ void LiveSession::serve(ClientId client, const wire::SessionRequest& request, st
       request);
 }
 
-// A network of its own for one process is refused until it can be held: never run with the wider one.
+// What a narrower run was promised would not hold if something wider began beside it, or changed the files below it.
+bool LiveSession::refuse_while_narrow(ClientId client) {
+  if (!narrow_run_) return false;
+  answer(client, wire::Refusal{.code = ErrorCode::conflict,
+                               .message = "a run with a network of its own is at work in this session",
+                               .remedy = "ask again when it has ended"});
+  return true;
+}
+
 void LiveSession::run_process(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed) {
-  if (request.overrides_network()) {
-    return answer(client, wire::Refusal{.code = ErrorCode::unavailable,
-                                        .message = "this version has no network for a single process",
-                                        .remedy = "narrow the session, or make another"});
-  }
+  if (refuse_while_narrow(client)) return;
+  if (request.overrides_network()) return run_narrower(client, request, std::move(passed));
   processes_->run(client, request, std::move(passed));
+}
+
+void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed) {
+  const auto refused = [&](ErrorCode code, std::string message, std::string remedy) {
+    answer(client, wire::Refusal{.code = code, .message = std::move(message), .remedy = std::move(remedy)});
+  };
+  if (request.freeze || request.keep_files)
+    return refused(ErrorCode::unavailable, "this version has no freeze and no keep_files", "leave them out");
+  if (request.detach)
+    return refused(ErrorCode::bad_request, "a run with a network of its own is not detached",
+                   "stay connected, or narrow the session");
+  if (auto whole = SessionProcesses::check_descriptors(request, passed); !whole)
+    return refused(ErrorCode::bad_request, whole.error().what(), whole.error().remedy());
+  const auto& proxies = options_.run.egress_proxies;
+  const auto has_secret = [](const policy::EgressProxy& proxy) {
+    return proxy.credentials_in != policy::EgressProxy::CredentialsIn::nowhere;
+  };
+  // Another init would be made of this process, whose memory holds them by now.
+  if (std::ranges::any_of(proxies, has_secret))
+    return refused(ErrorCode::unavailable,
+                   "this session's upstream proxy has credentials, which no second sandbox gets",
+                   "narrow the session, or make another");
+  if (snapshots_->is_making())
+    return refused(ErrorCode::conflict, "a snapshot of this session is being made", "ask again when it is done");
+  const Network* const network = live_.network();
+  auto policy = RunPolicy::of(request, network == nullptr ? nullptr : &network->policy(), options_.run.policy_mode);
+  if (!policy) return answer(client, std::move(policy).error());
+  narrow_run_ =
+      std::make_unique<NarrowRun>(NarrowRun::Ground{.reactor = reactor_,
+                                                    .log = log_,
+                                                    .server = *server_,
+                                                    .processes = *processes_,
+                                                    .live = live_,
+                                                    .run = options_.run,
+                                                    .number = ++narrow_runs_,
+                                                    .files_are_open = [this] { return files_->is_busy(); },
+                                                    .on_over = [this] { reactor_.retire(std::move(narrow_run_)); }},
+                                  client, request, std::move(passed), std::move(*policy));
+  narrow_run_->begin();
 }
 
 void LiveSession::narrow(ClientId client, const wire::ControlRequest& request) {
@@ -310,6 +364,7 @@ void LiveSession::narrow(ClientId client, const wire::ControlRequest& request) {
 }
 
 void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot& request) {
+  if (refuse_while_narrow(client)) return;
   const Network* const network = live_.network();
   const std::string_view mode =
       network == nullptr ? options_.run.policy_mode : policy::name_of(network->policy().mode());
@@ -326,6 +381,8 @@ void LiveSession::stop(ClientId client, const wire::StopSession& request) {
 
 void LiveSession::begin_to_end(Grace grace) {
   if (service_) service_->end();
+  if (narrow_run_ && !narrow_run_->has_process())
+    narrow_run_->end({.code = ErrorCode::gone, .message = "session " + folder_.id() + " is ending", .remedy = ""});
   const Ending ended{.exit_code = 0, .error = {}};
   if (grace == Grace::none || processes_->living() == 0) return live_.end(ended);
   if (std::exchange(ending_, true)) return;
@@ -361,6 +418,11 @@ void LiveSession::start_idle_time() {
 void LiveSession::on_idle() {
   if (!is_idle_ || ending_) return;
   if (!sleep_) return begin_to_end(Grace::given);
+  // What is left of one that nobody waits for any more.
+  if (narrow_run_) {
+    idle_since_ = boot_ms();
+    return start_idle_time();
+  }
   if (!sleep_->is_under_way()) sleep_->begin();
 }
 
@@ -419,6 +481,7 @@ void LiveSession::on_end(ClientId client) {
     held->ended = true;
     return;
   }
+  if (narrow_run_) narrow_run_->client_ended(client);
   processes_->client_ended(client);
   files_->client_ended(client);
 }

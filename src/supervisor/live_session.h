@@ -11,6 +11,7 @@
 #include "session/registry.h"
 #include "supervisor/line_server.h"
 #include "supervisor/live_sandbox.h"
+#include "supervisor/narrow_run.h"
 #include "supervisor/session_files.h"
 #include "supervisor/session_options.h"
 #include "supervisor/session_processes.h"
@@ -56,6 +57,8 @@ class LiveSession : private LineServer::Owner {
 
   void serve(ClientId client, const wire::SessionRequest& request, std::vector<sys::OwnedFd> passed);
   void run_process(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed);
+  void run_narrower(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed);
+  bool refuse_while_narrow(ClientId client);
   void show(ClientId client);
   void narrow(ClientId client, const wire::ControlRequest& request);
   void snapshot(ClientId client, const wire::MakeSnapshot& request);
@@ -105,6 +108,8 @@ class LiveSession : private LineServer::Owner {
   std::unique_ptr<SessionSnapshots> snapshots_;
   std::unique_ptr<SessionService> service_;
   std::unique_ptr<SessionSleep> sleep_;
+  std::unique_ptr<NarrowRun> narrow_run_;  // one at a time
+  std::uint64_t narrow_runs_ = 0;
 };
 
 }  // namespace weir::supervisor

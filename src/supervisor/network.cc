@@ -86,7 +86,12 @@ Result<Network::Policy> Network::Policy::of(std::shared_ptr<const sys::OwnedFd> 
 }
 
 Network::~Network() {
+  reactor_.forget_round(round_);
   stop();
+  if (!gateway_ && capture_.tun.valid()) {
+    reactor_.forget(capture_.tun.get());
+    reactor_.forget(capture_.listener.get());
+  }
 }
 
 Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox::Capture capture,
@@ -112,7 +117,7 @@ Result<std::unique_ptr<Network>> Network::create(sys::Reactor& reactor, sandbox:
       [&self](const control::ToGateway& message, sys::OwnedFd passed) { self.send(message, std::move(passed)); });
   WEIR_CHECK_OK(self.wait_for_first_packet());
   // What a round asked for is recorded with one write, then dialled and answered with one packet.
-  reactor.after_each_round([&self] {
+  self.round_ = reactor.after_each_round([&self] {
     self.admission_->settle();
     self.flush();
   });

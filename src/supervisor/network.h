@@ -117,6 +117,7 @@ class Network {
   std::deque<Change> changes_;
   bool gateway_is_behind_ = false;
   sys::Reactor::TimerId retry_ = 0;  // 0: none is due
+  sys::Reactor::RoundId round_ = 0;
   bool stopping_ = false;
 };
 

@@ -76,6 +76,22 @@ void SessionFiles::finish(ClientId client, const Error& error) {
   server_.finish(client, wire::error_line({.code = code_of(error), .message = error.what(), .remedy = error.remedy()}));
 }
 
+bool SessionFiles::changes_files(const wire::FileRequest& request) {
+  switch (request.what) {
+    case Do::put:
+    case Do::untar:
+    case Do::remove:
+    case Do::make_folder:
+      return true;
+    case Do::get:
+    case Do::list:
+    case Do::stat:
+    case Do::tar:
+      return false;
+  }
+  return true;
+}
+
 void SessionFiles::serve(ClientId client, const wire::FileRequest& request) {
   const Inside::FileTask task{
       .what = inside_of(request.what), .path = request.path, .mode = request.mode, .recursive = request.recursive};

@@ -19,6 +19,9 @@ class SessionFiles {
 
   // Answers the client, now or later.
   void serve(ClientId client, const wire::FileRequest& request);
+  // Somebody reads or writes.
+  bool is_busy() const { return !tasks_.empty(); }
+  static bool changes_files(const wire::FileRequest& request);
   // A second line. False: none is waited for.
   bool take_line(ClientId client, const sys::LineStream::Line& line);
   // The client is gone, or says no more: of what it began and did not end nothing stays.

@@ -109,22 +109,28 @@ Result<Inside::Stdio> SessionProcesses::kept_stdio(const wire::RunProcess& reque
   return stdio;
 }
 
-Result<Inside::Stdio> SessionProcesses::stdio_of(const wire::RunProcess& request, std::vector<sys::OwnedFd> passed,
-                                                 Process& process) {
+Result<> SessionProcesses::check_descriptors(const wire::RunProcess& request, const std::vector<sys::OwnedFd>& passed) {
   const std::size_t wanted = request.detach || request.terminal ? 0 : kStandard;
   if (passed.size() != wanted) {
     return fail(
         "with this request come " + std::to_string(wanted) + " descriptors, not " + std::to_string(passed.size()),
         EINVAL);
   }
+  for (const sys::OwnedFd& fd : passed) WEIR_CHECK_OK(check_stdio(fd));
+  return {};
+}
+
+Result<Inside::Stdio> SessionProcesses::stdio_of(const wire::RunProcess& request, std::vector<sys::OwnedFd> passed,
+                                                 Process& process) {
+  WEIR_CHECK_OK(check_descriptors(request, passed));
   if (request.terminal) return Inside::Stdio{};
   if (request.detach) return kept_stdio(request, process);
-  for (const sys::OwnedFd& fd : passed) WEIR_CHECK_OK(check_stdio(fd));
   return Inside::Stdio{.in = std::move(passed[0]), .out = std::move(passed[1]), .err = std::move(passed[2])};
 }
 
 SessionProcesses::Process SessionProcesses::new_process(const wire::RunProcess& request) {
-  return {.number = ++last_number_,
+  return {.inside = &ground_.inside,
+          .number = ++last_number_,
           .argv0 = request.argv.front().substr(0, kMaxArgv0),
           .detached = request.detach,
           .terminal = request.terminal,
@@ -136,7 +142,7 @@ SessionProcesses::Process SessionProcesses::new_process(const wire::RunProcess& 
 void SessionProcesses::run(ClientId client, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed) {
   Process process = new_process(request);
   process.client = client;
-  const auto started = start(std::move(process), request, std::move(passed));
+  const auto started = start(std::move(process), request, std::move(passed), ground_.env);
   if (!started) refuse(client, code_of(started.error()), started.error().what(), started.error().remedy());
 }
 
@@ -144,14 +150,39 @@ void SessionProcesses::run_for_session(const wire::RunProcess& request, OnBegun 
   Process process = new_process(request);
   process.on_begun = std::move(on_begun);
   process.on_ended = on_ended;
-  const auto started = start(std::move(process), request, {});
+  const auto started = start(std::move(process), request, {}, ground_.env);
   if (!started) on_ended({.exit_code = kExitCannotExecute, .not_executed = started.error().what()});
 }
 
-Result<> SessionProcesses::start(Process process, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed) {
+Result<std::uint64_t> SessionProcesses::run_elsewhere(ClientId client, const wire::RunProcess& request,
+                                                      std::vector<sys::OwnedFd> passed, Elsewhere place) {
+  Process process = new_process(request);
+  const std::uint64_t number = process.number;
+  process.client = client;
+  process.inside = &place.inside;
+  process.pid_elsewhere = place.pid;
+  process.on_ended_elsewhere = std::move(place.on_ended);
+  WEIR_CHECK_OK(start(std::move(process), request, std::move(passed), place.env));
+  return number;
+}
+
+void SessionProcesses::finish(std::uint64_t number, const wire::Answer<wire::ExitedProcess>& how) {
+  const auto found = processes_.find(number);
+  if (found == processes_.end()) return;
+  Process& process = found->second;
+  ground_.reactor.cancel(process.timer);
+  if (process.client != 0)
+    ground_.server.finish(process.client, how ? wire::session_reply_line(*how) : wire::error_line(how.error()));
+  forget(number);
+  --living_;
+  ground_.on_changed();
+}
+
+Result<> SessionProcesses::start(Process process, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed,
+                                 const Variables& env) {
   WEIR_TRY(Inside::Stdio stdio, stdio_of(request, std::move(passed), process));
   const Inside::Program program{.argv = request.argv,
-                                .env = with(ground_.env, request.env),
+                                .env = with(env, request.env),
                                 .workdir = request.cwd.empty() ? ground_.workdir : request.cwd,
                                 .terminal = request.terminal,
                                 .rows = request.rows,
@@ -163,8 +194,8 @@ Result<> SessionProcesses::start(Process process, const wire::RunProcess& reques
   const auto on_begun = [this, number, timeout = request.timeout_ms](Result<Inside::Begun> result) {
     begun(number, std::move(result), timeout);
   };
-  added.id = ground_.inside.start(program, std::move(stdio), on_begun,
-                                  [this, number](const Inside::Ended& how) { ended(number, how); });
+  added.id = added.inside->start(program, std::move(stdio), on_begun,
+                                 [this, number](const Inside::Ended& how) { ended(number, how); });
   return {};
 }
 
@@ -174,14 +205,16 @@ void SessionProcesses::begun(std::uint64_t number, Result<Inside::Begun> begun, 
     const Error& error = begun.error();
     refuse(process.client, code_of(error), "the process could not be started: " + error.what(), error.remedy());
     const OnEnded on_ended = std::move(process.on_ended);
+    const auto on_ended_elsewhere = std::move(process.on_ended_elsewhere);
     const std::string why = error.what();
     processes_.erase(number);
     --living_;
     ground_.on_changed();
+    if (on_ended_elsewhere) on_ended_elsewhere(nullptr);
     if (on_ended) on_ended({.exit_code = kExitCannotExecute, .not_executed = why});
     return;
   }
-  process.pid = begun->pid;
+  process.pid = process.pid_elsewhere != 0 ? process.pid_elsewhere : begun->pid;
   // A number that the kernel has given out again: what ended under it is forgotten.
   if (const Process* const old = find(process.pid); old != nullptr && old->exited) {
     std::erase(remembered_, old->number);
@@ -196,7 +229,7 @@ void SessionProcesses::begun(std::uint64_t number, Result<Inside::Begun> begun, 
   if (process.detached) {
     ground_.server.finish(std::exchange(process.client, 0), line);
   } else if (process.client == 0) {
-    ground_.inside.signal(process.id, SIGKILL);  // its client went meanwhile
+    send_signal(process, SIGKILL);  // its client went meanwhile
   } else if (begun->terminal.valid()) {
     ground_.server.send(process.client, line, std::array{begun->terminal.get()});
   } else {
@@ -207,12 +240,16 @@ void SessionProcesses::begun(std::uint64_t number, Result<Inside::Begun> begun, 
 void SessionProcesses::on_timeout(std::uint64_t number) {
   Process& process = processes_.at(number);
   process.timed_out = true;
-  ground_.inside.signal(process.id, SIGTERM);
+  send_signal(process, SIGTERM);
   process.timer = ground_.reactor.at(sys::monotonic_ms() + ground_.grace_ms, [this, number] {
     Process& stubborn = processes_.at(number);
     stubborn.timer = 0;
-    ground_.inside.signal(stubborn.id, SIGKILL);
+    send_signal(stubborn, SIGKILL);
   });
+}
+
+void SessionProcesses::send_signal(const Process& process, int number) {
+  if (process.inside != nullptr && process.pid != 0) process.inside->signal(process.id, number);
 }
 
 // Repeats of the last second count as well.
@@ -232,9 +269,14 @@ wire::ExitedProcess SessionProcesses::exit_of(const Process& process, const Insi
       .duration_ms = sys::monotonic_ms() - process.started_ms};
   if (ended.not_executed) exited.not_executed = ended.not_executed->what();
   ground_.log.flush_roll_ups();
-  for (const audit::RefusedDestination& each : ground_.log.tally().refused()) {
-    const auto before = process.refused_before.find(each.what + '\0' + each.reason);
-    const std::uint64_t times = each.times - (before == process.refused_before.end() ? 0 : before->second);
+  if (process.pid_elsewhere == 0) tell_refused(exited, ground_.log.tally(), process.refused_before);
+  return exited;
+}
+
+void SessionProcesses::tell_refused(wire::ExitedProcess& exited, const audit::Tally& tally, const Refused& before) {
+  for (const audit::RefusedDestination& each : tally.refused()) {
+    const auto known = before.find(each.what + '\0' + each.reason);
+    const std::uint64_t times = each.times - (known == before.end() ? 0 : known->second);
     if (times == 0) continue;
     if (exited.refused.size() == wire::ExitedProcess::kMaxRefused) {
       ++exited.refused_more;
@@ -242,13 +284,17 @@ wire::ExitedProcess SessionProcesses::exit_of(const Process& process, const Insi
       exited.refused.push_back({.destination = each.what, .reason = each.reason, .times = times});
     }
   }
-  return exited;
 }
 
 void SessionProcesses::ended(std::uint64_t number, const Inside::Ended& how) {
   Process& process = processes_.at(number);
   ground_.reactor.cancel(std::exchange(process.timer, 0));
   cpu_us_ += how.user_us + how.system_us;
+  if (process.pid_elsewhere != 0) {
+    process.inside = nullptr;
+    const wire::ExitedProcess exited = exit_of(process, how);
+    return process.on_ended_elsewhere(&exited);
+  }
   process.exited = exit_of(process, how);
   process.refused_before.clear();
   process.feed.reset();
@@ -329,8 +375,9 @@ void SessionProcesses::list(ClientId client) {
 void SessionProcesses::signal(ClientId client, const wire::SignalProcess& request) {
   const Process* const process = find(request.pid);
   if (process == nullptr) return no_such(client, request.pid);
-  if (process->exited) return refuse(client, ErrorCode::gone, "process " + std::to_string(request.pid) + " has ended");
-  ground_.inside.signal(process->id, request.signal);
+  if (process->exited || process->inside == nullptr)
+    return refuse(client, ErrorCode::gone, "process " + std::to_string(request.pid) + " has ended");
+  send_signal(*process, request.signal);
   done(client);
 }
 
@@ -408,7 +455,7 @@ void SessionProcesses::resize(ClientId client, const wire::ResizeTerminal& reque
   if (process == nullptr) return no_such(client, request.pid);
   if (!process->terminal)
     return refuse(client, ErrorCode::conflict, "process " + std::to_string(request.pid) + " has no terminal");
-  ground_.inside.resize(process->id, request.rows, request.columns);
+  if (process->inside != nullptr) process->inside->resize(process->id, request.rows, request.columns);
   done(client);
 }
 
@@ -421,14 +468,14 @@ void SessionProcesses::client_ended(ClientId client) {
   for (auto& [number, process] : processes_) {
     if (process.client != client || process.detached) continue;
     process.client = 0;
-    if (process.pid != 0) ground_.inside.signal(process.id, SIGKILL);
+    send_signal(process, SIGKILL);
     return ground_.server.drop(client);
   }
 }
 
 void SessionProcesses::signal_all(int number) {
   for (const auto& [key, process] : processes_) {
-    if (process.pid != 0 && !process.exited) ground_.inside.signal(process.id, number);
+    if (!process.exited) send_signal(process, number);
   }
 }
 

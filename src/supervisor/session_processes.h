@@ -55,6 +55,27 @@ class SessionProcesses {
   using OnBegun = std::function<void(std::uint32_t)>;
   using OnEnded = std::function<void(const wire::ExitedProcess&)>;
   void run_for_session(const wire::RunProcess& request, OnBegun on_begun, OnEnded on_ended);
+  // The same in another sandbox than the session's, attached. `on_ended` once, unless it could not be begun, which the
+  // client has been told (nullptr): from then on `inside` is not spoken to any more, and the client waits for finish().
+  struct Elsewhere {
+    sandbox::Inside& inside;
+    std::uint32_t pid = 0;  // what it is called here; those of the other sandbox are in use already
+    Variables env = {};     // what it gets, besides its own
+    std::function<void(const wire::ExitedProcess* exited)> on_ended;
+  };
+  // Above every pid that there is (PID_MAX_LIMIT of the kernel).
+  static constexpr std::uint32_t kFirstElsewhere = 4'194'304;
+  // Whether these are the descriptors that come with the request.
+  static Result<> check_descriptors(const wire::RunProcess& request, const std::vector<sys::OwnedFd>& passed);
+  // Returns its number, for finish().
+  Result<std::uint64_t> run_elsewhere(ClientId client, const wire::RunProcess& request,
+                                      std::vector<sys::OwnedFd> passed, Elsewhere place);
+  // What its client hears last; also for one that has not ended, whose sandbox is gone. Harmless once it was called.
+  void finish(std::uint64_t number, const wire::Answer<wire::ExitedProcess>& how);
+  // By destination and reason.
+  using Refused = std::map<std::string, std::uint64_t>;
+  // What was refused since `before`.
+  static void tell_refused(wire::ExitedProcess& exited, const audit::Tally& tally, const Refused& before);
   void list(ClientId client);
   void signal(ClientId client, const wire::SignalProcess& request);
   void feed(ClientId client, const wire::FeedProcess& request);
@@ -71,8 +92,8 @@ class SessionProcesses {
   std::uint64_t cpu_us() const { return cpu_us_; }
 
  private:
-  using Refused = std::map<std::string, std::uint64_t>;
   struct Process {
+    sandbox::Inside* inside = nullptr;  // where it lives, as long as it may be spoken to
     sandbox::Inside::Id id = 0;
     std::uint64_t number = 0;  // in the names of its files
     std::uint32_t pid = 0;     // 0: it has not begun
@@ -91,6 +112,8 @@ class SessionProcesses {
     std::optional<wire::ExitedProcess> exited = {};
     OnBegun on_begun = {};
     OnEnded on_ended = {};
+    std::uint32_t pid_elsewhere = 0;  // 0: it lives in the session's own sandbox
+    std::function<void(const wire::ExitedProcess*)> on_ended_elsewhere = {};
   };
   struct Follower {
     std::uint64_t number = 0;  // of the process
@@ -98,7 +121,8 @@ class SessionProcesses {
     std::uint64_t told_ms = 0;
   };
 
-  Result<> start(Process process, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed);
+  Result<> start(Process process, const wire::RunProcess& request, std::vector<sys::OwnedFd> passed,
+                 const Variables& env);
   Result<sandbox::Inside::Stdio> stdio_of(const wire::RunProcess& request, std::vector<sys::OwnedFd> passed,
                                           Process& process);
   Result<sandbox::Inside::Stdio> kept_stdio(const wire::RunProcess& request, Process& process);
@@ -106,6 +130,7 @@ class SessionProcesses {
   void ended(std::uint64_t number, const sandbox::Inside::Ended& ended);
   wire::ExitedProcess exit_of(const Process& process, const sandbox::Inside::Ended& ended);
   void on_timeout(std::uint64_t number);
+  static void send_signal(const Process& process, int number);
   void remember(Process& process);
   void forget(std::uint64_t number);
   void make_room();

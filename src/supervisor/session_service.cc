@@ -10,7 +10,10 @@ void SessionService::begin() {
   timer_ = 0;
   runs_ = true;
   begun_ms_ = sys::monotonic_ms();
-  const wire::RunProcess request{.argv = {"/bin/sh", "-c", bootstrap_}, .detach = true};
+  // In the words of a process other users of the machine could read it.
+  static constexpr const char* kBegin = "set -- \"$WEIR_BOOTSTRAP\"; unset WEIR_BOOTSTRAP; eval \"shift; $1\"";
+  const wire::RunProcess request{
+      .argv = {"/bin/sh", "-c", kBegin}, .env = {{"WEIR_BOOTSTRAP", bootstrap_}}, .detach = true};
   ground_.processes.run_for_session(
       request, [this](std::uint32_t pid) { pid_ = pid; }, [this](const wire::ExitedProcess& how) { ended(how); });
 }
@@ -28,11 +31,16 @@ void SessionService::ended(const wire::ExitedProcess& how) {
   }
   const std::uint64_t now = sys::monotonic_ms();
   if (now - begun_ms_ >= kSettledMs) pause_ms_ = kFirstPauseMs;
-  timer_ = ground_.reactor.at(now + pause_ms_, [this] {
+  begin_again_at(now + pause_ms_);
+  pause_ms_ = std::min(pause_ms_ * 2, kLongestPauseMs);
+}
+
+void SessionService::begin_again_at(std::uint64_t when_ms) {
+  timer_ = ground_.reactor.at(when_ms, [this] {
+    if (!ground_.may_begin()) return begin_again_at(sys::monotonic_ms() + kFirstPauseMs);
     ++restarts_;
     begin();
   });
-  pause_ms_ = std::min(pause_ms_ * 2, kLongestPauseMs);
 }
 
 std::string SessionService::health(bool answers) const {

@@ -33,6 +33,7 @@ class SessionService {
     SessionProcesses& processes;
     sandbox::GuestSockets* sockets = nullptr;  // null where nothing is published
     std::vector<net::Port> ports;              // TCP ports inside that are published
+    std::function<bool()> may_begin;           // not now: it waits until it may be begun again
   };
   // What it refers to outlives it. Nothing runs before begin().
   SessionService(Ground ground, std::string bootstrap, Restart restart)
@@ -56,6 +57,7 @@ class SessionService {
  private:
   struct Look;
   void ended(const wire::ExitedProcess& how);
+  void begin_again_at(std::uint64_t when_ms);
   std::string health(bool answers) const;
 
   Ground ground_;

@@ -25,7 +25,8 @@ Result<> make_file(const std::string& path) {
 Result<std::uint64_t> own_bytes(const std::string& summary, std::size_t layers_below) {
   WEIR_TRY(const Json document, parse_json(summary));
   const Json* const layers = json_member(document, "layers");
-  if (layers == nullptr || !layers->is_array() || layers->size() < layers_below) return fail("a snapshot without layers");
+  if (layers == nullptr || !layers->is_array() || layers->size() < layers_below)
+    return fail("a snapshot without layers");
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i + layers_below < layers->size(); ++i) {
     const Json* const each = json_member((*layers)[i], "bytes");
@@ -143,13 +144,14 @@ Result<> SessionSleep::write(const std::string& snapshot) {
     WEIR_TRY(const std::vector<std::uint8_t> after, image_of_after(*options.run.after));
     WEIR_CHECK_OK(folder.put(kSleepAfter, after));
   }
-  const SleepStage stage{.slept = {.snapshot = snapshot,
-                                   .created = now.created,
-                                   .expires_at = now.stored.expires_at,
-                                   .sequence = now.sequence,
-                                   .disk_bytes = options.disk_bytes()},
-                         .policy = now.stage,
-                         .policy_hash = now.policy != nullptr ? std::string(now.policy->hash()) : options.run.policy_hash};
+  const SleepStage stage{
+      .slept = {.snapshot = snapshot,
+                .created = now.created,
+                .expires_at = now.stored.expires_at,
+                .sequence = now.sequence,
+                .disk_bytes = options.disk_bytes()},
+      .policy = now.stage,
+      .policy_hash = now.policy != nullptr ? std::string(now.policy->hash()) : options.run.policy_hash};
   WEIR_TRY(const std::string plan, sleep_plan_text(options, stage));
   WEIR_CHECK_OK(folder.put(kSleepPlan, as_bytes(plan)));
   return folder.write(sleeping(std::move(now)));

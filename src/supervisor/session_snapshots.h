@@ -40,6 +40,7 @@ class SessionSnapshots {
     std::string_view mode;
     std::string_view hash;
   };
+  bool is_making() const { return static_cast<bool>(on_done_); }
   using OnDone = std::function<void(const wire::SessionReply&)>;
   // One at a time. `on_done` once, now or later, and not after the object is gone.
   void make(const wire::MakeSnapshot& request, const Policy& policy, OnDone on_done);
@@ -67,10 +68,10 @@ class SessionSnapshots {
   sys::OwnedFd answer_;
   std::string text_;
   std::unique_ptr<sys::CallbackHandler> handler_;
-  OnDone on_done_;                    // while one is made
-  bool freezing_ = false;             // begun, and not confirmed
-  bool for_sleep_ = false;            // the last one was
-  std::function<void()> on_moving_;   // cancelled while freezing
+  OnDone on_done_;                   // while one is made
+  bool freezing_ = false;            // begun, and not confirmed
+  bool for_sleep_ = false;           // the last one was
+  std::function<void()> on_moving_;  // cancelled while freezing
 };
 
 }  // namespace weir::supervisor

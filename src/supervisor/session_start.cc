@@ -1,7 +1,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -51,6 +50,7 @@ Answer<session::OwnFolder> make_folder(SessionOptions& options) {
   for (int draws = 1;; ++draws) {
     auto folder = registry->create(options.run.spec.id, options.name);
     if (folder || folder.error().code != ErrorCode::conflict || draws == kMaxDraws) return folder;
+    if (options.id == SessionOptions::Id::given) return folder;
     auto id = new_sandbox_id();
     if (!id) return refuse(ErrorCode::internal, id.error());
     options.run.spec.id = *id;
@@ -88,8 +88,7 @@ void forget_sleep(const SessionOptions& options, const session::OwnFolder& folde
 
 Result<AuditLog> open_log(const SessionOptions& options) {
   const RunOptions& run = options.run;
-  const audit::Envelope envelope{
-      .sandbox = run.spec.id, .policy = run.policy_hash, .generation = run.stage.generation};
+  const audit::Envelope envelope{.sandbox = run.spec.id, .policy = run.policy_hash, .generation = run.stage.generation};
   return options.slept ? AuditLog::open_again(run.events, envelope, options.slept->sequence)
                        : AuditLog::open(run.events, envelope);
 }
@@ -101,8 +100,8 @@ std::string mode_of(const RunOptions& run) {
   return policy ? std::string(policy::name_of(policy->image.mode())) : run.policy_mode;
 }
 
-// It is gone, or has not come to be: what is left of it goes, unless it sleeps (on). So do the layers that it woke with,
-// where nothing is made of them any more; whoever comes next sweeps what cannot be swept now.
+// It is gone, or has not come to be: what is left of it goes, unless it sleeps (on). So do the layers that it woke
+// with, where nothing is made of them any more; whoever comes next sweeps what cannot be swept now.
 void leave(SessionOptions& options, session::OwnFolder& folder, const LiveSession& session, Outcome outcome) {
   const bool sleeps = session.is_asleep() || (options.slept && outcome == Outcome::did_not_stand);
   sleeps ? folder.let_go() : folder.remove();
@@ -178,31 +177,24 @@ Answer<wire::SessionInfo> await_report(const sys::OwnedFd& pipe) {
   return refuse(ErrorCode::internal, "the supervisor of the session talks nonsense");
 }
 
-// In between there is a process that ends at once, so that the supervisor is nobody's child. Init dies with the thread
-// that made it: the sandbox is made by the process that stays.
+// The supervisor is nobody's child once this process ends, which it does as soon as it has the report. Init dies with
+// the thread that made it: the sandbox is made by the process that stays.
 Answer<wire::SessionInfo> start_supervisor(SessionOptions options, const std::vector<int>& inherited) {
   auto folder = make_folder(options);
   if (!folder) return std::unexpected(std::move(folder).error());
   auto pipe = sys::make_pipe();
   if (!pipe) return refuse(ErrorCode::internal, pipe.error());
   auto& [reader, writer] = *pipe;
-  const pid_t between = ::fork();
-  if (between < 0) {
+  const pid_t supervisor = ::fork();
+  if (supervisor < 0) {
     const Error error = sys::errno_error("cannot start the supervisor").error();
     options.slept ? folder->let_go() : folder->remove();
     return refuse(ErrorCode::internal, error);
   }
-  if (between == 0) {
-    const pid_t supervisor = ::fork();
-    if (supervisor == 0) become_supervisor(options, std::move(*folder), std::move(writer), inherited);
-    ::_exit(supervisor < 0 ? 1 : 0);
-  }
+  if (supervisor == 0) become_supervisor(options, std::move(*folder), std::move(writer), inherited);
   writer.reset();
-  int status = 0;
-  while (::waitpid(between, &status, 0) < 0 && errno == EINTR) {
-  }
   // It lives in what was unpacked for it, and removes that.
-  if (status == 0 && options.run.image) options.run.image->release();
+  if (options.run.image) options.run.image->release();
   return await_report(reader);
 }
 

@@ -78,6 +78,25 @@ void Reactor::fire_timers() {
   }
 }
 
+Reactor::RoundId Reactor::after_each_round(std::function<void()> action) {
+  after_round_.push_back({.id = next_round_, .action = std::move(action)});
+  return next_round_++;
+}
+
+// Its place stays until the end of the round: it may be the one that runs.
+void Reactor::forget_round(RoundId round) {
+  for (EndOfRound& each : after_round_) {
+    if (each.id == round) each.id = 0;
+  }
+}
+
+void Reactor::end_round() {
+  for (std::size_t i = 0; i < after_round_.size(); ++i) {
+    if (after_round_[i].id != 0) after_round_[i].action();
+  }
+  std::erase_if(after_round_, [](const EndOfRound& each) { return each.id == 0; });
+}
+
 Result<> Reactor::run() {
   running_ = true;
   now_ms_ = monotonic_ms();
@@ -91,7 +110,7 @@ Result<> Reactor::run() {
       static_cast<EventHandler*>(event.data.ptr)->on_events(event.events);
     }
     fire_timers();
-    for (const auto& action : after_round_) action();
+    end_round();
     retired_.clear();
   }
   return {};

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -59,9 +60,10 @@ class Reactor {
   TimerId at(std::uint64_t deadline_ms, std::function<void()> action);
   void cancel(TimerId timer);
 
-  // Runs `action` at the end of every round: what the round gave rise to goes out together. Not removable: `action`
-  // must be callable as long as run() is.
-  void after_each_round(std::function<void()> action) { after_round_.push_back(std::move(action)); }
+  // Runs `action` at the end of every round, until it is taken back: what the round gave rise to goes out together.
+  using RoundId = std::uint64_t;
+  RoundId after_each_round(std::function<void()> action);
+  void forget_round(RoundId round);
 
   // Runs until stop(). The time of the current round is now_ms(), taken once per round.
   Result<> run();
@@ -80,7 +82,13 @@ class Reactor {
   std::map<std::pair<std::uint64_t, TimerId>, std::function<void()>> timers_;
   std::map<TimerId, std::uint64_t> deadlines_;
   std::vector<std::shared_ptr<void>> retired_;
-  std::vector<std::function<void()>> after_round_;
+  struct EndOfRound {
+    RoundId id = 0;  // 0: taken back
+    std::function<void()> action;
+  };
+  void end_round();
+  RoundId next_round_ = 1;
+  std::deque<EndOfRound> after_round_;  // one that is added meanwhile moves none
 };
 
 }  // namespace weir::sys

@@ -10,7 +10,8 @@ namespace weir::wire {
 
 namespace {
 
-constexpr std::uint64_t kMaxPid = 1u << 22;  // the kernel's bound (PID_MAX_LIMIT)
+// The kernel's bound (PID_MAX_LIMIT), and as many for processes in sandboxes of their own.
+constexpr std::uint64_t kMaxPid = 2u << 22;
 constexpr std::uint32_t kMaxMode = 07777;
 
 using Do = FileRequest::Do;
@@ -134,6 +135,7 @@ Result<SessionRequest> take_file(JsonFields& fields) {
 
 Result<SessionRequest> take_snapshot(JsonFields& fields) {
   MakeSnapshot snapshot;
+  WEIR_CHECK_OK(fields.text("id", snapshot.id));
   WEIR_CHECK_OK(fields.text("name", snapshot.name));
   WEIR_CHECK_OK(fields.pairs("labels", snapshot.labels));
   return snapshot;
@@ -265,6 +267,7 @@ void write(JsonWriter& json, const ControlRequest& request) {
 }
 void write(JsonWriter& json, const MakeSnapshot& snapshot) {
   json.field("op", "snapshot");
+  write_text(json, "id", snapshot.id);
   write_text(json, "name", snapshot.name);
   write_pairs(json, "labels", snapshot.labels);
 }

@@ -385,7 +385,7 @@ HOSTILE = {
     "long": (b" " * (2 << 20), "too_large"),
     "no-pid": ({"op": "signal", "pid": 1, "signal": 9}, "not_found"),
     "commit": ({"commit": True}, "bad_request"),
-    "override": ({"op": "run", "argv": ["true"], "network_mode": "none"}, "unavailable"),
+    "override": ({"op": "run", "argv": ["true"], "network_mode": "none"}, "bad_request"),  # without descriptors
 }
 
 

@@ -14,7 +14,6 @@
 namespace weir::cli {
 namespace {
 
-using session::Connection;
 using session::Registry;
 
 constexpr std::size_t kMaxPolicyBytes = std::size_t{1} << 20;  // of the whole request line

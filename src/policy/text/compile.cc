@@ -175,7 +175,7 @@ Result<> PolicyCompiler::finish() {
   note_mode();
   keep_upstreams();
   if (out_.mode == Mode::host) {
-    out_.hash = hex(hash_bytes(as_bytes(name_of(out_.mode))));
+    out_.hash = hash_of(out_.mode);
     return {};
   }
   WEIR_TRY(out_.image, build_image(out_.source));
@@ -229,6 +229,10 @@ Result<Compiled> PolicyCompiler::run() {
 
 Result<Compiled> compile_policy(const CompileInput& input) {
   return PolicyCompiler(input).run();
+}
+
+std::string hash_of(Mode mode) {
+  return hex(hash_bytes(as_bytes(name_of(mode))));
 }
 
 }  // namespace weir::policy

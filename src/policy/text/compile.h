@@ -97,6 +97,9 @@ struct Compiled {
 // Errors say what to write instead. The error of a run that wants more than its session has begins with "cannot_widen".
 Result<Compiled> compile_policy(const CompileInput& input);
 
+// What stands for a policy that is nothing but its mode, where none is compiled.
+std::string hash_of(Mode mode);
+
 // True of that error, whatever context was put in front.
 bool is_cannot_widen(const Error& error);
 

@@ -38,6 +38,8 @@ Event whole_event(EventType type) {
   event.query_type = "AAAA";
   event.rcode = "NOERROR";
   event.addresses = {*net::IpAddress::parse("192.0.2.1"), *net::IpAddress::parse("2001:db8::2")};
+  event.run = 3;
+  event.run_policy = "00ff";
   event.flow = 12;
   event.bytes_up = 1;
   event.bytes_down = ~std::uint64_t{0};
@@ -73,8 +75,23 @@ TEST(EventLine, WhatIsWrittenIsReadBack) {
     EXPECT_EQ(read->policy, "00ff");
     EXPECT_EQ(read->generation, 2u);
     EXPECT_EQ(read->time, "1970-01-01T00:00:59.000001Z");
-    EXPECT_EQ(written(read->event), text);
+    Event again = read->event;
+    again.run_policy = read->policy;
+    EXPECT_EQ(written(again), text);
   }
+}
+
+TEST(EventLine, ARunHasAPolicyOfItsOwn) {
+  Event event = whole_event(EventType::flow_refuse);
+  event.run = 3;
+  event.run_policy = "abcd";
+  const auto read = parse_line(written(event));
+  ASSERT_TRUE(read) << read.error().what();
+  EXPECT_EQ(read->policy, "abcd");
+  EXPECT_EQ(read->event.run, 3u);
+  Event sessions = event;
+  sessions.run.reset();
+  EXPECT_NE(roll_up_key(event), roll_up_key(sessions));
 }
 
 TEST(EventLine, EveryMemberOfTheSchemaIsKnown) {

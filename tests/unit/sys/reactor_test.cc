@@ -41,6 +41,27 @@ TEST(Reactor, FiresInOrderOfDeadlinesAndNotWhatWasCancelled) {
   EXPECT_EQ(fired, (std::vector<int>{1, 2}));
 }
 
+TEST(Reactor, TheEndOfARoundIsTakenBackAlsoFromWithin) {
+  Reactor reactor = *Reactor::create();
+  std::vector<int> ran;
+  Reactor::RoundId own = 0;
+  own = reactor.after_each_round([&] {
+    ran.push_back(1);
+    reactor.forget_round(own);
+    reactor.after_each_round([&] { ran.push_back(3); });
+  });
+  const auto other = reactor.after_each_round([&] { ran.push_back(2); });
+  const std::uint64_t now = monotonic_ms();
+  reactor.at(now, [&] { reactor.at(now, [&] { reactor.stop(); }); });
+  ASSERT_TRUE(reactor.run().has_value());
+  EXPECT_EQ(ran, (std::vector<int>{1, 2, 3, 2, 3}));
+  reactor.forget_round(other);
+  ran.clear();
+  reactor.at(now, [&] { reactor.stop(); });
+  ASSERT_TRUE(reactor.run().has_value());
+  EXPECT_EQ(ran, std::vector<int>{3});
+}
+
 TEST(Reactor, ForgettingWhatIsNotWatchedIsHarmless) {
   Reactor reactor = *Reactor::create();
   const OwnedFd fd(::eventfd(0, EFD_CLOEXEC));

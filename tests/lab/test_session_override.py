@@ -1,0 +1,348 @@
+"""Runs with a narrower network of their own (docs/decisions/0021). attacks.md O02, P01, Q03, Q06."""
+
+import os
+import signal
+
+import pytest
+
+import world as w
+from archives import END
+from checks import TWINS, at
+from images import put
+from lab import processes, read_events, wait_until
+from sessions import Session, gone, read_all
+
+KEPT, LOST = at(w.ALLOWED4, 7), at(w.EVIL4, 7)
+CONNECT = f"""
+import socket
+try: socket.create_connection(({w.EVIL4!r}, 7), 5); print('connected')
+except OSError as e: print(type(e).__name__, e.errno)
+"""
+PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture
+def session(lab):
+    with Session(lab, "--allow", KEPT, "--allow", LOST, "--no-proxy-env") as made:
+        yield made
+
+
+class Held:
+    """A run that goes on until it is told or killed; `words` are its first ones."""
+
+    def __init__(self, session, *argv, **request):
+        pipes = [os.pipe() for _ in range(3)]
+        self.connection = session.connect()
+        self.connection.say({"op": "run", "argv": list(argv), **request}, [pipes[0][0], pipes[1][1], pipes[2][1]])
+        for fd in (pipes[0][0], pipes[1][1], pipes[2][1]):
+            os.close(fd)
+        self.stdin, self.out, self.err = pipes[0][1], pipes[1][0], pipes[2][0]
+        self.started = self.connection.line()
+        assert self.started and "started" in self.started, self.started
+        self.pid = self.started["started"]["pid"]
+        self.words = os.read(self.out, 4096).decode()
+
+    def go_on(self, text=b"\n"):
+        os.write(self.stdin, text)
+        os.close(self.stdin)
+        out, err = read_all([self.out, self.err])
+        reply = self.connection.line()
+        self.connection.close()
+        return reply, out, err
+
+    def leave(self):
+        for fd in (self.stdin, self.out, self.err):
+            os.close(fd)
+        self.connection.close()
+
+
+def refused(session, **request):
+    """The error of a run that is not begun."""
+    pipes = [os.pipe() for _ in range(3)]
+    with session.connect() as connection:
+        reply = connection.say({"op": "run", "argv": ["true"], **request}, [pipes[0][0], pipes[1][1], pipes[2][1]]).line()
+    for fd in sum(pipes, ()):
+        os.close(fd)
+    return reply["error"]
+
+
+def family(pid):
+    children = [child for child, (parent, _) in processes().items() if parent == pid]
+    return children + [each for child in children for each in family(child)]
+
+
+def events(session, kind):
+    return [event for event in read_events(session.events_path) if event["type"] == kind]
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+@pytest.mark.parametrize("wish, named", [
+    ({"network_mode": "open"}, "open"), ({"network_mode": "public"}, "public"),
+    ({"network_mode": "full"}, "open"), ({"network_mode": "allowlist", "network_allowlist": [at(w.SHARED4, 7)]}, w.SHARED4),
+    ({"network_allowlist": ["@private"]}, "@private"), ({"network_mode": "host"}, "host")])
+def test_a_wider_one_is_refused(session, wish, named):
+    """cannot_widen names what was asked for; nothing is begun and nothing reached. The twin asks for a part."""
+    before = lab_packets(session)
+    error = refused(session, **wish)
+    assert error["code"] == "cannot_widen" and named in error["message"], error
+    assert not events(session, "run.start") and lab_packets(session) == before
+    exited, out, err = session.run(PYTHON, "-c", CONNECT, network_mode="allowlist", network_allowlist=[LOST])
+    assert out == "connected\n" and not exited["refused"], (out, err)
+
+
+def lab_packets(session):
+    return session.lab.world.packets_to(w.EVIL4, 7) + session.lab.world.packets_to(w.SHARED4, 7)
+
+
+@pytest.mark.parametrize("mode", ["none", "blocked", "zerotrust", "off", "inbound", "mounts_only"])
+def test_without_a_network_there_is_none(session, mode):
+    before = session.lab.world.packets_to(w.EVIL4, 7)
+    exited, out, err = session.run(PYTHON, "-c", CONNECT + "print(sorted(l.split(':')[0].strip() for l in open('/proc/net/dev') if ':' in l))",
+                                   network_mode=mode)
+    assert out == "OSError 101\n['lo']\n" and exited["exit_code"] == 0, (out, err)
+    assert session.lab.world.packets_to(w.EVIL4, 7) == before
+    [start] = events(session, "run.start")
+    assert start["run"] == 1 and start["mode"] in ("none", "inbound") and start["command"] == PYTHON, start
+    [end] = events(session, "run.exit")
+    assert end["exit_code"] == 0 and end["policy"] == start["policy"] != events(session, "sandbox.start")[0]["policy"], end
+    _, out, err = session.run(PYTHON, "-c", CONNECT)  # the session still may
+    assert out == "connected\n" and session.lab.world.packets_to(w.EVIL4, 7) > before, (out, err)
+
+
+@TWINS
+def test_it_may_less_than_its_session(session, verdict):
+    """Q06: what the session allows and the run does not is refused to the run alone."""
+    wanted = [KEPT, LOST] if verdict == "allow" else [KEPT]
+    before = session.lab.world.packets_to(w.EVIL4, 7)
+    exited, out, err = session.run(PYTHON, "-c", CONNECT, network_mode="allowlist", network_allowlist=wanted)
+    found = events(session, "flow.refuse")
+    if verdict == "allow":
+        assert out == "connected\n" and not found and not exited["refused"], (out, err)
+        [opened], [closed] = events(session, "flow.open"), events(session, "flow.close")
+        assert opened["run"] == closed["run"] == 1 and opened["flow"] == closed["flow"], (opened, closed)
+        return
+    assert out == "ConnectionRefusedError 111\n", (out, err)
+    assert session.lab.world.packets_to(w.EVIL4, 7) == before
+    [record] = found
+    assert record["run"] == 1 and record["dst"] == w.EVIL4 and record["policy"] == events(session, "run.start")[0]["policy"]
+    assert exited["refused"] == [{"destination": LOST, "reason": "no-rule", "times": 1}], exited
+    exited, out, err = session.run(PYTHON, "-c", CONNECT)
+    assert out == "connected\n" and not exited["refused"], (out, err)
+    assert session.lab.world.packets_to(w.EVIL4, 7) > before and len(events(session, "flow.refuse")) == 1
+
+
+FILES = """cat /home/sandbox/mine && echo changed > /home/sandbox/mine && cat /home/sandbox/mine && rm -r /home/sandbox/folder \
+&& echo new > /tmp/new && ls /home/sandbox /tmp && head -1 /etc/hosts && ln -s /etc /home/sandbox/link"""
+
+
+def files_are_seen_and_given_up(session):
+    session.run("sh", "-c", "cd /home/sandbox; echo session > mine; mkdir folder; echo x > folder/x; echo other > /etc/hosts || true")
+    exited, out, err = session.run("sh", "-c", FILES, network_mode="none")
+    assert exited["exit_code"] == 0 and out == "session\nchanged\n/home/sandbox:\nmine\n\n/tmp:\nnew\n127.0.0.1 localhost\n", (out, err)
+    _, out, err = session.run("sh", "-c", "cd /home/sandbox; cat mine folder/x; ls . /tmp")
+    assert out == "session\nx\n.:\nfolder\nmine\n\n/tmp:\n", (out, err)
+
+
+def test_its_files_are_the_sessions_and_what_it_writes_goes(session):
+    files_are_seen_and_given_up(session)
+
+
+def test_the_same_over_an_image(images, root_archive):
+    with Session(images, "--image", put(images, "a.tar", root_archive + END), "--allow", KEPT) as made:
+        assert made.code == 0, made.said
+        made.run("sh", "-c", "echo session > /tmp/mine")
+        exited, out, err = made.run("sh", "-c", "cat /tmp/mine; echo more > /tmp/mine; cat /tmp/mine; head -1 /etc/hosts; ls /bin/sh",
+                                    network_mode="none")
+        assert out == "session\nmore\n127.0.0.1 localhost\n/bin/sh\n" and exited["exit_code"] == 0, (out, err)
+        assert made.run("sh", "-c", "cat /tmp/mine")[1] == "session\n"
+
+
+@pytest.mark.parametrize("limits", [(), ("--disk", "64M", "--memory", "512M")])
+def test_shares(lab, limits):
+    """It sees of each share what the session has there, and writes nothing to the host."""
+    folder = lab.folder / "shared"
+    for name in ("rw", "ro", "copy", "over"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "file").write_text("host\n")
+    (folder / "one").write_text("host\n")
+    lab.world.host.sh(f"chown -R {lab.uid}:{lab.gid} {folder}")
+    options = [f"-v={folder}/{name}:/work/{name}{mode}" for name, mode in
+               (("rw", ""), ("ro", ":ro"), ("copy", ":copy"), ("over", ":overlay"), ("one", ""))]
+    with Session(lab, "--allow", KEPT, *options, *limits) as made:
+        assert made.code == 0, made.said
+        made.run("sh", "-c", "for n in rw copy over; do echo session > /work/$n/file; done; echo session > /work/one")
+        (folder / "copy" / "file").write_text("later\n")
+        command = "cd /work; cat */file one; for n in rw copy over; do echo run > $n/file; echo > $n/new; done; echo run > one; cat rw/file"
+        exited, out, err = made.run("sh", "-c", command, network_mode="none")
+        assert exited["exit_code"] == 0 and out == "session\nsession\nhost\nsession\nsession\nrun\n", (out, err)
+        _, out, _ = made.run("sh", "-c", "cd /work; cat */file one; ls rw copy over | grep -c new")
+        assert out == "session\nsession\nhost\nsession\nsession\n0\n", out
+    assert (folder / "rw" / "file").read_text() == "session\n" and (folder / "one").read_text() == "session\n"
+    assert sorted(os.listdir(folder / "rw")) == ["file"]
+
+
+def test_whoever_lives_with_the_wider_policy_is_named(session):
+    """P01: also what left its group and its parent; nothing is begun beside it."""
+    pid = session.detach("setsid sleep 1000 & sleep 1000 & exec sleep 1000")
+    wait_until(lambda: len(family(session.pid)) >= 4, what="the daemons")
+    error = refused(session, network_mode="none")
+    assert error["code"] == "wider_process" and str(pid) in error["message"] and error["message"].count(",") == 2, error
+    session.ask({"op": "signal", "pid": pid, "signal": "KILL"})
+    session.await_exit(pid)
+    error = refused(session, network_mode="none")  # what left its group is nobody's any more
+    assert error["code"] == "wider_process" and error["message"].startswith("process ") and "," not in error["message"], error
+    assert not events(session, "run.start")
+    session.run("sh", "-c", "pkill -9 sleep; true")
+    exited, _, err = session.run("true", network_mode="none")
+    assert exited["exit_code"] == 0, err
+
+
+def test_only_looking_goes_on_beside_it(session):
+    session.run("sh", "-c", "echo x > /tmp/x")
+    held = Held(session, "sh", "-c", "echo up; read x; exit 7", network_mode="none")
+    assert held.pid > 4194304
+    for request in ({"op": "run", "argv": ["true"], "terminal": True}, {"op": "run", "argv": ["true"], "detach": True},
+                    {"op": "file", "do": "put", "path": "/tmp/y"}, {"op": "file", "do": "delete", "path": "/tmp/x"},
+                    {"op": "file", "do": "make_folder", "path": "/tmp/z"}, {"op": "file", "do": "untar", "path": "/tmp/z"},
+                    {"op": "snapshot", "name": "s"}):
+        assert session.ask(request)["error"]["code"] == "conflict", request
+    assert refused(session, network_mode="none")["code"] == "conflict"
+    assert session.ask({"op": "file", "do": "get", "path": "/tmp/x"})[1] == ["x\n"]
+    listed = session.ask({"op": "processes"})["processes"]
+    assert [each["pid"] for each in listed] == [held.pid], listed
+    assert session.ask({"op": "signal", "pid": held.pid, "signal": "CONT"}) == {"ok": True}
+    reply, _, err = held.go_on()
+    assert reply["exited"]["exit_code"] == 7, (reply, err)
+    assert session.run("true")[0]["exit_code"] == 0
+
+
+def test_it_is_told_apart_from_what_cannot_be(session):
+    assert refused(session, network_mode="no-such")["code"] == "bad_policy"
+    assert session.ask({"op": "run", "argv": ["true"], "network_mode": "none", "detach": True})["error"]["code"] == "bad_request"
+    exited, _, _ = session.run("/no/such", network_mode="none")
+    assert exited["exit_code"] == 127 and "not_executed" in exited, exited
+    exited, out, _ = session.run("sh", "-c", "echo $A; pwd; kill -9 $$", env={"A": "x"}, cwd="/tmp", network_mode="none")
+    assert out == "x\n/tmp\n" and exited["exit_code"] == 137 and exited["signal"] == 9, exited
+    exited, _, _ = session.run("sleep", "1000", timeout_ms=300, network_mode="none")
+    assert exited["timed_out"] and exited["exit_code"] == 124, exited
+    assert [event["exit_code"] for event in events(session, "run.exit")] == [127, 137, 124]
+
+
+LEAVES = "setsid sleep 1000 & sleep 1000 & echo up; read x"
+
+
+def test_what_it_leaves_behind_ends_with_it(session):
+    inside = set(family(session.pid))
+    held = Held(session, "sh", "-c", LEAVES, network_mode="none")
+    assert len(set(family(session.pid)) - inside) >= 3
+    held.go_on()
+    assert set(family(session.pid)) == inside
+    held = Held(session, "sh", "-c", LEAVES, network_mode="none")
+    held.leave()  # the caller is gone
+    wait_until(lambda: set(family(session.pid)) == inside, what="the end of the run")
+    assert session.run("true")[0]["exit_code"] == 0
+
+
+@pytest.mark.parametrize("how", ["kill", "stop", "term", "ttl"])
+def test_it_ends_with_its_session(lab, how):
+    with Session(lab, "--allow", KEPT, *(["--ttl", "3s"] if how == "ttl" else [])) as made:
+        inside = family(made.pid)
+        Held(made, "sh", "-c", LEAVES, network_mode="allowlist", network_allowlist=[KEPT])
+        inside = set(inside) | set(family(made.pid))
+        if how == "kill":
+            os.kill(made.pid, signal.SIGKILL)
+        elif how == "stop":
+            made.stop(kill=True)
+        elif how == "term":
+            made.stop()
+        wait_until(lambda: gone(made.pid) and all(gone(pid) for pid in inside), what="the end of all")
+        if how != "kill":
+            assert made.is_gone() and [event["type"] for event in read_events(made.events_path)][-1] == "sandbox.exit"
+            assert len(events(made, "run.exit")) == 1
+
+
+APART = """
+import os, socket, signal, sys
+seen = sorted(p for p in os.listdir('/proc') if p.isdigit())
+s = socket.socket(socket.AF_UNIX)
+try: s.connect('\\0weir-lab'); print('reached')
+except OSError as e: print(type(e).__name__)
+try: s.connect('/tmp/socket'); print('reached')
+except OSError as e: print(type(e).__name__)
+try: os.kill(int(sys.argv[1]), 0); print('there')
+except OSError as e: print(type(e).__name__)
+print(os.path.exists('/dev/shm/lab'), open('/proc/sysvipc/shm').read().count('\\n'))
+"""
+
+
+def test_its_namespaces_are_its_own(session):
+    """What the session left behind is not reachable: sockets in no folder, memory, other pids."""
+    namespaces = "for n in user pid net ipc mnt uts cgroup; do readlink /proc/self/ns/$n; done"
+    session.run(PYTHON, "-c", "import socket; socket.socket(socket.AF_UNIX).bind('/tmp/socket'); open('/dev/shm/lab', 'w').write('x')")
+    _, first, _ = session.run("sh", "-c", namespaces)
+    _, second, _ = session.run("sh", "-c", namespaces, network_mode="none")
+    assert len(first.split()) == 7 and not set(first.split()) & set(second.split()), (first, second)
+    _, out, err = session.run(PYTHON, "-c", APART, "12345", network_mode="none")
+    assert out == "ConnectionRefusedError\nConnectionRefusedError\nProcessLookupError\nFalse 1\n", (out, err)
+
+
+@TWINS
+def test_narrowing_the_session_narrows_it(session, verdict):
+    """Q06: at once, and before whoever narrows is told."""
+    code = f"""
+import socket
+s = socket.create_connection(({w.EVIL4!r}, 7), 5); s.settimeout(10); print('up', flush=True); input()
+try: s.sendall(b'x'); print(s.recv(10).decode() or 'eof')
+except OSError as e: print(type(e).__name__)
+try: socket.create_connection(({w.EVIL4!r}, 7), 5); print('connected')
+except OSError as e: print(type(e).__name__)
+"""
+    held = Held(session, PYTHON, "-c", code, network_mode="allowlist", network_allowlist=[KEPT, LOST])
+    before = session.lab.world.packets_to(w.EVIL4, 7)
+    wanted = [KEPT, LOST] if verdict == "allow" else [KEPT]
+    reply = session.ask({"op": "narrow", "network_mode": "allowlist", "network_allowlist": wanted})
+    assert reply["generation"] == 2, reply
+    reply, out, err = held.go_on()
+    if verdict == "allow":
+        assert out == "x\nconnected\n" and not reply["exited"]["refused"], (out, err)
+        return
+    assert out.split() == [out.split()[0], "ConnectionRefusedError"] and out.split()[0] in ("ConnectionResetError", "eof", "BrokenPipeError"), (out, err)
+    assert session.lab.world.packets.payload_to(w.EVIL4, 7) == 0 and session.lab.world.packets_to(w.EVIL4, 7) <= before + 2
+    assert [each["destination"] for each in reply["exited"]["refused"]] == [LOST], reply
+    assert {event["run"] for event in events(session, "flow.refuse")} == {1}
+
+
+def test_a_session_without_a_network_gives_none(lab):
+    with Session(lab) as made:
+        assert made.run("true", network_mode="blocked")[0]["exit_code"] == 0
+        error = refused(made, network_mode="allowlist", network_allowlist=[KEPT])
+        assert error["code"] == "cannot_widen" and "allowlist" in error["message"] and "none" in error["message"], error
+
+
+def test_a_service_waits_until_it_has_ended(lab):
+    with Session(lab, "--allow", KEPT, "--bootstrap", "echo begun >> /tmp/log", "--restart", "always") as made:
+        wait_until(lambda: made.show()["service"]["restarts"] >= 1, what="a second begin")
+        held = Held(made, "sh", "-c", "echo up; read x; wc -l < /tmp/log", network_mode="none")
+        before = made.show()["service"]["restarts"]
+        wait_until(lambda: made.show()["service"]["restarts"] == before, what="a look")
+        _, out, _ = held.go_on()
+        wait_until(lambda: made.show()["service"]["restarts"] > before, what="the next begin")
+
+
+def test_a_terminal(session):
+    with session.connect() as connection:
+        connection.say({"op": "run", "argv": ["sh", "-c", "tty; stty size"], "terminal": True, "rows": 7, "columns": 9,
+                        "network_mode": "none"})
+        line = connection.line()
+        assert "started" in line, line
+        master, text = connection.passed[0], b""
+        connection.passed = []
+        assert connection.line()["exited"]["exit_code"] == 0
+        try:
+            while part := os.read(master, 1000):
+                text += part
+        except OSError:
+            pass
+        os.close(master)
+        assert text == b"/dev/pts/0\r\n7 9\r\n", text
