@@ -127,11 +127,11 @@ std::string_view name_of(EventType type) {
 }
 
 std::span<const EventType> all_types() {
-  static constexpr std::array kTypes = {
-      EventType::sandbox_start, EventType::sandbox_exit, EventType::sandbox_asleep, EventType::sandbox_awake,
-      EventType::dns_answer,    EventType::dns_refuse,   EventType::flow_open,      EventType::flow_close,
-      EventType::flow_refuse,   EventType::limit,        EventType::policy_update,  EventType::run_start,
-      EventType::run_exit};
+  static constexpr std::array kTypes = {EventType::sandbox_start, EventType::sandbox_exit,  EventType::sandbox_asleep,
+                                        EventType::sandbox_awake, EventType::dns_answer,    EventType::dns_refuse,
+                                        EventType::flow_open,     EventType::flow_close,    EventType::flow_refuse,
+                                        EventType::limit,         EventType::policy_update, EventType::run_start,
+                                        EventType::run_exit};
   return kTypes;
 }
 

@@ -275,12 +275,13 @@ constexpr std::array kCommands = {
         "allow is refused, connections that lost their permission are reset. There is no way back, and nothing is ever "
         "widened.",
         kSessionNarrowExamples},
-    CommandSpec{
-        session_wake, "session wake", "ID", 1, 1, false, "wake a sleeping session",
-        "Starts a session that --on-idle snapshot has put to sleep, as every command that uses it does by itself: with its "
-        "files, the policy that was in force, its ports and its service, until the end that it had. Where that cannot be "
-        "it says why, and the session sleeps on. One that is awake is left as it is.",
-        kSessionWakeExamples},
+    CommandSpec{session_wake, "session wake", "ID", 1, 1, false, "wake a sleeping session",
+                "Starts a session that --on-idle snapshot has put to sleep, as every command that uses it does by "
+                "itself: with its "
+                "files, the policy that was in force, its ports and its service, until the end that it had. Where that "
+                "cannot be "
+                "it says why, and the session sleeps on. One that is awake is left as it is.",
+                kSessionWakeExamples},
     CommandSpec{session_rm, "session rm", "ID...", 1, kAnyNumber, false, "end and remove sessions",
                 "Ends everything in the sessions at once and removes their files, also of those that are asleep. Their "
                 "records stay (weir log). Goes on after one that fails; exit code 125 then.",

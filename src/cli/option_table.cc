@@ -252,11 +252,12 @@ constexpr std::array kOptions = {
         "Do what --on-idle says when for so long nobody is connected and none of the processes that were asked for "
         "lives.",
         "--idle 15m"},
-    OptionSpec{OptionId::on_idle, Group::process, "on-idle", kNoAliases, '\0', required, "stop", Repeat::once,
-               only(session_create),
-               "What --idle does; stop ends the session. snapshot lets it fall asleep: its files are kept, what runs in it "
-               "ends, and the next command that uses it wakes it, under the policy that was in force.",
-               "--idle 15m --on-idle snapshot"},
+    OptionSpec{
+        OptionId::on_idle, Group::process, "on-idle", kNoAliases, '\0', required, "stop", Repeat::once,
+        only(session_create),
+        "What --idle does; stop ends the session. snapshot lets it fall asleep: its files are kept, what runs in it "
+        "ends, and the next command that uses it wakes it, under the policy that was in force.",
+        "--idle 15m --on-idle snapshot"},
     OptionSpec{
         OptionId::bootstrap, Group::process, "bootstrap", kNoAliases, '\0', required, "SCRIPT", Repeat::once,
         only(session_create),

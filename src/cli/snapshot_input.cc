@@ -11,7 +11,6 @@
 namespace weir::cli {
 namespace {
 
-
 // A snapshot, an image, or a recipe; the caller's own before what ships.
 Result<SnapshotChoice> choose_template(const std::string& name, const Caller& caller) {
   WEIR_TRY(const image::Snapshots store, snapshot_store(caller));

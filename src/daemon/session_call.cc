@@ -19,8 +19,8 @@ std::unexpected<wire::Refusal> no_session(const std::string& who_is) {
 
 // Where this dies meanwhile, it is awake or asleep: the command that wakes it goes on, or has done nothing.
 Task<wire::Answer<>> wake(Daemon& daemon, std::string id, Principal who) {
-  auto ended = co_await run_command(daemon, std::move(who), {.words = {"session", "wake", "--output=json", id}},
-                                    kWakeSeconds);
+  auto ended =
+      co_await run_command(daemon, std::move(who), {.words = {"session", "wake", "--output=json", id}}, kWakeSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
   co_return wire::Answer<>();
@@ -39,8 +39,8 @@ Task<wire::Answer<SessionCall>> SessionCall::open(Daemon& daemon, std::string wh
       auto woken = co_await wake(daemon, id, who);
       WEIR_CO_CHECK(woken);
     }
-    auto connection = session::Connection::open(
-        daemon.registry, id, {.when_full = sys::WhenFull::refuse, .asleep = session::Asleep::leave});
+    auto connection = session::Connection::open(daemon.registry, id,
+                                                {.when_full = sys::WhenFull::refuse, .asleep = session::Asleep::leave});
     if (connection) co_return SessionCall(daemon.executor, std::move(*connection));
     found = find_session(daemon, id, who);
     const bool sleeps = found && found->info.state == session::kAsleep && asleep == session::Asleep::wake;
@@ -78,8 +78,7 @@ Task<wire::Answer<SessionReply>> SessionCall::receive(Deadline deadline) {
 }
 
 Task<wire::Answer<SessionReply>> ask_session(Daemon& daemon, std::string who_is, const Principal& who,
-                                             wire::SessionRequest request, unsigned seconds,
-                                             session::Asleep asleep) {
+                                             wire::SessionRequest request, unsigned seconds, session::Asleep asleep) {
   auto call = co_await SessionCall::open(daemon, std::move(who_is), who, asleep);
   WEIR_CO_CHECK(call);
   WEIR_CO_CHECK(call->send(request));

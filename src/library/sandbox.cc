@@ -145,8 +145,7 @@ Expected<std::string> Sandbox::get(const std::string& path, std::size_t max_byte
 Expected<> Sandbox::stop() {
   if (!session_) return {};
   const std::unique_ptr<Session> ending = std::move(session_);
-  auto connection =
-      session::Connection::open(ending->registry, ending->info.id, {.asleep = session::Asleep::leave});
+  auto connection = session::Connection::open(ending->registry, ending->info.id, {.asleep = session::Asleep::leave});
   if (!connection) {
     const ErrorCode code = connection.error().code;
     if (code == ErrorCode::unavailable) return remove_asleep(ending->registry, ending->info.id);

@@ -29,8 +29,8 @@ inline constexpr std::string_view kAsksToSleep = "snapshot";
 // "w-" and eight hexadecimal digits.
 bool is_session_id(std::string_view text);
 
-// The folder of a session that is this process's: its lock is held. Where it goes without remove(), or the process dies,
-// whoever comes next sweeps it, unless session.json says that it is asleep.
+// The folder of a session that is this process's: its lock is held. Where it goes without remove(), or the process
+// dies, whoever comes next sweeps it, unless session.json says that it is asleep.
 class OwnFolder {
  public:
   static constexpr const char* kSocket = "socket";

@@ -70,11 +70,10 @@ Answer<wire::SessionInfo> run_starter(const std::vector<std::string>& command_li
   const auto reply = wire::parse_session_reply(line);
   if (const auto* const refusal = reply ? std::get_if<wire::Refusal>(&*reply) : nullptr)
     return std::unexpected(*refusal);
-  return refuse(
-      ErrorCode::internal,
-      command_line.front() + " session " + command_line[2] + " ended with " + std::to_string(code) +
-          " and did not say what came of it",
-      "run it by hand; it may be of another version");
+  return refuse(ErrorCode::internal,
+                command_line.front() + " session " + command_line[2] + " ended with " + std::to_string(code) +
+                    " and did not say what came of it",
+                "run it by hand; it may be of another version");
 }
 
 }  // namespace weir::session

@@ -24,8 +24,8 @@ class AuditLog : public dial::Recorder {
   // that exists already is the record of another sandbox: an error with the code EEXIST.
   static Result<AuditLog> open(const EventsSink& sink, const audit::Envelope& envelope);
 
-  // The same for one that slept: its own record goes on behind its last line, also in a default file, which is made again
-  // where it was swept meanwhile. `sequence`: of that line, at least; counts where the sink cannot be read.
+  // The same for one that slept: its own record goes on behind its last line, also in a default file, which is made
+  // again where it was swept meanwhile. `sequence`: of that line, at least; counts where the sink cannot be read.
   static Result<AuditLog> open_again(const EventsSink& sink, const audit::Envelope& envelope, std::uint64_t sequence);
 
   // Timers for roll-ups run here. Without it repeats are written one by one.

@@ -62,8 +62,8 @@ class LineServer {
   void drop(ClientId client);
   std::size_t clients() const { return clients_.size(); }
 
-  // Nobody can connect from here on. True: and nobody is connected. False: somebody is, or was about to be; open_again()
-  // is to follow.
+  // Nobody can connect from here on. True: and nobody is connected. False: somebody is, or was about to be;
+  // open_again() is to follow.
   bool shut();
   Result<> open_again();
 

@@ -38,9 +38,9 @@ struct SessionOptions {
 
   // Of one that has slept: where it goes on.
   struct Slept {
-    std::string snapshot = {};  // the id of the one that its files are in
-    std::string created = {};   // RFC 3339
-    std::uint64_t expires_at = 0;  // seconds since 1970; 0: never
+    std::string snapshot = {};                     // the id of the one that its files are in
+    std::string created = {};                      // RFC 3339
+    std::uint64_t expires_at = 0;                  // seconds since 1970; 0: never
     std::uint64_t sequence = 0;                    // of the last line of its record, at least
     std::optional<std::uint64_t> disk_bytes = {};  // --disk; spec.limits has what its layers leave of it
     bool operator==(const Slept&) const = default;

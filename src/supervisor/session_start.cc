@@ -88,8 +88,7 @@ void forget_sleep(const SessionOptions& options, const session::OwnFolder& folde
 
 Result<AuditLog> open_log(const SessionOptions& options) {
   const RunOptions& run = options.run;
-  const audit::Envelope envelope{
-      .sandbox = run.spec.id, .policy = run.policy_hash, .generation = run.stage.generation};
+  const audit::Envelope envelope{.sandbox = run.spec.id, .policy = run.policy_hash, .generation = run.stage.generation};
   return options.slept ? AuditLog::open_again(run.events, envelope, options.slept->sequence)
                        : AuditLog::open(run.events, envelope);
 }
@@ -101,8 +100,8 @@ std::string mode_of(const RunOptions& run) {
   return policy ? std::string(policy::name_of(policy->image.mode())) : run.policy_mode;
 }
 
-// It is gone, or has not come to be: what is left of it goes, unless it sleeps (on). So do the layers that it woke with,
-// where nothing is made of them any more; whoever comes next sweeps what cannot be swept now.
+// It is gone, or has not come to be: what is left of it goes, unless it sleeps (on). So do the layers that it woke
+// with, where nothing is made of them any more; whoever comes next sweeps what cannot be swept now.
 void leave(SessionOptions& options, session::OwnFolder& folder, const LiveSession& session, Outcome outcome) {
   const bool sleeps = session.is_asleep() || (options.slept && outcome == Outcome::did_not_stand);
   sleeps ? folder.let_go() : folder.remove();

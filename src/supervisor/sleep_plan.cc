@@ -14,25 +14,57 @@ using wire::JsonFields;
 
 constexpr std::uint64_t kVersion = 1;
 // All there are, and each must be there.
-constexpr std::array kKeys = {"v",           "name",          "labels",         "idle_ms",       "bootstrap",
-                              "restart",     "tool_sources",  "layers_below",   "snapshot",      "created",
-                              "expires_at",  "sequence",      "id",             "hostname",      "env",
-                              "workdir",     "user",          "shares",         "tools",         "network",
-                              "addresses",   "limits",        "snapshots_folder", "parent",      "image",
-                              "image_digest", "image_created", "taint",         "policy_mode",   "policy_hash",
-                              "floor_hash",  "sensitive",     "control_path",   "events",        "events_path",
-                              "run_name",    "verbosity",     "grace_ms",       "generation",    "has_after",
-                              "entered_after", "published"};
+constexpr std::array kKeys = {"v",
+                              "name",
+                              "labels",
+                              "idle_ms",
+                              "bootstrap",
+                              "restart",
+                              "tool_sources",
+                              "layers_below",
+                              "snapshot",
+                              "created",
+                              "expires_at",
+                              "sequence",
+                              "id",
+                              "hostname",
+                              "env",
+                              "workdir",
+                              "user",
+                              "shares",
+                              "tools",
+                              "network",
+                              "addresses",
+                              "limits",
+                              "snapshots_folder",
+                              "parent",
+                              "image",
+                              "image_digest",
+                              "image_created",
+                              "taint",
+                              "policy_mode",
+                              "policy_hash",
+                              "floor_hash",
+                              "sensitive",
+                              "control_path",
+                              "events",
+                              "events_path",
+                              "run_name",
+                              "verbosity",
+                              "grace_ms",
+                              "generation",
+                              "has_after",
+                              "entered_after",
+                              "published"};
 
 template <class Enum>
 struct Spelling {
   Enum value;
   std::string_view text;
 };
-constexpr std::array kAccess = {Spelling{sandbox::Share::Access::read_write, "rw"},
-                                Spelling{sandbox::Share::Access::read_only, "ro"},
-                                Spelling{sandbox::Share::Access::copy, "copy"},
-                                Spelling{sandbox::Share::Access::overlay, "overlay"}};
+constexpr std::array kAccess = {
+    Spelling{sandbox::Share::Access::read_write, "rw"}, Spelling{sandbox::Share::Access::read_only, "ro"},
+    Spelling{sandbox::Share::Access::copy, "copy"}, Spelling{sandbox::Share::Access::overlay, "overlay"}};
 constexpr std::array kNetwork = {Spelling{sandbox::Network::loopback, "loopback"},
                                  Spelling{sandbox::Network::captured, "captured"},
                                  Spelling{sandbox::Network::host, "host"}};

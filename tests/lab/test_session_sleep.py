@@ -65,15 +65,16 @@ def layers(lab):
 
 
 def of_session(pid):
-    """Processes that live below a supervisor."""
-    found = []
+    """Processes that live below a supervisor, however far."""
+    parents = {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             with open(f"/proc/{entry}/stat") as file:
-                fields = file.read().rsplit(")", 1)[1].split()
-            if int(fields[1]) == pid and fields[0] != "Z":
-                found.append(int(entry))
-    return found
+                parents[int(entry)] = int(file.read().rsplit(")", 1)[1].split()[1])
+    found = [pid]
+    for above in found:
+        found += [each for each, parent in parents.items() if parent == above]
+    return found[1:]
 
 
 def listens(lab, port):
@@ -358,9 +359,10 @@ def test_killed_while_it_falls_asleep(store, part):  # noqa: F811
             os.sched_yield()
             if os.path.exists(f"{made.folder}/plan.json") and part < 7:
                 break
+        below = of_session(made.pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(made.pid, signal.SIGKILL)
-        wait_until(lambda: gone(made.pid), what="its end")
+        wait_until(lambda: all(gone(pid) for pid in [made.pid, *below]), what="its end")
         shown = store.cli("session", "show", made.id, "-o", "json")
         if shown.code == 0:
             assert json.loads(shown.stdout)["state"] == "asleep"
@@ -446,8 +448,6 @@ def test_a_snapshot_that_cannot_be_made_loses_nothing(store):  # noqa: F811
 
 def sleeps(server, where):
     shown = server.get(where)
-    if shown.status != 200:
-        os.system(f"tail -3 {server.lab.folder}/state/weir/events/* {server.lab.folder}/serve.log >&2; ls -laR {server.lab.folder}/state/weir/sessions >&2")
     assert shown.status == 200, shown
     return shown.json["state"] == "asleep"
 

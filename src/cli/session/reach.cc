@@ -37,7 +37,8 @@ wire::Answer<bool> remove_asleep(const session::Registry& registry, const std::s
 
 }  // namespace
 
-Result<wire::SessionInfo> look_at(const session::Registry& registry, session::Stored stored, std::uint64_t patience_ms) {
+Result<wire::SessionInfo> look_at(const session::Registry& registry, session::Stored stored,
+                                  std::uint64_t patience_ms) {
   if (stored.info.state == session::kAsleep) return std::move(stored.info);
   auto live = session::ask(registry, stored.info.id, wire::ShowSession{}, sys::monotonic_ms() + patience_ms,
                            {.asleep = session::Asleep::leave});
