@@ -77,6 +77,10 @@ Result<> check_files(const SessionOptions& options) {
     for (const std::string& path : options.run.sensitive) WEIR_CHECK_OK(check_same(path, "the sensitive file"));
     WEIR_CHECK_OK(check_guarded(options.run));
   }
+  constexpr const char* kRemedy = "put the folders back where they were when the session was made";
+  WEIR_CHECK_OK(check_record_outside(options.run.snapshots_folder, spec.shares, kRemedy));
+  if (options.run.events.kind == supervisor::EventsSink::Kind::file)
+    WEIR_CHECK_OK(check_record_outside(options.run.events.path, spec.shares, kRemedy));
   WEIR_TRY(const std::vector<sandbox::Tool> tools, sandbox::resolve_tools(spec.tools));
   const bool same = std::ranges::equal(tools, options.tool_sources, {}, &sandbox::Tool::source);
   if (same) return {};
@@ -134,12 +138,14 @@ Result<> check_time(SessionOptions& options) {
   return {};
 }
 
-Result<SessionOptions> plan_wake(const CommandLine& line, const Caller& caller, const session::OwnFolder& folder) {
+// `snapshot`: the one that it sleeps in, as soon as that is known.
+Result<SessionOptions> plan_wake(const CommandLine& line, const Caller& caller, const session::OwnFolder& folder,
+                                 std::string& snapshot) {
   WEIR_TRY(const std::string text, sys::read_file(folder.path_of(supervisor::kSleepPlan), supervisor::kMaxSleepPlan));
   WEIR_TRY(SessionOptions options, supervisor::parse_sleep_plan(text));
   RunOptions& run = options.run;
   if (run.spec.id != folder.id()) return fail("the folder holds another session");
-  run.begun_from.id = options.slept->snapshot;
+  run.begun_from.id = snapshot = options.slept->snapshot;
   WEIR_CHECK_OK(check_time(options));
   WEIR_CHECK_OK(check_floor(line, caller, run));
   WEIR_CHECK_OK(load_policy(folder, run));
@@ -158,10 +164,14 @@ ErrorCode code_of(const Error& error) {
 Answer<SessionOptions> wake(const CommandLine& line, const Caller& caller, const session::Registry& registry,
                             const std::string& id) {
   WEIR_TRY(session::OwnFolder folder, registry.take_asleep(id));
-  auto options = plan_wake(line, caller, folder);
+  std::string snapshot;
+  auto options = plan_wake(line, caller, folder, snapshot);
   if (!options) {
     const Error& why = options.error();
-    return refuse(code_of(why), "session " + id + " cannot be woken: " + why.what(), why.remedy());
+    std::string remedy = why.remedy();
+    if (!snapshot.empty() && remedy.find(snapshot) == std::string::npos)
+      remedy += (remedy.empty() ? "" : "; or ") + ("begin another one with its files: --snapshot " + snapshot);
+    return refuse(code_of(why), "session " + id + " cannot be woken: " + why.what(), remedy);
   }
   const std::vector<std::string> needed = {
       supervisor::kSleepPlan, supervisor::kSleepPolicy, supervisor::kSleepAfter,

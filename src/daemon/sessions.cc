@@ -175,11 +175,14 @@ Task<Outcome> show_session(Call& call, std::string) {
 namespace {
 
 // With the snapshot that it consists of, which is not for this process to remove.
-Task<Outcome> remove_asleep(Daemon& daemon, std::string who_is, Principal who) {
+// It may be awake again by then: it is asked as anybody who is awake.
+Task<Outcome> remove_asleep(Daemon& daemon, std::string who_is, Principal who, wire::StopSession how) {
   auto found = find_session(daemon, who_is, who);
   WEIR_CO_CHECK(found);
   const std::string id = found->info.id;
-  auto ended = co_await run_command(daemon, who, {.words = {"session", "rm", "--", id}}, kCreateSeconds);
+  std::vector<std::string> words = {"stop", "--", id};
+  if (how.kill) words = {"session", "rm", "--", id};
+  auto ended = co_await run_command(daemon, who, {.words = std::move(words)}, kCreateSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
   daemon.store.disown(Owned::session, id);
@@ -194,13 +197,14 @@ Task<Outcome> delete_session(Call& call, std::string) {
     const auto there = co_await show_session(call, "");
     WEIR_CO_CHECK(there);
   }
+  const wire::StopSession how{.kill = is_on(call.target, "kill")};
   auto session = co_await SessionCall::open(call.daemon, call.parameter(0), call.who, session::Asleep::leave);
   if (!session && session.error().code == ErrorCode::unavailable) {
-    auto removed = co_await remove_asleep(call.daemon, call.parameter(0), call.who);
+    auto removed = co_await remove_asleep(call.daemon, call.parameter(0), call.who, how);
     co_return removed;
   }
   WEIR_CO_CHECK(session);
-  WEIR_CO_CHECK(session->send(wire::StopSession{.kill = is_on(call.target, "kill")}));
+  WEIR_CO_CHECK(session->send(how));
   // Answered at once; what is inside has its grace time, and then the connection ends.
   while (true) {
     const auto reply = co_await session->receive(in_seconds(SessionCall::kPatience));

@@ -32,6 +32,10 @@ constexpr std::size_t kMaxName = 64;          // a file in names/: an id
 constexpr std::size_t kIdLength = 10;
 constexpr const char* kDocument = "session.json";
 constexpr const char* kLock = "lock";
+constexpr const char* kExpired = ".expired";  // beside the folders: the time of one that slept was over
+// Of one that falls asleep (supervisor/sleep_plan.h, supervisor/session_sleep.cc).
+constexpr std::string_view kPlan = "plan.json";
+constexpr std::string_view kSleptPrefix = "slept-";
 constexpr timespec kLookAgain{.tv_sec = 0, .tv_nsec = 10'000'000};
 
 std::string sessions_of(const std::string& state) {
@@ -101,6 +105,18 @@ Result<Stored> read_stored(const std::string& folder) {
   return stored;
 }
 
+// There is something in its folder that only those that sleep leave.
+bool may_sleep(const sys::OwnedFd& folder) {
+  const sys::Folder entries =
+      sys::folder_of(sys::OwnedFd(::openat(folder.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  if (entries == nullptr) return true;
+  while (const dirent* entry = sys::next_entry(entries)) {
+    const std::string_view name = entry->d_name;
+    if (name == kPlan || name.starts_with(kSleptPrefix)) return true;
+  }
+  return errno != 0;
+}
+
 bool has_expired(const Stored& stored) {
   return stored.expires_at != 0 && static_cast<std::uint64_t>(::time(nullptr)) >= stored.expires_at;
 }
@@ -136,6 +152,11 @@ std::unexpected<wire::Refusal> internal(const Error& error) {
 std::unexpected<wire::Refusal> not_found(std::string_view who) {
   return refuse(ErrorCode::not_found, "there is no session '" + std::string(who.substr(0, 100)) + "'",
                 "weir ps lists them");
+}
+
+std::unexpected<wire::Refusal> is_damaged(const std::string& id, const Error& why) {
+  return refuse(ErrorCode::internal, "what session " + id + " says of itself cannot be read: " + why.what(),
+                "weir session rm " + id + " removes it with its files");
 }
 
 }  // namespace
@@ -240,20 +261,31 @@ Result<Registry::Seen> Registry::look_at(const std::string& id) const {
   if (!free) return Seen{.life = Life::running, .stored = std::move(*stored)};
   if (stored && stored->info.state == kAsleep && !has_expired(*stored))
     return Seen{.life = Life::asleep, .stored = std::move(*stored)};
+  // What may be all that there is of a session goes only when somebody says so.
+  if (!stored && stored.error().code() != ENOENT && may_sleep(*folder))
+    return Seen{.life = Life::damaged, .stored = {}, .why = stored.error()};
+  if (stored && stored->info.state == kAsleep) remember_expired();
   give_up_name(state_, id);
   empty_folder(path_of(id));
   return Seen{.life = Life::swept, .stored = stored ? std::move(*stored) : Stored{}};
 }
 
-Result<std::vector<Stored>> Registry::list(std::size_t* expired) const {
+// Its files are elsewhere, where this room does not go: whoever lists next has them swept.
+void Registry::remember_expired() const {
+  const std::string path = sessions_of(state_) + "/" + kExpired;
+  const sys::OwnedFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+}
+
+Result<std::vector<Stored>> Registry::list(bool* expired) const {
   WEIR_TRY(const sys::OwnedFd held, lock());
   WEIR_TRY(const std::vector<std::string> all, ids());
   std::vector<Stored> found;
   for (const std::string& id : all) {
     WEIR_TRY(Seen seen, look_at(id));
     if (seen.life == Life::running || seen.life == Life::asleep) found.push_back(std::move(seen.stored));
-    if (expired != nullptr && seen.life == Life::swept && seen.stored.info.state == kAsleep) ++*expired;
   }
+  const std::string left = sessions_of(state_) + "/" + kExpired;
+  if (expired != nullptr) *expired = ::unlink(left.c_str()) == 0;
   std::ranges::sort(found, {}, [](const Stored& each) { return std::pair(each.info.created, each.info.id); });
   return found;
 }
@@ -292,8 +324,12 @@ Answer<Stored> Registry::find(std::string_view who) const {
     case Life::none:
       return not_found(who);
     case Life::swept:
-      return refuse(ErrorCode::gone, "session " + id + " is gone: its supervisor was killed",
+      return refuse(ErrorCode::gone,
+                    "session " + id + " is gone: " +
+                        (seen->stored.info.state == kAsleep ? "its time was over" : "its supervisor was killed"),
                     "weir session create makes another");
+    case Life::damaged:
+      return is_damaged(id, seen->why);
     case Life::starting:
       return refuse(ErrorCode::unavailable, "session " + id + " does not stand yet", "ask again in a moment");
     case Life::running:
@@ -367,11 +403,25 @@ Answer<std::optional<OwnFolder>> Registry::try_asleep(const std::string& id) con
   if (in_between) return std::optional<OwnFolder>();
   if (seen->life == Life::starting || seen->life == Life::running)
     return refuse(ErrorCode::conflict, "session " + id + " is awake already");
+  if (seen->life == Life::damaged) return is_damaged(id, seen->why);
   if (seen->life != Life::asleep) return not_found(id);
   auto folder = open_folder(id);
   auto own = take_lock(folder, O_CREAT);
   if (!own) return internal(own.error());
   return std::optional(OwnFolder(state_, id, std::move(*folder), std::move(*own)));
+}
+
+Answer<OwnFolder> Registry::take_damaged(std::string_view who) const {
+  const auto held = lock();
+  if (!held) return internal(held.error());
+  WEIR_TRY(const std::string id, resolve(who));
+  const auto seen = look_at(id);
+  if (!seen) return internal(seen.error());
+  if (seen->life != Life::damaged) return not_found(id);
+  auto folder = open_folder(id);
+  auto own = take_lock(folder, O_CREAT);
+  if (!own) return internal(own.error());
+  return OwnFolder(state_, id, std::move(*folder), std::move(*own));
 }
 
 Answer<OwnFolder> Registry::take_asleep(const std::string& id) const {

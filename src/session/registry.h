@@ -80,17 +80,17 @@ class Registry {
   static Result<Registry> open(std::string state);
 
   // Live ones and those that are asleep, by the time they were made. Sweeps the rest. One that does not stand yet is
-  // left out. `expired`: how many of those that were swept had been asleep; their files are swept where snapshots are
-  // kept (image/snapshot/store.h).
-  Result<std::vector<Stored>> list(std::size_t* expired = nullptr) const;
+  // left out. `expired`: since it was last asked for some were swept that had been asleep; their files are swept where
+  // snapshots are kept (image/snapshot/store.h).
+  Result<std::vector<Stored>> list(bool* expired = nullptr) const;
 
   // How many folders there are, whatever has become of their sessions; the most that a size can say where that cannot
   // be read.
   std::size_t count() const;
 
   // By id, by name, or by the beginning of an id that no other shares, with or without "w-". Codes: not_found; gone:
-  // its supervisor was killed, and what it left is swept now; conflict: several begin so; unavailable: it does not
-  // stand yet.
+  // its supervisor was killed, or its time was over while it slept, and what it left is swept now; conflict: several
+  // begin so; unavailable: it does not stand yet.
   wire::Answer<Stored> find(std::string_view who) const;
 
   // The folder of a new session, locked. `name` may be empty. Codes: name_taken; conflict: the id is in use;
@@ -100,6 +100,9 @@ class Registry {
   // asleep or somebody else is waking it. Codes: not_found; conflict: it is awake; unavailable: that took too long.
   static constexpr std::uint64_t kTransitionPatienceMs = 60'000;
   wire::Answer<OwnFolder> take_asleep(const std::string& id) const;
+  // That of one whose session.json cannot be read though it may sleep, to remove it. `who` as for find(). Code
+  // not_found: there is none such.
+  wire::Answer<OwnFolder> take_damaged(std::string_view who) const;
 
   // The folder, open; nothing is said about its life.
   Result<sys::OwnedFd> open_folder(const std::string& id) const;
@@ -111,12 +114,14 @@ class Registry {
 
  private:
   explicit Registry(std::string state) : state_(std::move(state)) {}
-  enum class Life : std::uint8_t { none, starting, running, asleep, swept };
+  enum class Life : std::uint8_t { none, starting, running, asleep, damaged, swept };
   struct Seen {
     Life life = Life::none;
-    Stored stored = {};  // running, asleep; swept: what could be read
+    Stored stored = {};     // running, asleep; swept: what could be read
+    Error why = Error("");  // damaged
   };
   Result<sys::OwnedFd> lock() const;
+  void remember_expired() const;
   Result<Seen> look_at(const std::string& id) const;
   Result<std::vector<std::string>> ids() const;
   wire::Answer<std::string> resolve(std::string_view who) const;

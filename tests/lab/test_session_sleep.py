@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -485,3 +486,89 @@ def test_a_daemon_that_is_killed_while_it_wakes_one(store):  # noqa: F811
             server.kill()
         server.start()
         assert server.run(made, "cat ~/f")["stdout"] == "content\n"
+
+
+# ---- what a hostile reading found ------------------------------------------------------------------------------------
+
+
+def test_lists_name_it(store):  # noqa: F811
+    with Sleeper(store, "--name", "listed") as made:
+        made.await_sleep()
+        out = store.cli("session", "ls")
+        assert out.code == 0 and made.id in out.stdout and "asleep" in out.stdout, out
+
+
+def test_who_comes_at_the_end_of_the_copy(store):  # noqa: F811
+    """Its answer and a client in one round of the supervisor."""
+    with Sleeper(store, idle="100ms") as made:
+        for turn in range(25):
+            assert made.execute(f"echo {turn} > ~/f; cat ~/f") == f"{turn}\n"
+            assert store.cli("session", "show", made.id).code == 0
+
+
+@TWINS
+@pytest.mark.refusal
+def test_guarded_files_that_could_be_moved_do_not_sleep(store, verdict):  # noqa: F811
+    """Awake a lease is on the file, wherever it goes; what wakes could only look at its path."""
+    share = store.folder / "share"
+    share.mkdir()
+    (share / "key").write_text("secret\n")
+    for each in (share, share / "key"):
+        os.chown(each, store.uid, store.gid)
+    access = ":ro" if verdict == "allow" else ""
+    words = ["--allow", "allowed.test", "--after", "none", "-v", f"{share}:/s{access}", "--sensitive", str(share / "key")]
+    if verdict == "refuse":
+        with Session(store, "--idle", SOON, "--on-idle", "snapshot", *words) as made:
+            assert made.code == 125 and "could be moved away" in made.said["error"]["message"], made.said
+        return
+    with Sleeper(store, *words) as made:
+        made.await_sleep()
+        store.world.reset()
+        assert made.execute("cat /s/key") == "secret\n"
+        assert made.show()["generation"] == 2
+        made.await_sleep()
+        (share / "key").unlink()  # it guards nothing any more
+        assert made.execute("echo on") == "on\n"
+
+
+def test_more_than_can_be_read_again_is_not_begun(store):  # noqa: F811
+    env = store.file("env", "".join(f"V{i}=x\n" for i in range(5000)))
+    with Session(store, "--idle", SOON, "--on-idle", "snapshot", "--env-file", str(env)) as made:
+        assert made.code == 125 and "could not be woken" in made.said["error"]["message"], made.said
+
+
+def test_a_session_json_that_cannot_be_read_costs_nothing(store):  # noqa: F811
+    with Sleeper(store, "--name", "torn") as made:
+        made.execute("echo x > ~/f")
+        made.await_sleep()
+        path = f"{made.folder}/session.json"
+        was = open(path, "rb").read()
+        with open(path, "r+b") as file:
+            file.truncate(len(was) // 2)
+        for words in (["exec", "torn", "true"], ["session", "show", made.id]):
+            out = store.cli(*words)
+            assert out.code == 125 and "cannot be read" in out.stderr and f"weir session rm {made.id}" in out.stderr, out
+        assert store.cli("session", "ls").code == 0 and len(layers(store)[1]) == 1
+        with open(path, "r+b") as file:
+            file.write(was)
+        assert made.execute("cat ~/f") == "x\n"
+        made.await_sleep()
+        with open(path, "r+b") as file:
+            file.truncate(3)
+        assert store.cli("session", "rm", "torn").code == 0
+        assert not os.path.exists(made.folder) and layers(store) == ([], [])
+
+
+def test_what_cannot_fall_asleep_tries_less_and_less(store):  # noqa: F811
+    """A hole is no more than --disk, but would be: found at once, and looked for ever more rarely."""
+    with Sleeper(store, "--disk", "64M") as made:
+        made.execute("truncate -s 1G /tmp/big")
+        wait_until(lambda: made.types()[-1] == "awake" and "error" in read_events(made.events_path)[-1], PATIENCE, "its refusal")
+        seen = set()
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            seen.update(made.marker())
+            os.sched_yield()
+        assert len(seen) <= 2, seen  # every 50 ms would be dozens
+        made.execute("rm /tmp/big")
+        made.await_sleep()

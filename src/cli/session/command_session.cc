@@ -20,9 +20,9 @@ constexpr std::size_t kMaxPolicyBytes = std::size_t{1} << 20;  // of the whole r
 
 // What changes is asked of each; one that does not answer is shown as it was.
 Result<std::vector<wire::SessionInfo>> all_sessions(const Registry& registry, const Caller& caller) {
-  std::size_t expired = 0;
+  bool expired = false;
   WEIR_TRY(std::vector<session::Stored> stored, registry.list(&expired));
-  if (expired != 0) {
+  if (expired) {
     if (auto store = snapshot_store(caller)) static_cast<void>(store->list());
   }
   std::vector<wire::SessionInfo> sessions;

@@ -22,16 +22,20 @@ void sweep_snapshots(const std::string& folder) {
 
 namespace {
 
-// Nothing: it is awake by now.
+void remove_with_snapshot(session::OwnFolder& folder) {
+  const auto text = sys::read_file(folder.path_of(supervisor::kSleepPlan), supervisor::kMaxSleepPlan);
+  const auto plan = text ? supervisor::parse_sleep_plan(*text) : std::unexpected(text.error());
+  folder.remove();
+  // Where that cannot be told, whoever comes to the snapshots next sweeps.
+  if (plan) sweep_snapshots(plan->run.snapshots_folder);
+}
+
+// False: it is awake by now.
 wire::Answer<bool> remove_asleep(const session::Registry& registry, const std::string& id) {
   auto folder = registry.take_asleep(id);
   if (!folder && folder.error().code == wire::ErrorCode::conflict) return false;
   if (!folder) return std::unexpected(std::move(folder).error());
-  const auto text = sys::read_file(folder->path_of(supervisor::kSleepPlan), supervisor::kMaxSleepPlan);
-  const auto plan = text ? supervisor::parse_sleep_plan(*text) : std::unexpected(text.error());
-  folder->remove();
-  // Where that cannot be told, whoever comes to the snapshots next sweeps.
-  if (plan) sweep_snapshots(plan->run.snapshots_folder);
+  remove_with_snapshot(*folder);
   return true;
 }
 
@@ -52,7 +56,14 @@ Result<wire::SessionInfo> look_at(const session::Registry& registry, session::St
 Result<> stop_session(const session::Registry& registry, std::string_view who, wire::StopSession how) {
   std::string name(who);
   while (true) {
-    WEIR_TRY(const session::Stored stored, result_of(registry.find(name)));
+    const auto found = registry.find(name);
+    if (!found) {
+      auto damaged = registry.take_damaged(name);
+      if (!damaged) return std::unexpected(error_of(found.error()));
+      remove_with_snapshot(*damaged);
+      return {};
+    }
+    const session::Stored& stored = *found;
     name = stored.info.id;
     if (stored.info.state == session::kAsleep) {
       WEIR_TRY(const bool removed, result_of(remove_asleep(registry, name)));
