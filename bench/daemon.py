@@ -31,16 +31,22 @@ class Daemon:
         self._process = subprocess.Popen(self.field.command(argv), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                          stderr=subprocess.PIPE, text=True, preexec_fn=world._die_with_parent)
         try:
-            lab.wait_until(lambda: self._process.poll() is not None or os.path.exists(self.socket), 10, "weir serve")
+            lab.wait_until(lambda: self._process.poll() is not None or self._answers(), 30, "weir serve")
             if self._process.poll() is not None:
                 raise Failed(c.last_line(self._process.stderr.read()))
-            with socket.socket(socket.AF_UNIX) as one:
-                one.connect(self.socket)
-                self.pid = struct.unpack("3i", one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         except BaseException:
             self._process.kill()
             raise
         return self
+
+    def _answers(self):
+        with socket.socket(socket.AF_UNIX) as one:
+            try:
+                one.connect(self.socket)
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+            self.pid = struct.unpack("3i", one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return True
 
     def __exit__(self, *_):
         for session in self.sessions():
