@@ -67,7 +67,8 @@ def test_two_tokens_have_the_same_names(server):
     create(server, "alice", name="same")
     assert server.by_tcp("DELETE", "/v1/snapshots/python", token="alice").code == "conflict"
     assert server.by_tcp("DELETE", f"/v1/sessions/{begun['id']}?kill=1", token="alice").status == 204
-    assert server.by_tcp("DELETE", "/v1/snapshots/python", token="alice").status == 204
+    # The supervisor lets go of it when it has ended, a moment after the session has.
+    wait_until(lambda: server.by_tcp("DELETE", "/v1/snapshots/python", token="alice").status == 204, what="its removal")
     assert names(server, "snapshots", "alice") == [] and names(server, "snapshots", "bob") == ["python"]
 
 
@@ -185,7 +186,7 @@ def test_a_broken_description_stands_in_nobodys_way(server):
     # It might name any layer: all stay, until it is removed.
     for each in server.by_tcp("GET", "/v1/sessions", token="alice").json["sessions"]:
         assert server.by_tcp("DELETE", f"/v1/sessions/{each['id']}?kill=1", token="alice").status == 204
-    assert server.by_tcp("DELETE", "/v1/snapshots/other", token="alice").status == 204
+    wait_until(lambda: server.by_tcp("DELETE", "/v1/snapshots/other", token="alice").status == 204, what="its removal")
     assert os.listdir(store / "layers") == layer
     assert server.by_tcp("DELETE", "/v1/snapshots/hers", token="bob").code == "snapshot_not_found"
     assert server.by_tcp("DELETE", "/v1/snapshots/hers", token="alice").status == 204
