@@ -10,7 +10,7 @@ import subprocess
 
 import contenders as c
 import field as f
-from measure import Failed, Unavailable
+from measure import Failed, NotProven, Unavailable
 
 import lab  # of tests/lab: field puts it on the path
 import serve
@@ -80,6 +80,8 @@ class Daemon:
         folder = self.field.home / ".local/state/weir"
         # One record a sandbox is kept on purpose: the newest 10,000 at most, younger than 30 days.
         files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".jsonl")]
+        if not files:
+            raise NotProven(f"there is no state in {folder}")
         try:
             descriptors = len(os.listdir(f"/proc/{self.pid}/fd"))
         except OSError as why:
