@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/failure_line.h"
+#include "daemon/command.h"
 #include "daemon/server.h"
 #include "daemon/tls.h"
 #include "session/state_folder.h"
@@ -158,6 +159,19 @@ Task<> end_in_order(Server& server, int signals, const Config& config, asio::io_
   loop.stop();
 }
 
+// Sessions that sleep have nobody who ends them when their time is over; their files are for another command to sweep.
+Task<> end_sleepers(Daemon& daemon) {
+  constexpr auto kEvery = std::chrono::minutes(1);
+  while (!daemon.ending) {
+    co_await sleep_until(Clock::now() + kEvery);
+    std::size_t expired = 0;
+    const auto all = daemon.registry.list(&expired);
+    if (!all || expired == 0) continue;
+    auto swept = co_await run_command(daemon, machine_owner(), {.words = {"snapshot", "ls", "--output=json"}}, 60);
+    static_cast<void>(swept);
+  }
+}
+
 }  // namespace
 
 Result<> serve(std::span<const std::string> words) {
@@ -189,6 +203,7 @@ Result<> serve(std::span<const std::string> words) {
     asio::co_spawn(daemon.executor, accept_all(server, i), asio::detached);
     say("listening on " + server.doors[i].where);
   }
+  asio::co_spawn(daemon.executor, end_sleepers(daemon), asio::detached);
   asio::co_spawn(daemon.executor, end_in_order(server, signals.get(), parts.config, *loop), asio::detached);
   loop->run();
   // What is still being answered goes with the loop, and holds references to everything else here.
