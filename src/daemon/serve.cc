@@ -164,9 +164,9 @@ Task<> end_sleepers(Daemon& daemon) {
   constexpr auto kEvery = std::chrono::minutes(1);
   while (!daemon.ending) {
     co_await sleep_until(Clock::now() + kEvery);
-    std::size_t expired = 0;
+    bool expired = false;
     const auto all = daemon.registry.list(&expired);
-    if (!all || expired == 0) continue;
+    if (!all || !expired) continue;
     auto swept = co_await run_command(daemon, machine_owner(), {.words = {"snapshot", "ls", "--output=json"}}, 60);
     static_cast<void>(swept);
   }
