@@ -235,8 +235,9 @@ TEST_P(LivingFiles, WhatMayBeginYetCountsAsAlive) {
     const auto null = [] { return sys::OwnedFd(::open("/dev/null", O_RDWR | O_CLOEXEC)); };
     int status = -1;
     live.inside().start(
-        {.argv = {"/bin/sh", "-c", "exit 7"}}, {.in = null(), .out = null(), .err = null()},
-        [](const Result<Inside::Begun>&) {}, [&](const Inside::Ended& ended) { status = ended.status; });
+        {.argv = {"/bin/sh", "-c", "exit 7"}, .env = {}, .workdir = "/tmp"},
+        {.in = null(), .out = null(), .err = null()}, [](const Result<Inside::Begun>&) {},
+        [&](const Inside::Ended& ended) { status = ended.status; });
     std::string seen = alive();
     live.until([&] { return status >= 0; });
     live.until(empty);
