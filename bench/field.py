@@ -76,7 +76,7 @@ class Field:
         self.bin.mkdir()
         self.home = self.folder / "home"
         self.home.mkdir()
-        for program in [build / "weir", *(build / "bench").iterdir()]:
+        for program in [build / "weir", build / "weir-serve", *(build / "bench").iterdir()]:
             if program.is_file() and os.access(program, os.X_OK):
                 shutil.copy(program, self.bin)
         if self.identity:

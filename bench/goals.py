@@ -69,6 +69,22 @@ GOALS = [
     Goal("G1", "names", ">=", 0.95, 0.98, "audit off"),
     *(Goal("L1", f"{kind}_{figure}", "<=", 1.5, None, "flood without weir")
       for kind in ("syn", "dns", "udp", "flows", "events") for figure in ("p50", "p99")),
+    Goal("S1", "p50", "<=", 1.5, None, "weir run -- true"),
+    Goal("S1", "p50", "<=", 1.5, None, "weir run (allowlist)", of="weir (allowlist)"),
+    Goal("S1", "spread", "<=", 4),
+    Goal("S1", "p50", "<=", 0.1, None, "podman"),
+    Goal("S2", "p50", "<=", 2.0, None, "bare spawn and round trip"),
+    Goal("S3", "missing", "<=", 0),
+    Goal("S3", "rate", ">=", 0.6, None, "bare namespaces"),
+    Goal("S4", "memory", "<=", 2.0, None, "bare namespaces and 0.5 MiB"),
+    Goal("S5", "p50", "<=", 1.2, None, "weir, empty snapshot"),
+    Goal("S6", "put", ">=", 0.5, None, "cp"),
+    Goal("S6", "get", ">=", 0.5, None, "cp"),
+    Goal("S6", "growth", "<=", 32),
+    Goal("S7", "slower", "<=", 1.2),
+    Goal("S7", "memory", "<=", 2),
+    Goal("S7", "disk", "<=", 8),
+    *(Goal("S7", what, "<=", 0) for what in ("descriptors", "files", "mounts", "processes")),
 ]
 
 

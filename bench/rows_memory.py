@@ -46,32 +46,33 @@ def settled(read, seconds=3.0):
     return last
 
 
+@contextlib.contextmanager
+def holding(field, argv, patience=60):
+    """A tool that prints one line when it has what it holds, and holds it until its input ends. -> (pid, the line)"""
+    holder = subprocess.Popen(field.command(argv), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+    watchdog = threading.Timer(patience, holder.kill)
+    watchdog.start()
+    try:
+        line = holder.stdout.readline()
+        if not line:
+            raise Failed(c.last_line(holder.stderr.read()))
+        yield holder.pid, json.loads(line)
+    finally:
+        watchdog.cancel()
+        try:
+            holder.communicate("", timeout=patience)
+        except subprocess.TimeoutExpired:
+            holder.kill()
+            holder.communicate()
+
+
 class MemoryRows:
     def __init__(self, field, contenders, peers, full):
         self.field, self.ways, self.peers, self.full = field, contenders, peers, full
 
     def rows(self):
         return [self.a9(), self.d6()]
-
-    @contextlib.contextmanager
-    def _holding(self, argv, patience=60):
-        """A tool that prints one line when it has what it holds, and holds it until its input ends. -> (pid, the line)"""
-        holder = subprocess.Popen(self.field.command(argv), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE)
-        watchdog = threading.Timer(patience, holder.kill)
-        watchdog.start()
-        try:
-            line = holder.stdout.readline()
-            if not line:
-                raise Failed(c.last_line(holder.stderr.read()))
-            yield holder.pid, json.loads(line)
-        finally:
-            watchdog.cancel()
-            try:
-                holder.communicate("", timeout=patience)
-            except subprocess.TimeoutExpired:
-                holder.kill()
-                holder.communicate()
 
     def _family(self, top):
         """{pid: name} of a process and everything below it."""
@@ -111,7 +112,7 @@ class MemoryRows:
             events = self.field.home / "idle.jsonl"
             argv = [*self.ways.weir_argv(self.ways.default_policy(), events=events), "/bench/idle_connections", *tool]
         before = settled(available_bytes)
-        with self._holding(argv) as (pid, said):
+        with holding(self.field, argv) as (pid, said):
             if said["open"] != total:
                 raise NotProven(f"{said['open']} of {total} connections stand, {said['failed']} failed")
             family = self._family(pid)
@@ -132,7 +133,7 @@ class MemoryRows:
                                       "--allow", "example.com", "--"], BWRAP: lambda: [*self.peers.bwrap(), "--die-with-parent"], BARE_CLONE: lambda: []}
             starter = "bare_clone" if way == BARE_CLONE else "spawn_rate"
             before = settled(available_bytes)
-            with self._holding([self.field.tool(starter), f"total={count}", "hold=1", "--", *lines[way](), *command]) as (top, _):
+            with holding(self.field, [self.field.tool(starter), f"total={count}", "hold=1", "--", *lines[way](), *command]) as (top, _):
                 lab.wait_until(lambda: self._sleeping(top) == count, 60, f"{count} sleeping commands")
                 values = {"memory": (before - settled(available_bytes)) / count / 2 ** 20}
                 if way == "weir":
@@ -165,7 +166,7 @@ class MemoryRows:
     def _gateway(self):
         argv = [*self.ways.weir_argv(self.ways.default_policy(), events=self.field.home / "gateway.jsonl"),
                 "/bench/idle_connections", f"{f.SERVER}:{f.ECHO}", "total=1"]
-        with self._holding(argv) as (pid, _):
+        with holding(self.field, argv) as (pid, _):
             gateways = [p for p, name in self._family(pid).items() if name == GATEWAY]
             if len(gateways) != 1:
                 raise NotProven(f"{len(gateways)} gateways")

@@ -14,6 +14,7 @@ import goals  # noqa: E402
 import measure  # noqa: E402
 import plots  # noqa: E402
 import report  # noqa: E402
+import run  # noqa: E402
 
 RATE = measure.Quantity("rate", "rate", "k/s", "more")
 
@@ -96,6 +97,32 @@ def test_without_its_peer_a_goal_is_neither_met_nor_missed():
 @pytest.mark.parametrize("peer", [0, -5])
 def test_a_peer_without_a_figure_compares_with_nothing(peer):
     assert goals.judge(goals.Goal("X", "rate", "<=", 1, versus="peer"), quantity(weir=1, peer=peer)).word == "no figure"
+
+
+def test_rows_are_chosen_by_id_and_by_group():
+    rows = [measure.Row(id, "", [], [], None, 1) for id in ("A1", "A10", "S1", "S2")]
+
+    def ids(*words):
+        return [row.id for row in run.chosen_rows(rows, words)]
+    assert ids() == ["A1", "A10", "S1", "S2"] and ids("A1") == ["A1"] and ids("S") == ["S1", "S2"]
+    with pytest.raises(SystemExit, match="no row B; there are A1"):
+        ids("A1", "B")
+
+
+def test_rows_of_another_weir_say_so(tmp_path):
+    machine = {"kernel": "6.1", "processor": "x", "memory": "1 GiB"}
+    old = {**results(weir=1), "machine": machine, "versions": {"weir": "0.9"}}
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps(old))
+    new = {**results(weir=2), "machine": machine, "rows": [{**results(weir=2)["rows"][0], "id": "S1"}]}
+    made = run.with_kept_rows(new, kept)
+    assert [row["id"] for row in made["rows"]] == ["A6", "S1"]
+    assert made["rows"][0]["notes"] == ["measured on 2026-01-01 with 0.9"] and not made["rows"][1]["notes"]
+    kept.write_text(json.dumps(made))
+    assert run.with_kept_rows(new, kept)["rows"][0]["notes"] == ["measured on 2026-01-01 with 0.9"]
+    assert run.with_kept_rows({**new, "rows": old["rows"]}, kept)["rows"][0]["notes"] == []
+    with pytest.raises(SystemExit, match="another machine"):
+        run.with_kept_rows({**new, "machine": {**machine, "processor": "y"}}, kept)
 
 
 def test_every_goal_is_sound():

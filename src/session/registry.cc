@@ -152,8 +152,12 @@ Result<> OwnFolder::write(const Stored& stored) const {
   for (const std::string& word : stored.create) json.value(std::string_view(word));
   json.end_array().field("called_in", std::string_view(stored.called_in)).field("expires_at", stored.expires_at);
   json.end_object();
-  WEIR_TRY(const sys::PendingFile file, sys::PendingFile::prepare(path_ + "/" + kDocument));
-  return file.write(as_bytes(json.text() + "\n"));
+  const std::string path = path_ + "/" + kDocument;
+  const std::string text = json.text() + "\n";
+  WEIR_TRY(const sys::PendingFile file, sys::PendingFile::prepare(path));
+  if (stored.info.state == kAsleep) return file.write(as_bytes(text));
+  // What runs does not outlive the machine: to wait for the disk here is to wait for nothing.
+  return file.write([&](const sys::OwnedFd& fd) { return sys::write_whole(fd, path, as_bytes(text)); }, 0600);
 }
 
 void OwnFolder::remove() {

@@ -58,6 +58,7 @@ class LiveSandbox {
   // Null without a gateway and published ports.
   Generations* generations() { return generations_ ? &*generations_ : nullptr; }
   const Network* network() const { return network_.get(); }
+  Network* network() { return network_.get(); }
   // A network beside the sandbox's own: with the same name servers and proxies, and another policy. `log` outlives it.
   Result<std::unique_ptr<Network>> network_beside(sandbox::Capture capture, std::shared_ptr<const sys::OwnedFd> policy,
                                                   dial::Recorder& log, Network::OnFailure on_failure) const;

@@ -1,7 +1,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -132,31 +131,24 @@ Answer<wire::SessionInfo> await_report(const sys::OwnedFd& pipe) {
   return refuse(ErrorCode::internal, "the supervisor of the session talks nonsense");
 }
 
-// In between there is a process that ends at once, so that the supervisor is nobody's child. Init dies with the thread
-// that made it: the sandbox is made by the process that stays.
+// The supervisor is nobody's child once this process ends, which it does as soon as it has the report. Init dies with
+// the thread that made it: the sandbox is made by the process that stays.
 Answer<wire::SessionInfo> start_supervisor(SessionOptions options, const std::vector<int>& inherited) {
   auto folder = make_folder(options);
   if (!folder) return std::unexpected(std::move(folder).error());
   auto pipe = sys::make_pipe();
   if (!pipe) return refuse(ErrorCode::internal, pipe.error());
   auto& [reader, writer] = *pipe;
-  const pid_t between = ::fork();
-  if (between < 0) {
+  const pid_t supervisor = ::fork();
+  if (supervisor < 0) {
     const Error error = sys::errno_error("cannot start the supervisor").error();
     folder->remove();
     return refuse(ErrorCode::internal, error);
   }
-  if (between == 0) {
-    const pid_t supervisor = ::fork();
-    if (supervisor == 0) become_supervisor(options, std::move(*folder), std::move(writer), inherited);
-    ::_exit(supervisor < 0 ? 1 : 0);
-  }
+  if (supervisor == 0) become_supervisor(options, std::move(*folder), std::move(writer), inherited);
   writer.reset();
-  int status = 0;
-  while (::waitpid(between, &status, 0) < 0 && errno == EINTR) {
-  }
   // It lives in what was unpacked for it, and removes that.
-  if (status == 0 && options.run.image) options.run.image->release();
+  if (options.run.image) options.run.image->release();
   return await_report(reader);
 }
 

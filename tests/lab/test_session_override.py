@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -425,3 +426,119 @@ def test_a_terminal(session):
             pass
         os.close(master)
         assert text == b"/dev/pts/0\r\n7 9\r\n", text
+
+
+WAKES = f"""
+import ctypes, signal, socket, struct, time
+libc = ctypes.CDLL(None)
+signal.signal(signal.SIGCONT, lambda *_: None)  # one that is ignored is not sent again
+event = struct.pack('Qii48x', 0, 18, 0)  # SIGCONT by SIGEV_SIGNAL
+timer = ctypes.c_void_p()
+assert libc.timer_create(1, event, ctypes.byref(timer)) == 0
+assert libc.timer_settime(timer, 0, struct.pack('qqqq', 0, 150_000_000, 0, 150_000_000), None) == 0
+s = socket.create_connection(({w.EVIL4!r}, 7), 5)
+s.setblocking(False)
+print('up', flush=True)
+deadline = time.monotonic() + 60
+awake = []
+while time.monotonic() < deadline:
+    awake.append(time.monotonic())
+    try: s.send(b'x')
+    except BlockingIOError: pass
+    t = socket.socket(); t.setblocking(False)
+    try: t.connect(({w.ALLOWED4!r}, 7))
+    except BlockingIOError: pass
+    time.sleep(0.002)
+    t.close()
+    try:
+        if b'end' in open('/proc/self/cwd/word', 'rb').read(): break
+    except OSError: pass
+s.setblocking(True); s.settimeout(10); s.sendall(b'Z'); got = b''
+while b'Z' not in got: got += s.recv(65536)
+print(*awake)
+"""
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+@pytest.mark.parametrize("gateway", ["there", "none"])
+def test_nothing_of_the_session_gets_out_while_it_is_suspended(session, gateway):
+    """P01: not even of a program that goes on by itself. Afterwards everything goes on."""
+    world = session.lab.world
+    if gateway == "none":
+        WAITS = WAKES.replace("print('up', flush=True)", "", 1).replace("s = socket", "print('up', flush=True); time.sleep(1); s = socket", 1)
+        pid = session.ask({"op": "run", "argv": [PYTHON, "-c", WAITS], "detach": True, "cwd": "/tmp"})["started"]["pid"]
+    else:
+        pid = session.ask({"op": "run", "argv": [PYTHON, "-c", WAKES], "detach": True, "cwd": "/tmp"})["started"]["pid"]
+    session.await_words(pid)
+    if gateway == "there":
+        wait_until(lambda: world.packets.payload_to(w.EVIL4, 7) > 0, what="the first bytes")
+    assert refused(session, network_mode="none")["code"] == "wider_process"
+    held = Held(session, PYTHON, "-c", "import time; a = time.monotonic(); print('up', flush=True); input(); print(a, time.monotonic())",
+                network_mode="none", freeze=True)
+    # What the kernel had is on its way for a moment.
+    count = lambda: (world.packets.payload_to(w.EVIL4, 7), world.packets_to(w.EVIL4, 7), world.packets_to(w.ALLOWED4, 7))
+    first = time.monotonic()
+    wait_until(lambda: time.monotonic() > first + 0.3, what="that")
+    calm = count()
+    wait_until(lambda: time.monotonic() > first + 1.8, what="ten of its timers")
+    assert count() == calm, (calm, count())
+    assert session.ask({"op": "file", "do": "get", "path": "/etc/hosts"})["error"]["code"] == "conflict"
+    before = count()
+    reply, out, err = held.go_on()
+    assert reply["exited"]["exit_code"] == 0, (reply, err)
+    begin, end = map(float, out.split())
+    wait_until(lambda: count()[0] > before[0] and count()[2] > before[2], what="what goes on")
+    assert session.run("sh", "-c", "echo end > /tmp/word")[0]["exit_code"] == 0
+    line, out, err = session.await_exit(pid)
+    assert line["exited"]["exit_code"] == 0, (line, err)
+    if gateway == "there":
+        awake = [float(each) for each in out.split()[1:]]
+        assert any(first + 0.2 < each < end - 0.1 for each in awake), "it stood still: the test shows nothing"
+
+
+@pytest.mark.parametrize("how", ["kill", "stop", "leave"])
+def test_a_suspended_session_can_end_and_go_on(session, how):
+    session.detach("exec sleep 1000")
+    assert session.run(PYTHON, "-c", CONNECT)[1] == "connected\n"  # a gateway
+    held = Held(session, "sh", "-c", LEAVES, network_mode="none", freeze=True)
+    everything = family(session.pid)
+    if how == "leave":
+        held.leave()
+        wait_until(lambda: len(family(session.pid)) < len(everything), what="the end of the run")
+        assert session.run(PYTHON, "-c", CONNECT)[1] == "connected\n"
+        return
+    if how == "kill":
+        os.kill(session.pid, signal.SIGKILL)
+    else:
+        session.stop()
+    wait_until(lambda: gone(session.pid) and all(gone(pid) for pid in everything), what="the end of all")
+
+
+@TWINS
+def test_narrowing_a_suspended_session(session, verdict):
+    """Q06: it is in force at once; who asks is answered when the gateway can follow."""
+    code = f"""
+import socket
+s = socket.create_connection(({w.EVIL4!r}, 7), 5); s.settimeout(10); print('up', flush=True); input()
+try: s.sendall(b'x'); print(s.recv(10).decode() or 'eof')
+except OSError as e: print(type(e).__name__)
+"""
+    pid = session.ask({"op": "run", "argv": [PYTHON, "-c", code], "detach": True, "stdin": True})["started"]["pid"]
+    session.await_words(pid)
+    held = Held(session, "sh", "-c", "echo up; read x", network_mode="none", freeze=True)
+    wanted = [KEPT, LOST] if verdict == "allow" else [KEPT]
+    with session.connect() as asking:
+        asking.say({"op": "narrow", "network_mode": "allowlist", "network_allowlist": wanted})
+        wait_until(lambda: events(session, "policy.update"), what="the record")
+        assert session.show()["generation"] == 1
+        held.go_on()
+        reply = asking.line()
+        assert reply["generation"] == 2 and reply["cut"] == (0 if verdict == "allow" else 1), reply
+    with session.connect() as feed:
+        feed.say({"op": "stdin", "pid": pid}).line()
+        os.write(feed.passed[0], b"\n")
+    _, out, err = session.await_exit(pid)
+    assert out.split()[1] == "x" if verdict == "allow" else out.split()[1] != "x", (out, err)
+    if verdict != "allow":
+        assert session.lab.world.packets.payload_to(w.EVIL4, 7) == 0
