@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -86,6 +87,12 @@ Result<std::unique_ptr<SessionSnapshots>> SessionSnapshots::prepare(Ground groun
   made->ids_ = ids_of(sandbox.identity());
   if (made->ids_.kind == image::Ids::Kind::one) tree.one_owner = {.uid = spec.user.uid, .gid = spec.user.gid};
   return made;
+}
+
+std::uint64_t SessionSnapshots::disk_bytes() const {
+  struct statfs info{};
+  if (::fstatfs(written_.get(), &info) != 0 || info.f_bfree > info.f_blocks) return 0;
+  return (info.f_blocks - info.f_bfree) * static_cast<std::uint64_t>(info.f_bsize);
 }
 
 SessionSnapshots::~SessionSnapshots() {
