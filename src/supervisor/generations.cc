@@ -24,19 +24,6 @@ std::string code_of(const Error& error) {
   return error.code() == 0 ? "invalid_policy" : "failed";
 }
 
-// The answer and the record are one line each, whatever was asked for: a line of the record fits into PIPE_BUF.
-std::vector<std::string> shortened(std::vector<std::string> warnings) {
-  constexpr std::size_t kLongest = 300;
-  constexpr std::size_t kMost = 5;
-  const std::size_t more = warnings.size() > kMost ? warnings.size() - kMost : 0;
-  if (more > 0) warnings.resize(kMost);
-  for (std::string& each : warnings) {
-    if (each.size() > kLongest) each = each.substr(0, kLongest) + "...";
-  }
-  if (more > 0) warnings.push_back("and " + std::to_string(more) + " more like these");
-  return warnings;
-}
-
 wire::ControlReply reply_of(const Result<Generations::Change>& change) {
   if (!change) return refusal_of(code_of(change.error()), change.error());
   return {.refused = {},
@@ -51,6 +38,18 @@ Error fell_asleep() {
 }
 
 }  // namespace
+
+std::vector<std::string> shortened(std::vector<std::string> warnings) {
+  constexpr std::size_t kLongest = 300;
+  constexpr std::size_t kMost = 5;
+  const std::size_t more = warnings.size() > kMost ? warnings.size() - kMost : 0;
+  if (more > 0) warnings.resize(kMost);
+  for (std::string& each : warnings) {
+    if (each.size() > kLongest) each = each.substr(0, kLongest) + "...";
+  }
+  if (more > 0) warnings.push_back("and " + std::to_string(more) + " more like these");
+  return warnings;
+}
 
 std::string reply_line_of(const Result<Generations::Change>& change) {
   return wire::control_reply_line(reply_of(change));
