@@ -105,8 +105,8 @@ Result<> LiveSession::open_socket() {
                            {.reactor = reactor_, .inside = *inside_, .run = options_.run, .name = options_.name},
                            *live_.sandbox()));
   if (Generations* const generations = live_.generations()) {
-    generations->follow_with([this](const policy::Image& now, std::function<void()> done) {
-      if (!narrow_run_) return done();
+    generations->follow_with([this](const policy::Image& now, Network::OnTaken done) {
+      if (!narrow_run_) return done(0);
       narrow_run_->follow(now, std::move(done));
     });
   }

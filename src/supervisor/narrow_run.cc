@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "supervisor/limit_report.h"
+
 namespace weir::supervisor {
 
 namespace {
@@ -23,24 +25,20 @@ SessionProcesses::Variables env_of(const sandbox::Spec& spec) {
   return env;
 }
 
-wire::ErrorCode code_of(const Error& error) {
-  return error.code() == EINVAL ? wire::ErrorCode::bad_request : wire::ErrorCode::internal;
-}
-
 bool is_folder(const std::string& path) {
   struct stat status{};
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 // What is copied lies among the session's own files. What would be written into the host's files is written over them,
-// and thrown away.
+// and thrown away. A single file is only read: a copy of it would be as large as whoever writes it likes.
 std::vector<Share> shares_of(const std::vector<Share>& session) {
   std::vector<Share> shares;
   for (Share share : session) {
     if (share.access == Share::Access::copy) continue;
     if (share.access == Share::Access::overlay) share.of = Share::Of::session;
     if (share.access == Share::Access::read_write) {
-      share.access = is_folder(share.source) ? Share::Access::overlay : Share::Access::copy;
+      share.access = is_folder(share.source) ? Share::Access::overlay : Share::Access::read_only;
       share.read_only_below.clear();
     }
     shares.push_back(std::move(share));
@@ -88,7 +86,7 @@ NarrowRun::~NarrowRun() {
   network_.reset();
   thaw();
   if (state_ != State::over) record_end();
-  for (const auto& done : std::exchange(following_, {})) done();
+  for (const auto& done : std::exchange(following_, {})) done(0);
 }
 
 void NarrowRun::begin() {
@@ -203,7 +201,7 @@ Result<> NarrowRun::begin_process() {
       .inside = *inside,
       .pid = SessionProcesses::kFirstElsewhere + static_cast<std::uint32_t>(ground_.number % 4'194'304),
       .env = env_of(spec_),
-      .on_ended = [this](const wire::ExitedProcess* exited) { process_ended(exited); }};
+      .on_ended = [this](Result<wire::ExitedProcess> exited) { process_ended(std::move(exited)); }};
   WEIR_TRY(process_, ground_.processes.run_elsewhere(client_, request_, std::move(passed_), std::move(place)));
   return {};
 }
@@ -233,21 +231,24 @@ void NarrowRun::look_at_limits() {
   const auto exceeded = sandbox_->look_at_limits();
   if (!exceeded) return fail(exceeded.error());
   if (*exceeded) {
-    const wire::ExitedProcess killed{.exit_code = 128 + SIGKILL, .signal = SIGKILL, .limits = {"memory"}};
-    return process_ended(&killed);
+    return process_ended(wire::ExitedProcess{.exit_code = 128 + SIGKILL, .signal = SIGKILL, .limits = {"memory"}});
   }
   limits_timer_ = ground_.reactor.at(sys::monotonic_ms() + sandbox::Limiter::kWatchMs, [this] { look_at_limits(); });
 }
 
-void NarrowRun::process_ended(const wire::ExitedProcess* exited) {
+void NarrowRun::process_ended(Result<wire::ExitedProcess> exited) {
   if (state_ == State::ending || state_ == State::over) return;
-  if (exited != nullptr) how_ = *exited;
-  if (exited == nullptr) client_ = 0;  // it was told
+  if (exited) {
+    how_ = std::move(*exited);
+  } else {
+    how_ = wire::refuse(ErrorCode::internal, exited.error());  // which the client was told
+  }
   wind_up();
 }
 
+// What is wrong with a request was found before there was a sandbox.
 void NarrowRun::fail(const Error& error) {
-  end({.code = code_of(error), .message = "the run was ended: " + error.what(), .remedy = error.remedy()});
+  end({.code = ErrorCode::internal, .message = "the run was ended: " + error.what(), .remedy = error.remedy()});
 }
 
 void NarrowRun::end(wire::Refusal why) {
@@ -280,19 +281,39 @@ void NarrowRun::kill() {
   if (!sandbox_) return conclude();
   ground_.reactor.forget(sandbox_->control_fd());
   sandbox_->begin_kill();
-  const int init = sandbox_->init_pidfd();
-  if (init < 0 || !ground_.reactor.watch(init, EPOLLIN, on_dead_)) conclude();
+  if (!ground_.reactor.watch(sandbox_->init_pidfd(), EPOLLIN, on_dead_)) return hear_out();
+  timer_ = ground_.reactor.at(sys::monotonic_ms() + kEndPatienceMs, [this] {
+    ground_.live.end_with(Error("the sandbox of a run does not end; its session was ended with it", ETIMEDOUT));
+  });
 }
 
 void NarrowRun::on_dead() {
   ground_.reactor.forget(sandbox_->init_pidfd());
-  timer_ = ground_.reactor.at(sys::monotonic_ms(), [this] { conclude(); });
+  ground_.reactor.cancel(timer_);
+  timer_ = ground_.reactor.at(sys::monotonic_ms(), [this] { hear_out(); });
 }
 
 // Sandbox first, then its gateway, as everywhere.
+void NarrowRun::hear_out() {
+  timer_ = 0;
+  sandbox_->kill();
+  report_limits();
+  if (!network_) return conclude();
+  network_->hear_out([this] { timer_ = ground_.reactor.at(sys::monotonic_ms(), [this] { conclude(); }); });
+}
+
+// After kill(), as LiveSandbox does for the session.
+void NarrowRun::report_limits() {
+  for (const sandbox::LimitHit& hit : sandbox_->limits_reached()) {
+    audit::Event event;
+    event.type = audit::EventType::limit;
+    event.limits = {report_of(hit, spec_.limits)};
+    record_.record(std::move(event));
+  }
+}
+
 void NarrowRun::conclude() {
   timer_ = 0;
-  if (sandbox_) sandbox_->kill();
   network_.reset();
   ground_.log.flush_roll_ups();
   record_end();
@@ -302,7 +323,7 @@ void NarrowRun::conclude() {
   if (how_ && *how_) SessionProcesses::tell_refused(**how_, record_.refused(), {});
   if (process_ != 0 && how_) ground_.processes.finish(process_, *how_);
   if (process_ == 0 && client_ != 0 && how_) ground_.server.finish(client_, wire::error_line(how_->error()));
-  for (const auto& done : std::exchange(following_, {})) done();
+  for (const auto& done : std::exchange(following_, {})) done(0);
   ground_.on_over();
 }
 
@@ -317,7 +338,7 @@ void NarrowRun::record_end() {
   record_.commit();
 }
 
-void NarrowRun::follow(const policy::Image& session, std::function<void()> done) {
+void NarrowRun::follow(const policy::Image& session, Network::OnTaken done) {
   if (state_ == State::ending || state_ == State::over) return following_.push_back(std::move(done));
   auto next = policy_.inside(session);
   auto followed = next ? follow(std::move(*next), done) : Result<>(std::unexpected(std::move(next).error()));
@@ -328,26 +349,37 @@ void NarrowRun::follow(const policy::Image& session, std::function<void()> done)
        .remedy = "run it again"});
 }
 
-Result<> NarrowRun::follow(RunPolicy next, const std::function<void()>& done) {
+// Why is said by the event of the session's own change, which comes before.
+void NarrowRun::adopt(RunPolicy next) {
+  record_.begin_policy(next.hash);
+  policy_ = std::move(next);
+  if (!recorded_) return;
+  audit::Event event;
+  event.type = audit::EventType::policy_update;
+  event.mode = policy_.mode;
+  event.notices = policy_.warnings;
+  record_.record(std::move(event));
+  record_.commit();
+}
+
+Result<> NarrowRun::follow(RunPolicy next, const Network::OnTaken& done) {
   if (!network_) {
     // What is captured already stays so, and its gateway will have a policy that lets nothing out.
     const sandbox::Network network = policy_.network;
-    record_.begin_policy(next.hash);
-    policy_ = std::move(next);
+    adopt(std::move(next));
     policy_.network = network;
-    done();
+    done(0);
     return {};
   }
   WEIR_TRY(Network::Policy policy, Network::Policy::of(next.image));
   network_->settle();
-  record_.begin_policy(next.hash);
-  policy_ = std::move(next);
+  adopt(std::move(next));
   following_.push_back(done);
-  network_->narrow(std::move(policy), ++generation_, [this](std::size_t) {
+  network_->narrow(std::move(policy), ++generation_, [this](std::size_t cut) {
     // In order: the first that waits is the first that is confirmed.
     const auto first = std::move(following_.front());
     following_.erase(following_.begin());
-    first();
+    first(cut);
   });
   return {};
 }

@@ -32,6 +32,8 @@ class NarrowRun {
   static constexpr std::size_t kMostNamed = 16;
   // Until the second sandbox stands.
   static constexpr std::uint64_t kStartPatienceMs = 60'000;
+  // Until everything in it that was killed is gone. What is not gone after that lives: its session is ended.
+  static constexpr std::uint64_t kEndPatienceMs = 60'000;
 
   struct Ground {
     sys::Reactor& reactor;
@@ -61,7 +63,7 @@ class NarrowRun {
   // Ends it, and its client is told why.
   void end(wire::Refusal why);
   // The session's policy is narrower now. `done` when this one is as well, or has ended.
-  void follow(const policy::Image& session, std::function<void()> done);
+  void follow(const policy::Image& session, Network::OnTaken done);
 
  private:
   enum class State : std::uint8_t { waiting, starting, running, ending, over };
@@ -79,14 +81,17 @@ class NarrowRun {
   Result<> start_network();
   Result<> record_start();
   void look_at_limits();
-  void process_ended(const wire::ExitedProcess* exited);
+  void process_ended(Result<wire::ExitedProcess> exited);
   void fail(const Error& error);
   void wind_up();
   void kill();
   void on_dead();
+  void hear_out();
+  void report_limits();
   void conclude();
   void record_end();
-  Result<> follow(RunPolicy next, const std::function<void()>& done);
+  void adopt(RunPolicy next);
+  Result<> follow(RunPolicy next, const Network::OnTaken& done);
 
   Ground ground_;
   ClientId client_;
@@ -109,7 +114,7 @@ class NarrowRun {
   std::uint64_t process_ = 0;     // its number, once it was asked for
   bool recorded_ = false;         // that it began
   std::optional<wire::Answer<wire::ExitedProcess>> how_;
-  std::vector<std::function<void()>> following_;  // who waits until it has followed
+  std::vector<Network::OnTaken> following_;  // who waits until it has followed
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 

@@ -174,9 +174,9 @@ def test_shares(lab, limits):
         assert made.code == 0, made.said
         made.run("sh", "-c", "for n in rw copy over; do echo session > /work/$n/file; done; echo session > /work/one")
         (folder / "copy" / "file").write_text("later\n")
-        command = "cd /work; cat */file one; for n in rw copy over; do echo run > $n/file; echo > $n/new; done; echo run > one; cat rw/file"
+        command = "cd /work; cat */file one; for n in rw copy over; do echo run > $n/file; echo > $n/new; done; echo run > one || echo read-only; cat rw/file"
         exited, out, err = made.run("sh", "-c", command, network_mode="none")
-        assert exited["exit_code"] == 0 and out == "session\nsession\nhost\nsession\nsession\nrun\n", (out, err)
+        assert exited["exit_code"] == 0 and out == "session\nsession\nhost\nsession\nsession\nread-only\nrun\n", (out, err)
         _, out, _ = made.run("sh", "-c", "cd /work; cat */file one; ls rw copy over | grep -c new")
         assert out == "session\nsession\nhost\nsession\nsession\n0\n", out
     assert (folder / "rw" / "file").read_text() == "session\n" and (folder / "one").read_text() == "session\n"
