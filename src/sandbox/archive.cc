@@ -310,8 +310,9 @@ class Reader {
     return {};
   }
 
-  static Result<> dress(const sys::OwnedFd& made, const std::string& path, std::uint32_t mode, std::int64_t mtime) {
-    if (::fchmod(made.get(), mode & kPermissions) != 0) return broken(path, "cannot set its mode");
+  Result<> dress(const sys::OwnedFd& made, const std::string& path, std::uint32_t mode, std::int64_t mtime) const {
+    const std::uint32_t kept = kind_ == Archive::of_changes ? kPermissions | S_ISVTX : kPermissions;
+    if (::fchmod(made.get(), mode & kept) != 0) return broken(path, "cannot set its mode");
     const std::array<timespec, 2> times = {timespec{.tv_sec = mtime, .tv_nsec = 0},
                                            timespec{.tv_sec = mtime, .tv_nsec = 0}};
     if (::futimens(made.get(), times.data()) != 0) return broken(path, "cannot set its time");
