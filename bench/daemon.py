@@ -10,7 +10,7 @@ import subprocess
 
 import contenders as c
 import field as f
-from measure import Failed, Unavailable
+from measure import Failed, NotProven, Unavailable
 
 import lab  # of tests/lab: field puts it on the path
 import serve
@@ -31,16 +31,22 @@ class Daemon:
         self._process = subprocess.Popen(self.field.command(argv), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                          stderr=subprocess.PIPE, text=True, preexec_fn=world._die_with_parent)
         try:
-            lab.wait_until(lambda: self._process.poll() is not None or os.path.exists(self.socket), 10, "weir serve")
+            lab.wait_until(lambda: self._process.poll() is not None or self._answers(), 30, "weir serve")
             if self._process.poll() is not None:
                 raise Failed(c.last_line(self._process.stderr.read()))
-            with socket.socket(socket.AF_UNIX) as one:
-                one.connect(self.socket)
-                self.pid = struct.unpack("3i", one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         except BaseException:
             self._process.kill()
             raise
         return self
+
+    def _answers(self):
+        with socket.socket(socket.AF_UNIX) as one:
+            try:
+                one.connect(self.socket)
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+            self.pid = struct.unpack("3i", one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return True
 
     def __exit__(self, *_):
         for session in self.sessions():
@@ -74,6 +80,8 @@ class Daemon:
         folder = self.field.home / ".local/state/weir"
         # One record a sandbox is kept on purpose: the newest 10,000 at most, younger than 30 days.
         files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".jsonl")]
+        if not files:
+            raise NotProven(f"there is no state in {folder}")
         try:
             descriptors = len(os.listdir(f"/proc/{self.pid}/fd"))
         except OSError as why:

@@ -134,8 +134,8 @@ class SessionRows:
 
         return Row("S4", f"{step * steps:,} idle sessions", [
             Quantity("memory", "memory per session, whole machine", "MiB", "less"),
-            Quantity("pss", "of it its processes (PSS)", "MiB", "less"),
-            Quantity("kernel", "of it the kernel", "MiB", "less"), Quantity("count", "stood", "sessions", "more", 0)],
+            Quantity("pss", "its processes, PSS", "MiB", "less"),
+            Quantity("kernel", "the kernel, by its own count", "MiB", "less"), Quantity("count", "stood", "sessions", "more", 0)],
             [WEIR, BARE_MORE, BARE], run, 3 if self.full else 1, [],
             ["whole machine: difference of MemAvailable, so that the daemon, the client and files in memory count too",
              "PSS: of each supervisor and init; kernel: SUnreclaim, KernelStack, PageTables, Percpu of /proc/meminfo",

@@ -7,6 +7,8 @@
 #include "cli/policy_input.h"
 #include "cli/run_plan.h"
 #include "cli/snapshot_input.h"
+#include "session/registry.h"
+#include "sys/files.h"
 #include "wire/session_error.h"
 
 namespace weir::cli {
@@ -59,10 +61,26 @@ Result<> plan_life(const CommandLine& line, SessionOptions& session) {
   return {};
 }
 
-Result<> plan_service(const CommandLine& line, SessionOptions& session) {
+// Of one word of a command line, which the shell that begins it is given (MAX_ARG_STRLEN is 128 KiB).
+constexpr std::size_t kMaxBootstrap = 120'000;
+
+Result<std::string> bootstrap_of(const CommandLine& line, const Caller& caller) {
+  const auto file = line.value(OptionId::bootstrap_file);
+  if (!file) return line.value(OptionId::bootstrap).value_or("");
+  if (line.has(OptionId::bootstrap))
+    return std::unexpected(
+        Error("options --bootstrap and --bootstrap-file each say what is begun").with_remedy("keep one of them"));
+  WEIR_TRY(const std::string path, in_context(absolute_path(*file, caller.folder), "option --bootstrap-file"));
+  WEIR_TRY(std::string script, in_context(sys::read_file(path, kMaxBootstrap), "option --bootstrap-file"));
+  if (script.find('\0') != std::string::npos)
+    return std::unexpected(Error("option --bootstrap-file: " + *file + " is no script").with_remedy("write text"));
+  return script;
+}
+
+Result<> plan_service(const CommandLine& line, const Caller& caller, SessionOptions& session) {
   using Restart = SessionOptions::Restart;
-  session.bootstrap = line.value(OptionId::bootstrap).value_or("");
-  if (line.has(OptionId::bootstrap) && session.bootstrap.empty())
+  WEIR_TRY(session.bootstrap, bootstrap_of(line, caller));
+  if ((line.has(OptionId::bootstrap) || line.has(OptionId::bootstrap_file)) && session.bootstrap.empty())
     return std::unexpected(Error("option --bootstrap: the script is empty").with_remedy("leave it out"));
   const auto restart = line.value(OptionId::restart);
   if (!restart) return {};
@@ -111,9 +129,18 @@ Answer<SessionOptions> plan_session(const CommandLine& line, const Caller& calle
     session.run.policy_file = std::make_shared<const sys::OwnedFd>(std::move(file));
   }
   if (line.has(OptionId::name)) session.name = session.run.name;
+  if (const auto id = line.value(OptionId::id)) {
+    if (!session::is_session_id(*id)) {
+      return refuse(ErrorCode::bad_request, "option --id: '" + *id + "' is no id of a session",
+                    "write w- and 8 hexadecimal digits, or leave it out");
+    }
+    if (session.run.name == session.run.spec.id) session.run.name = *id;
+    session.run.spec.id = *id;
+    session.id = SessionOptions::Id::given;
+  }
   WEIR_CHECK_OK(as_answer(plan_labels(line, session), ErrorCode::bad_request));
   WEIR_CHECK_OK(as_answer(plan_life(line, session), ErrorCode::bad_request));
-  WEIR_CHECK_OK(as_answer(plan_service(line, session), ErrorCode::bad_request));
+  WEIR_CHECK_OK(as_answer(plan_service(line, caller, session), ErrorCode::bad_request));
   session.create = line.option_words();
   session.called_in = caller.folder;
   return session;
@@ -123,7 +150,8 @@ Answer<SessionOptions> plan_session(const CommandLine& line, const Caller& calle
 
 Result<Outcome> session_create_command(const CommandLine& line, const Caller& caller) {
   WEIR_TRY(const OutputFormat format, output_format(line));
-  if (line.command == CommandId::service_create && !line.has(OptionId::bootstrap)) {
+  if (line.command == CommandId::service_create && !line.has(OptionId::bootstrap) &&
+      !line.has(OptionId::bootstrap_file)) {
     return std::unexpected(Error("weir service create: nothing says what it serves")
                                .with_remedy("add --bootstrap SCRIPT, or make a session: weir session create"));
   }

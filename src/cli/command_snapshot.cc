@@ -1,6 +1,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "base/failure_line.h"
 #include "base/json_document.h"
 #include "cli/command.h"
@@ -115,8 +117,13 @@ Result<Outcome> import_from(image::Snapshots& store, const CommandLine& line, co
                             OutputFormat format) {
   const std::string name = line.value(OptionId::snapshot_name).value_or("");
   WEIR_CHECK_OK(check_name(name));
+  const std::string id = line.value(OptionId::id).value_or("");
+  if (!id.empty() && !image::is_snapshot_id(id)) {
+    return std::unexpected(Error("option --id: '" + id + "' is no id of a snapshot")
+                               .with_remedy("write s- and 8 hexadecimal digits, or leave it out"));
+  }
   WEIR_TRY(const std::string file, image_source(line.operands[0], caller));
-  WEIR_TRY(const Snapshot snapshot, store.read_archive(file, name));
+  WEIR_TRY(const Snapshot snapshot, store.read_archive(file, {.id = id, .name = name}));
   return shown(snapshot, format, snapshot.id + "\n");
 }
 
@@ -152,10 +159,14 @@ Result<Outcome> create(const CommandLine& line, OutputFormat format) {
   return outcome;
 }
 
-}  // namespace
+// Of the API (docs/openapi.yaml).
+wire::ErrorCode code_of(const Error& error) {
+  if (error.code() == ENOENT) return wire::ErrorCode::snapshot_not_found;
+  if (error.code() == EEXIST) return wire::ErrorCode::name_taken;
+  return error.code() == EBUSY ? wire::ErrorCode::conflict : wire::ErrorCode::internal;
+}
 
-Result<Outcome> snapshot_command(const CommandLine& line, const Caller& caller) {
-  WEIR_TRY(const OutputFormat format, output_format(line));
+Result<Outcome> do_snapshot(const CommandLine& line, const Caller& caller, OutputFormat format) {
   if (line.command == CommandId::snapshot_create) return create(line, format);
   WEIR_TRY(image::Snapshots store, snapshot_store(caller));
   if (line.command == CommandId::snapshot_ls) return list(store, format);
@@ -168,6 +179,20 @@ Result<Outcome> snapshot_command(const CommandLine& line, const Caller& caller) 
   WEIR_TRY(const Snapshot gone, store.remove(line.operands[0]));
   Outcome outcome = shown(gone, format, "");
   outcome.err = notes(store);
+  return outcome;
+}
+
+}  // namespace
+
+// With --output json a failure is said as the API says it, for programs.
+Result<Outcome> snapshot_command(const CommandLine& line, const Caller& caller) {
+  WEIR_TRY(const OutputFormat format, output_format(line));
+  auto done = do_snapshot(line, caller, format);
+  if (done || format != OutputFormat::json) return done;
+  Outcome outcome;
+  outcome.exit_code = supervisor::kExitOwnFailure;
+  outcome.out = wire::error_line(
+      {.code = code_of(done.error()), .message = done.error().what(), .remedy = done.error().remedy()});
   return outcome;
 }
 

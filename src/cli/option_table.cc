@@ -235,6 +235,11 @@ constexpr std::array kOptions = {
                any_of(snapshot_create, snapshot_import),
                "What the snapshot is called besides its id: 1 to 63 letters, digits, '_', '.', ':' or '-'.",
                "--name tools"},
+    OptionSpec{OptionId::id, Group::process, "id", kNoAliases, '\0', required, "ID", Repeat::once,
+               any_of(session_create, snapshot_import),
+               "The id, for a program that has to know it before it begins: w- (a session) or s- (a snapshot) and 8 "
+               "hexadecimal digits. It is drawn otherwise. A snapshot has no name then but that of --name.",
+               "--id w-0f1e2d3c"},
     OptionSpec{OptionId::label, Group::process, "label", kNoAliases, '\0', required, "KEY=VALUE", Repeat::many,
                any_of(session_create, snapshot_create), "Something to find it by.", "--label job=17"},
     OptionSpec{
@@ -255,6 +260,12 @@ constexpr std::array kOptions = {
         "Make the session a service: a script for /bin/sh that is begun with it, detached, and is what it serves "
         "(exec at its end). Its health is that its published TCP ports take connections.",
         "--bootstrap 'exec python3 -m http.server 80' -p 8080:80"},
+    OptionSpec{
+        OptionId::bootstrap_file, Group::process, "bootstrap-file", kNoAliases, '\0', required, "FILE", Repeat::once,
+        only(session_create),
+        "The same, out of a file that is read now, at most 120000 bytes: the words of a command are to be seen in "
+        "the list of processes.",
+        "--bootstrap-file serve.sh -p 8080:80"},
     OptionSpec{
         OptionId::restart, Group::process, "restart", kNoAliases, '\0', required, "no|on-failure|always", Repeat::once,
         only(session_create),
@@ -376,6 +387,11 @@ constexpr std::array kOptions = {
     OptionSpec{OptionId::max_sessions_per_token, Group::process, "max-sessions-per-token", kNoAliases, '\0', required,
                "NUMBER", Repeat::once, only(serve), "Sessions of one token; by default 256.",
                "--max-sessions-per-token 20"},
+    OptionSpec{OptionId::max_disk_per_token, Group::process, "max-disk-per-token", kNoAliases, '\0', required, "SIZE",
+               Repeat::once, only(serve),
+               "What one token may keep on the disk: its snapshots, archives that it is importing, answers that are "
+               "kept for it; by default 16G, 0: any amount. More is refused (507).",
+               "--max-disk-per-token 100G"},
     OptionSpec{OptionId::max_connections, Group::process, "max-connections", kNoAliases, '\0', required, "NUMBER",
                Repeat::once, only(serve), "Connections at a time; by default 512. More are refused (429).",
                "--max-connections 2000"},

@@ -3,29 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 
 #include "image/store_folder.h"
+#include "image/templates.h"
 #include "sandbox/identity.h"
 
 namespace weir::cli {
 namespace {
-
-// Templates that need nothing but the host: what it has to have for them.
-struct Recipe {
-  const char* name;
-  const char* needs;  // a file
-  const char* remedy;
-};
-constexpr const char* kInterpreterRemedy =
-    "apt install python3-numpy python3-pandas python3-matplotlib, or make a snapshot of that name (docs/snapshots.md)";
-constexpr std::array kRecipes = {
-    Recipe{"python", "/usr/bin/python3", "apt install python3"},
-    Recipe{"code-interpreter", "/usr/bin/python3", "apt install python3"},
-    Recipe{"code-interpreter", "/usr/lib/python3/dist-packages/numpy", kInterpreterRemedy},
-    Recipe{"code-interpreter", "/usr/lib/python3/dist-packages/pandas", kInterpreterRemedy},
-    Recipe{"code-interpreter", "/usr/lib/python3/dist-packages/matplotlib", kInterpreterRemedy},
-};
 
 Result<SnapshotChoice> chosen(const image::Snapshots& store, const std::string& which) {
   WEIR_TRY(image::SnapshotLease lease, store.use(which));
@@ -48,15 +32,13 @@ Result<SnapshotChoice> choose_template(const std::string& name, const Caller& ca
   if (snapshot) return chosen(store, name);
   if (is_image) return SnapshotChoice{.lease = {}, .image = name};
   if (snapshot.error().code() != ENOENT) return std::unexpected(snapshot.error());
-  bool known = false;
-  for (const Recipe& recipe : kRecipes) {
+  for (const image::Recipe& recipe : image::kRecipes) {
     if (name != recipe.name) continue;
-    known = true;
     if (::access(recipe.needs, F_OK) == 0) continue;
     return std::unexpected(
         Error("template " + name + ": this machine has no " + recipe.needs, ENOENT).with_remedy(recipe.remedy));
   }
-  if (known) return SnapshotChoice{};
+  if (image::ships_template(name)) return SnapshotChoice{};
   return std::unexpected(
       Error("there is no template '" + name + "': no snapshot and no image of that name, and none that ships", ENOENT)
           .with_remedy("weir snapshot ls and weir image ls list them; python and code-interpreter ship"));

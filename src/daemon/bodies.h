@@ -17,14 +17,16 @@
 
 namespace weir::daemon {
 
-// `weir session create WORDS`. What is empty in `env_file` and `policy` is not handed over; the words name them as
+// `weir session create WORDS`. What is empty of the texts behind them is not handed over; the words name them as
 // descriptors that the program inherits.
 struct CreateWords {
   static constexpr int kEnvFileFd = 3;
   static constexpr int kPolicyFd = 4;
+  static constexpr int kBootstrapFd = 5;
   std::vector<std::string> words = {};
   std::string env_file = {};
   std::string policy = {};
+  std::string bootstrap = {};
 };
 
 enum class Making : std::uint8_t { session, service };

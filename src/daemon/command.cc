@@ -40,6 +40,13 @@ bool take(Printed& printed, Budget::Share& memory) {
   }
 }
 
+Task<> reap(Executor executor, sys::Spawned process) {
+  Waiter waiter(executor, process.pidfd.get());
+  const Waited ended = co_await waiter.readable(kNever);
+  static_cast<void>(ended);
+  ::waitpid(process.pid, nullptr, WNOHANG);
+}
+
 }  // namespace
 
 Result<sys::OwnedFd> file_in_memory(std::string_view content) {
@@ -58,13 +65,16 @@ Result<RunningCommand> RunningCommand::start(const Daemon& daemon, Command comma
   what.argv.insert(what.argv.end(), command.words.begin(), command.words.end());
   for (const sys::OwnedFd& fd : command.inherited) what.descriptors.push_back(fd.get());
   WEIR_TRY(sys::Spawned process, sys::spawn(what));
-  return RunningCommand(std::move(process));
+  return RunningCommand(daemon.executor, std::move(process));
 }
 
 RunningCommand::~RunningCommand() {
   if (!process_.pidfd.valid() || process_.pid == 0) return;
   ::kill(process_.pid, SIGKILL);
-  ::waitpid(process_.pid, nullptr, 0);
+  // What is in the middle of something with a slow disk dies when that is over.
+  if (::waitpid(process_.pid, nullptr, WNOHANG) == 0) {
+    asio::co_spawn(executor_, reap(executor_, std::move(process_)), asio::detached);
+  }
 }
 
 void RunningCommand::kill() {

@@ -38,8 +38,10 @@ wire::Refusal refusal_of_archive(const Ended& ended);
 // A command whose input or output is streamed: started by itself, ended when this dies.
 class RunningCommand {
  public:
+  // `daemon` outlives it.
   static Result<RunningCommand> start(const Daemon& daemon, Command command, int in, int out, int err);
-  RunningCommand(RunningCommand&&) noexcept = default;
+  RunningCommand(RunningCommand&& other) noexcept
+      : executor_(other.executor_), process_(std::exchange(other.process_, sys::Spawned{})) {}
   RunningCommand& operator=(RunningCommand&&) = delete;
   ~RunningCommand();
 
@@ -50,7 +52,9 @@ class RunningCommand {
   void kill();
 
  private:
-  explicit RunningCommand(sys::Spawned process) : process_(std::move(process)) {}
+  RunningCommand(Executor executor, sys::Spawned process)
+      : executor_(std::move(executor)), process_(std::move(process)) {}
+  Executor executor_;
   sys::Spawned process_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "base/quantity.h"
 #include "net/loopback.h"
 
 namespace weir::daemon {
@@ -56,6 +57,10 @@ Result<> take(Config& config, std::string_view option, std::string_view value) {
   }
   if (option == "max-sessions") return take_number(option, value, config.limits.sessions);
   if (option == "max-sessions-per-token") return take_number(option, value, config.limits.sessions_per_token);
+  if (option == "max-disk-per-token") {
+    WEIR_TRY(config.limits.disk_per_token, in_context(parse_size_bytes(value), "--max-disk-per-token"));
+    return {};
+  }
   if (option == "max-connections") return take_number(option, value, config.limits.connections);
   if (option == "grace") return take_number(option, value, config.grace_seconds);
   if (option == "socket")

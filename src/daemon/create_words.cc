@@ -17,7 +17,7 @@ using wire::refuse;
 
 constexpr std::int64_t kMaxSeconds = 365 * 24 * 3600;
 constexpr std::size_t kMaxPorts = 64;
-// What one word of a command line can hold is 128 KiB (MAX_ARG_STRLEN).
+// As weir session create takes it.
 constexpr std::size_t kMaxBootstrap = 120'000;
 
 // The words of one `weir session create`, put together from a body.
@@ -163,7 +163,9 @@ class Words {
     if (script != nullptr && script->is_string() && script->get<std::string>().size() > kMaxBootstrap) {
       return fail("'bootstrap' is too long; put it into a snapshot");
     }
-    WEIR_CHECK_OK(text("bootstrap", "bootstrap"));
+    WEIR_CHECK_OK(fields_.text("bootstrap", made_.bootstrap));
+    if (made_.bootstrap.empty()) return fail("'bootstrap' is empty");
+    add("bootstrap-file", "/dev/fd/" + std::to_string(CreateWords::kBootstrapFd));
     return name("restart", "restart");
   }
 

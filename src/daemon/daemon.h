@@ -27,14 +27,16 @@ struct Limits {
   // `weir` commands that run at a time: those of a moment, and those that move archives.
   Turnstile::Room children = {.places = 16, .per_owner = 8, .waiting = 64, .seconds = 10};
   Turnstile::Room transfers = {.places = 8, .per_owner = 2, .waiting = 8, .seconds = 2};
-  std::uint64_t put_bytes = 16ull << 30;  // of one file or archive
-  std::size_t memory_bytes = 256u << 20;  // bodies and collected output, of all requests together
+  std::uint64_t put_bytes = 16ull << 30;       // of one file or archive
+  std::uint64_t disk_per_token = 16ull << 30;  // 0: any
+  std::size_t memory_bytes = 256u << 20;       // bodies and collected output, of all requests together
 };
 
 struct Daemon {
   Limits limits;
   std::string weir;    // the program
   std::string folder;  // an empty one, in which commands start: no name is a file there
+  std::string spool;   // one for archives that are being imported
   std::vector<std::string> environment;
   session::Registry registry;
   Store store;
@@ -43,8 +45,10 @@ struct Daemon {
   Turnstile children;
   Turnstile transfers;
   Executor executor;
-  // Sessions that are being made, by the name of the token; the machine's owner's under "/".
-  std::map<std::string, std::size_t, std::less<>> making = {};
+  // What is being made now, by its id, and for whom (owner_key()).
+  std::map<std::string, std::string, std::less<>> making = {};
+  // Bytes of archives that are being imported, by owner_key().
+  std::map<std::string, std::uint64_t, std::less<>> spooled = {};
   Guests guests = {};
   bool ending = false;  // nothing new is taken
 };

@@ -1,4 +1,6 @@
 // Images: `weir image`, for all to see and for the machine's owner to change.
+#include <limits>
+
 #include "base/json_document.h"
 #include "daemon/command.h"
 #include "daemon/handlers.h"
@@ -42,12 +44,10 @@ Task<Outcome> show_image(Call& call, std::string) {
 }
 
 Task<Outcome> import_image(Call& call, std::string) {
-  auto spooled = co_await spool_body(call);
+  auto spooled = co_await spool_body(call, std::numeric_limits<std::uint64_t>::max());
   WEIR_CO_CHECK(spooled);
-  Command command{
-      .words = {"image", "import", "--output=json", "--", "/dev/fd/" + std::to_string(kSpooledFd), call.parameter(0)},
-      .kind = Command::Kind::transfer};
-  command.inherited.push_back(std::move(*spooled));
+  Command command{.words = {"image", "import", "--output=json", "--", spooled->path(), call.parameter(0)},
+                  .kind = Command::Kind::transfer};
   auto ended = co_await run_command(call.daemon, call.who, std::move(command), kImportSeconds);
   WEIR_CO_CHECK(ended);
   if (ended->exit_code == 0) co_return json_reply(201, ended->out);

@@ -15,6 +15,7 @@
 #include "session/state_folder.h"
 #include "sys/errno.h"
 #include "sys/files.h"
+#include "sys/folder.h"
 
 namespace weir::daemon {
 
@@ -64,6 +65,13 @@ Result<> check_private(const std::string& folder) {
   return std::unexpected(Error("others may write " + folder).with_remedy("make it your own, mode 0700"));
 }
 
+// Archives that a daemon before this one was importing.
+void sweep_spool(const std::string& path) {
+  const sys::Folder folder(::opendir(path.c_str()));
+  if (folder == nullptr) return;
+  while (const dirent* entry = sys::next_entry(folder)) ::unlinkat(::dirfd(folder.get()), entry->d_name, 0);
+}
+
 struct Parts {
   Config config;
   std::string state;
@@ -79,9 +87,11 @@ Result<Parts> prepare(std::span<const std::string> words) {
   WEIR_TRY(parts.state, session::state_folder());
   // Commands start in a folder that is empty, so that no name of an image is a file's.
   WEIR_CHECK_OK(sys::make_folders(parts.state + "/daemon/empty"));
+  WEIR_CHECK_OK(sys::make_folders(parts.state + "/daemon/spool"));
   WEIR_CHECK_OK(check_private(parts.state));
   WEIR_CHECK_OK(check_private(parts.state + "/daemon"));
   WEIR_TRY(parts.lock, lock_state(parts.state + "/daemon"));
+  sweep_spool(parts.state + "/daemon/spool");
   if (!parts.config.token_file.empty()) {
     WEIR_TRY(parts.tokens, read_token_file(parts.config.token_file));
   }
@@ -160,6 +170,7 @@ Result<> serve(std::span<const std::string> words) {
   Daemon daemon{.limits = parts.config.limits,
                 .weir = std::move(weir),
                 .folder = parts.state + "/daemon/empty",
+                .spool = parts.state + "/daemon/spool",
                 .environment = kept_environment(),
                 .registry = std::move(registry),
                 .store = std::move(store),

@@ -18,14 +18,9 @@ std::unexpected<wire::Refusal> no_session(const std::string& who_is) {
 }  // namespace
 
 Task<wire::Answer<SessionCall>> SessionCall::open(Daemon& daemon, std::string who_is, const Principal& who) {
-  const auto found = daemon.registry.find(who_is);
-  // What one may not see is no different from what is not there, whatever is wrong with it.
-  if (!found && !who.is_owner()) co_return no_session(who_is);
-  if (!found) co_return std::unexpected(found.error());
+  const auto found = find_session(daemon, who_is, who);
+  WEIR_CO_CHECK(found);
   const std::string id = found->info.id;
-  // A token names its session in full: the beginning of an id could say what others there are.
-  const bool in_full = who_is == id || who_is == found->info.name;
-  if (!daemon.store.is_visible(Owned::session, id, who) || (!in_full && !who.is_owner())) co_return no_session(who_is);
   const Deadline deadline = in_seconds(kConnectSeconds);
   while (true) {
     auto connection = session::Connection::open(daemon.registry, id, sys::WhenFull::refuse);
@@ -76,14 +71,32 @@ void SessionCall::close() {
   ::shutdown(connection_.fd(), SHUT_RDWR);
 }
 
-std::string session_json(wire::SessionInfo session, const Principal& who) {
+wire::Answer<session::Stored> find_session(Daemon& daemon, const std::string& who_is, const Principal& who) {
+  if (who.is_owner()) return daemon.registry.find(who_is);
+  const std::string id = daemon.store.id_called(Owned::session, who_is, who);
+  if (id.empty()) return no_session(who_is);
+  return daemon.registry.find(id);
+}
+
+std::string called(Daemon& daemon, const wire::SessionInfo& session, const Principal& who) {
+  const auto whose = daemon.store.whose(Owned::session, session.id);
+  const bool has_own = whose && (who.is_owner() || whose->owner == who.name);
+  return has_own ? whose->name : session.name;
+}
+
+std::string session_json(Daemon& daemon, wire::SessionInfo session, const Principal& who) {
+  const auto whose = daemon.store.whose(Owned::session, session.id);
+  session.name = called(daemon, session, who);
   if (!who.is_owner()) {
     session.events.clear();
     session.supervisor = 0;
   }
   JsonWriter json;
   wire::write_session(json, session);
-  return json.take();
+  std::string text = json.take();
+  if (!who.is_owner() || !whose) return text;
+  text.pop_back();
+  return text + ",\"owner\":" + json_string(whose->owner) + "}";
 }
 
 }  // namespace weir::daemon

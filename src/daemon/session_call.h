@@ -49,7 +49,15 @@ using SessionReply = session::Connection::Reply;
 Task<wire::Answer<SessionReply>> ask_session(Daemon& daemon, std::string who_is, const Principal& who,
                                              wire::SessionRequest request, unsigned seconds = SessionCall::kPatience);
 
-// The object of a session, without what is the machine owner's business where somebody else asks.
-std::string session_json(wire::SessionInfo session, const Principal& who);
+// Where `who` may see it: a token by its own name for it, or by its id in full. `not_found` otherwise, as where there
+// is none.
+wire::Answer<session::Stored> find_session(Daemon& daemon, const std::string& who_is, const Principal& who);
+
+// What `who` calls it; may be empty.
+std::string called(Daemon& daemon, const wire::SessionInfo& session, const Principal& who);
+
+// The object of a session, without what is the machine owner's business where somebody else asks; the machine's owner
+// sees whose it is.
+std::string session_json(Daemon& daemon, wire::SessionInfo session, const Principal& who);
 
 }  // namespace weir::daemon

@@ -8,6 +8,7 @@
 #include "daemon/making.h"
 #include "daemon/session_call.h"
 #include "daemon/snapshots.h"
+#include "daemon/things.h"
 
 namespace weir::daemon {
 
@@ -25,33 +26,8 @@ Making kind_of(const Call& call) {
   return call.route.row->pattern.starts_with("/v1/services") ? Making::service : Making::session;
 }
 
-// Counts a session as long as it is being made: two requests must not both take the last place.
-class InTheMaking {
- public:
-  InTheMaking(Daemon& daemon, const Principal& who) : count_(&daemon.making[owner_key(who)]) { ++*count_; }
-  InTheMaking(InTheMaking&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
-  InTheMaking& operator=(InTheMaking&&) = delete;
-  ~InTheMaking() {
-    if (count_ != nullptr) --*count_;
-  }
-
- private:
-  std::size_t* count_;
-};
-
-// How many of a token's sessions there still are; rows of those that have ended go.
-std::size_t sessions_of(Daemon& daemon, const Principal& who) {
-  const auto ids = daemon.store.ids_of(Owned::session, who);
-  if (!ids) return daemon.limits.sessions_per_token;
-  std::size_t count = 0;
-  for (const std::string& id : *ids) {
-    if (daemon.registry.open_folder(id)) {
-      ++count;
-    } else {
-      daemon.store.disown(Owned::session, id);
-    }
-  }
-  return count;
+bool is_session_there(Daemon& daemon, const std::string& id) {
+  return daemon.registry.open_folder(id).has_value();
 }
 
 Answer<> check_room(Daemon& daemon, const Principal& who) {
@@ -59,12 +35,25 @@ Answer<> check_room(Daemon& daemon, const Principal& who) {
     return refuse(ErrorCode::too_many, std::string("as many sessions as ") + whose + " may have",
                   "end some, or come back when some have ended");
   };
-  std::size_t making = 0;
-  for (const auto& [name, count] : daemon.making) making += count;
-  if (daemon.registry.count() + making >= daemon.limits.sessions) return too_many("this machine");
+  const auto making =
+      std::ranges::count_if(daemon.making, [](const auto& each) { return session::is_session_id(each.first); });
+  if (daemon.registry.count() + static_cast<std::size_t>(making) >= daemon.limits.sessions)
+    return too_many("this machine");
   if (who.is_owner()) return {};
-  const std::size_t own = sessions_of(daemon, who) + daemon.making[who.name];
-  return own >= daemon.limits.sessions_per_token ? too_many("this token") : Answer<>();
+  const auto there = [&](const std::string& id) { return is_session_there(daemon, id); };
+  WEIR_TRY(const auto own, present_things(daemon, Owned::session, who, there));
+  return own.size() >= daemon.limits.sessions_per_token ? too_many("this token") : Answer<>();
+}
+
+// A token's names are in the rows of its things, and in no list that others share.
+std::string take_name(CreateWords& words, const Principal& who) {
+  constexpr std::string_view kName = "--name=";
+  if (who.is_owner()) return {};
+  const auto found = std::ranges::find_if(words.words, [&](const auto& word) { return word.starts_with(kName); });
+  if (found == words.words.end()) return {};
+  const std::string name = found->substr(kName.size());
+  words.words.erase(found);
+  return name;
 }
 
 Answer<wire::SessionInfo> created_session(const Ended& ended) {
@@ -85,6 +74,23 @@ bool has_labels(const wire::SessionInfo& session, const Target& target) {
   });
 }
 
+// Of a token only its own are looked at, however many others there are.
+Answer<std::vector<session::Stored>> stored_sessions(Daemon& daemon, const Principal& who) {
+  if (who.is_owner()) {
+    auto all = daemon.registry.list();
+    if (!all) return internal(all.error());
+    return std::move(*all);
+  }
+  const auto own = daemon.store.things_of(Owned::session, who);
+  if (!own) return internal(own.error());
+  std::vector<session::Stored> found;
+  for (const Store::Thing& thing : *own) {
+    if (auto stored = daemon.registry.find(thing.id)) found.push_back(std::move(*stored));
+  }
+  std::ranges::sort(found, {}, [](const session::Stored& each) { return std::pair(each.info.created, each.info.id); });
+  return found;
+}
+
 // Live where it answers; as its folder says where it sleeps, or does not answer.
 Task<wire::SessionInfo> seen(Daemon& daemon, wire::SessionInfo stored, const Principal& who) {
   if (stored.state == session::kAsleep) co_return stored;
@@ -94,19 +100,16 @@ Task<wire::SessionInfo> seen(Daemon& daemon, wire::SessionInfo stored, const Pri
   co_return stored;
 }
 
-}  // namespace
-
-Task<Answer<wire::SessionInfo>> make_session(Daemon& daemon, CreateWords words, const Principal& who) {
-  WEIR_CO_CHECK(check_room(daemon, who));
-  const InTheMaking place(daemon, who);
+Task<Answer<wire::SessionInfo>> start_session(Daemon& daemon, CreateWords words, const Principal& who, std::string id) {
   auto resolved = co_await with_own_snapshots(daemon, std::move(words), who);
   WEIR_CO_CHECK(resolved);
   words = std::move(*resolved);
-  Command command{.words = {"session", "create", "--output=json"}};
+  Command command{.words = {"session", "create", "--output=json", "--id=" + id}};
   std::ranges::move(words.words, std::back_inserter(command.words));
-  command.inherited.resize(2);
+  command.inherited.resize(3);
   for (const auto& [fd, content] :
-       {std::pair(CreateWords::kEnvFileFd, &words.env_file), std::pair(CreateWords::kPolicyFd, &words.policy)}) {
+       {std::pair(CreateWords::kEnvFileFd, &words.env_file), std::pair(CreateWords::kPolicyFd, &words.policy),
+        std::pair(CreateWords::kBootstrapFd, &words.bootstrap)}) {
     if (content->empty()) continue;
     auto file = file_in_memory(*content);
     if (!file) co_return internal(file.error());
@@ -114,16 +117,24 @@ Task<Answer<wire::SessionInfo>> make_session(Daemon& daemon, CreateWords words, 
   }
   auto ended = co_await run_command(daemon, who, std::move(command), kCreateSeconds);
   WEIR_CO_CHECK(ended);
-  auto session = created_session(*ended);
-  WEIR_CO_CHECK(session);
-  if (const auto owned = daemon.store.own(Owned::session, session->id, who); !owned) {
-    // Nobody could ever reach it.
-    const auto stopped = co_await ask_session(daemon, session->id, machine_owner(), wire::StopSession{.kill = true});
-    static_cast<void>(stopped);
-    co_return internal(owned.error());
-  }
+  co_return created_session(*ended);
+}
+
+}  // namespace
+
+Task<Answer<wire::SessionInfo>> make_session(Daemon& daemon, CreateWords words, const Principal& who) {
+  WEIR_CO_CHECK(check_room(daemon, who));
+  const std::string name = take_name(words, who);
+  const auto there = [&](const std::string& id) { return is_session_there(daemon, id); };
+  auto thing = begin_thing(daemon, Owned::session, who, name, there);
+  WEIR_CO_CHECK(thing);
+  auto made = co_await start_session(daemon, std::move(words), who, thing->id());
+  // One that was killed because it took too long may stand all the same.
+  if (!made && made.error().code != ErrorCode::unavailable) thing->failed();
+  WEIR_CO_CHECK(made);
+  WEIR_CO_CHECK(thing->is_made());
   ++daemon.metrics.sessions_created;
-  co_return session;
+  co_return made;
 }
 
 Task<Outcome> create_session(Call& call, std::string body) {
@@ -131,23 +142,23 @@ Task<Outcome> create_session(Call& call, std::string body) {
   WEIR_CO_TRY(CreateWords words, parse_create(body, making, call.who));
   auto session = co_await make_session(call.daemon, std::move(words), call.who);
   WEIR_CO_CHECK(session);
-  Reply reply = json_reply(201, session_json(*session, call.who));
+  Reply reply = json_reply(201, session_json(call.daemon, *session, call.who));
   const bool is_service = making == Making::service;
-  reply.headers.emplace_back("Location", is_service ? "/v1/services/" + session->name : "/v1/sessions/" + session->id);
+  reply.headers.emplace_back("Location", is_service ? "/v1/services/" + called(call.daemon, *session, call.who)
+                                                    : "/v1/sessions/" + session->id);
   co_return reply;
 }
 
 Task<Outcome> list_sessions(Call& call, std::string) {
   const Making kind = kind_of(call);
-  const auto all = call.daemon.registry.list();
-  if (!all) co_return internal(all.error());
+  auto all = stored_sessions(call.daemon, call.who);
+  WEIR_CO_CHECK(all);
   std::string items;
   for (const session::Stored& stored : *all) {
-    if (!call.daemon.store.is_visible(Owned::session, stored.info.id, call.who)) continue;
     if (kind == Making::service && !stored.info.service) continue;
     if (!has_labels(stored.info, call.target)) continue;
     const wire::SessionInfo session = co_await seen(call.daemon, stored.info, call.who);
-    items += (items.empty() ? "" : ",") + session_json(session, call.who);
+    items += (items.empty() ? "" : ",") + session_json(call.daemon, session, call.who);
   }
   co_return json_reply(200,
                        std::string(kind == Making::service ? "{\"services\":[" : "{\"sessions\":[") + items + "]}");
@@ -155,10 +166,9 @@ Task<Outcome> list_sessions(Call& call, std::string) {
 
 Task<Outcome> show_session(Call& call, std::string) {
   const Making kind = kind_of(call);
-  const auto stored = call.daemon.registry.find(call.parameter(0));
-  const bool asleep = stored && stored->info.state == session::kAsleep &&
-                      call.daemon.store.is_visible(Owned::session, stored->info.id, call.who);
-  if (asleep && kind == Making::session) co_return json_reply(200, session_json(stored->info, call.who));
+  const auto stored = find_session(call.daemon, call.parameter(0), call.who);
+  const bool asleep = stored && stored->info.state == session::kAsleep;
+  if (asleep && kind == Making::session) co_return json_reply(200, session_json(call.daemon, stored->info, call.who));
   auto reply = co_await ask_session(call.daemon, call.parameter(0), call.who, wire::ShowSession{});
   WEIR_CO_CHECK(reply);
   const auto* const session = reply->as<wire::SessionInfo>();
@@ -166,7 +176,7 @@ Task<Outcome> show_session(Call& call, std::string) {
   if (kind == Making::service && !session->service) {
     co_return refuse(ErrorCode::not_found, "there is no service " + call.parameter(0));
   }
-  co_return json_reply(200, session_json(*session, call.who));
+  co_return json_reply(200, session_json(call.daemon, *session, call.who));
 }
 
 Task<Outcome> delete_session(Call& call, std::string) {

@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
+
 #include "base/json.h"
 #include "base/json_document.h"
 
@@ -12,10 +14,13 @@ namespace {
 constexpr const char* kSchema =
     "PRAGMA journal_mode = WAL;"
     "PRAGMA synchronous = NORMAL;"
-    "CREATE TABLE IF NOT EXISTS owners (kind TEXT NOT NULL, id TEXT NOT NULL, owner TEXT NOT NULL,"
-    "  PRIMARY KEY (kind, id)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS things (kind TEXT NOT NULL, id TEXT NOT NULL, owner TEXT NOT NULL,"
+    "  name TEXT NOT NULL, begun INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX IF NOT EXISTS things_by_name ON things (kind, owner, name) WHERE name <> '';"
+    "CREATE INDEX IF NOT EXISTS things_by_owner ON things (kind, owner);"
     "CREATE TABLE IF NOT EXISTS answers (owner TEXT NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL,"
-    "  at INTEGER NOT NULL, status INTEGER, type TEXT, location TEXT, body TEXT, PRIMARY KEY (owner, key));"
+    "  at INTEGER NOT NULL, status INTEGER, type TEXT, location TEXT, body TEXT, bytes INTEGER, PRIMARY KEY (owner, "
+    "key));"
     "CREATE INDEX IF NOT EXISTS answers_by_time ON answers (at);"
     "DELETE FROM answers WHERE status IS NULL;";
 
@@ -101,20 +106,37 @@ Result<Store> Store::open(const std::string& path) {
   return store;
 }
 
-Result<> Store::own(Owned kind, const std::string& id, const Principal& owner) {
+Result<> Store::note(Owned kind, const Thing& thing, const Principal& owner) {
   if (owner.is_owner()) return {};
-  return run("INSERT OR REPLACE INTO owners (kind, id, owner) VALUES (?, ?, ?)", {name_of(kind), id, owner.name});
+  WEIR_TRY(Statement statement, prepare("INSERT INTO things (kind, id, owner, name, begun) VALUES (?, ?, ?, ?, ?)"));
+  statement.bind(1, name_of(kind));
+  statement.bind(2, thing.id);
+  statement.bind(3, owner.name);
+  statement.bind(4, thing.name);
+  statement.bind(5, thing.begun);
+  const int outcome = statement.step();
+  if (outcome == SQLITE_CONSTRAINT) return std::unexpected(Error("there is one already", EEXIST));
+  if (outcome != SQLITE_DONE) return failed("cannot write the daemon's state");
+  return {};
+}
+
+Result<> Store::set_made(Owned kind, const std::string& id) {
+  return run("UPDATE things SET begun = 0 WHERE kind = ? AND id = ?", {name_of(kind), id});
+}
+
+Result<> Store::unname(Owned kind, const std::string& id) {
+  return run("UPDATE things SET name = '' WHERE kind = ? AND id = ?", {name_of(kind), id});
 }
 
 void Store::disown(Owned kind, const std::string& id) {
   // A row without its session gives nobody anything.
-  static_cast<void>(run("DELETE FROM owners WHERE kind = ? AND id = ?", {name_of(kind), id}));
+  static_cast<void>(run("DELETE FROM things WHERE kind = ? AND id = ?", {name_of(kind), id}));
 }
 
 bool Store::is_visible(Owned kind, const std::string& id, const Principal& who) {
   if (who.is_owner()) return true;
   if (who.kind != Principal::Kind::token) return false;
-  auto statement = prepare("SELECT 1 FROM owners WHERE kind = ? AND id = ? AND owner = ?");
+  auto statement = prepare("SELECT 1 FROM things WHERE kind = ? AND id = ? AND owner = ?");
   if (!statement) return false;
   statement->bind(1, name_of(kind));
   statement->bind(2, id);
@@ -122,15 +144,36 @@ bool Store::is_visible(Owned kind, const std::string& id, const Principal& who) 
   return statement->step() == SQLITE_ROW;
 }
 
-Result<std::vector<std::string>> Store::ids_of(Owned kind, const Principal& owner) {
-  WEIR_TRY(Statement statement, prepare("SELECT id FROM owners WHERE kind = ? AND owner = ?"));
+Result<std::vector<Store::Thing>> Store::things_of(Owned kind, const Principal& owner) {
+  WEIR_TRY(Statement statement, prepare("SELECT id, name, begun FROM things WHERE kind = ? AND owner = ?"));
   statement.bind(1, name_of(kind));
   statement.bind(2, owner.name);
-  std::vector<std::string> ids;
+  std::vector<Thing> things;
   int outcome = SQLITE_DONE;
-  while ((outcome = statement.step()) == SQLITE_ROW) ids.push_back(statement.text(0));
+  while ((outcome = statement.step()) == SQLITE_ROW) {
+    things.push_back({.id = statement.text(0), .name = statement.text(1), .begun = statement.number(2)});
+  }
   if (outcome != SQLITE_DONE) return failed("cannot read the daemon's state");
-  return ids;
+  return things;
+}
+
+std::string Store::id_called(Owned kind, const std::string& name, const Principal& owner) {
+  if (owner.kind != Principal::Kind::token || name.empty()) return {};
+  auto statement = prepare("SELECT id FROM things WHERE kind = ?1 AND owner = ?2 AND (id = ?3 OR name = ?3)");
+  if (!statement) return {};
+  statement->bind(1, name_of(kind));
+  statement->bind(2, owner.name);
+  statement->bind(3, name);
+  return statement->step() == SQLITE_ROW ? statement->text(0) : std::string();
+}
+
+std::optional<Store::Whose> Store::whose(Owned kind, const std::string& id) {
+  auto statement = prepare("SELECT owner, name FROM things WHERE kind = ? AND id = ?");
+  if (!statement) return std::nullopt;
+  statement->bind(1, name_of(kind));
+  statement->bind(2, id);
+  if (statement->step() != SQLITE_ROW) return std::nullopt;
+  return Whose{.owner = statement->text(0), .name = statement->text(1)};
 }
 
 Result<Store::Kept> Store::begin(const Principal& who, const std::string& key, const std::string& request,
@@ -170,14 +213,15 @@ Result<Store::Kept> Store::begin(const Principal& who, const std::string& key, c
 Result<> Store::finish(const Principal& who, const std::string& key, const Reply& reply) {
   const std::string owner = owner_key(who);
   {
-    WEIR_TRY(Statement statement, prepare("UPDATE answers SET status = ?, type = ?, location = ?, body = ?"
+    WEIR_TRY(Statement statement, prepare("UPDATE answers SET status = ?, type = ?, location = ?, body = ?, bytes = ?"
                                           " WHERE owner = ? AND key = ?"));
     statement.bind(1, static_cast<std::int64_t>(reply.status));
     statement.bind(2, reply.type);
     statement.bind(3, location_of(reply));
     statement.bind(4, reply.body);
-    statement.bind(5, owner);
-    statement.bind(6, key);
+    statement.bind(5, static_cast<std::int64_t>(reply.body.size()));
+    statement.bind(6, owner);
+    statement.bind(7, key);
     if (statement.step() != SQLITE_DONE) return failed("cannot write the daemon's state");
   }
   // One owner's keys must not fill the disk of all.
@@ -186,7 +230,21 @@ Result<> Store::finish(const Principal& who, const std::string& key, const Reply
   trim.bind(1, owner);
   trim.bind(2, static_cast<std::int64_t>(kMaxKeys));
   if (trim.step() != SQLITE_DONE) return failed("cannot write the daemon's state");
+  WEIR_TRY(Statement shrink,
+           prepare("DELETE FROM answers WHERE owner = ?1 AND status IS NOT NULL AND rowid IN (SELECT rowid FROM (SELECT"
+                   " rowid, SUM(bytes) OVER (ORDER BY at DESC, rowid DESC) AS total FROM answers WHERE owner = ?1 AND"
+                   " status IS NOT NULL) WHERE total > ?2)"));
+  shrink.bind(1, owner);
+  shrink.bind(2, kMaxAnswers);
+  if (shrink.step() != SQLITE_DONE) return failed("cannot write the daemon's state");
   return {};
+}
+
+std::uint64_t Store::answer_bytes(const Principal& who) {
+  auto statement = prepare("SELECT SUM(bytes) FROM answers WHERE owner = ?");
+  if (!statement) return 0;
+  statement->bind(1, owner_key(who));
+  return statement->step() == SQLITE_ROW ? static_cast<std::uint64_t>(statement->number(0)) : 0;
 }
 
 void Store::abandon(const Principal& who, const std::string& key) {

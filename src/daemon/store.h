@@ -26,20 +26,37 @@ class Store {
   static constexpr std::int64_t kKeptSeconds = 24 * 3600;
   // Of an answer that is kept.
   static constexpr std::size_t kMaxAnswer = 1u << 20;
-  // Keys of one owner; the oldest go.
+  // Keys of one owner, and bytes of their answers; the oldest go.
   static constexpr int kMaxKeys = 10000;
+  static constexpr std::int64_t kMaxAnswers = 64 << 20;
 
   // Makes what is not there. Requests that a daemon before this one did not finish are forgotten: nobody knows how they
   // would have ended. Errors name the path.
   static Result<Store> open(const std::string& path);
 
-  // Of a token. What has no row is the machine owner's.
-  Result<> own(Owned kind, const std::string& id, const Principal& owner);
+  // What belongs to a token, under a name that only this token sees. What has no row is the machine owner's.
+  struct Thing {
+    std::string id;
+    std::string name = {};   // may be empty
+    std::int64_t begun = 0;  // 0: it is made; else when its making began, in seconds since 1970
+  };
+  // Before its making begins: whatever becomes of this process, it is never anybody else's. EEXIST: this owner has
+  // something of that name. Nothing for the machine's owner.
+  Result<> note(Owned kind, const Thing& thing, const Principal& owner);
+  Result<> set_made(Owned kind, const std::string& id);
+  // Somebody else may have its name.
+  Result<> unname(Owned kind, const std::string& id);
   void disown(Owned kind, const std::string& id);
   // Fails closed: where the file cannot be read, it is nobody's but the machine owner's.
   bool is_visible(Owned kind, const std::string& id, const Principal& who);
-  // The ids of a token.
-  Result<std::vector<std::string>> ids_of(Owned kind, const Principal& owner);
+  Result<std::vector<Thing>> things_of(Owned kind, const Principal& owner);
+  // What this owner calls so, by name or id; empty: nothing.
+  std::string id_called(Owned kind, const std::string& name, const Principal& owner);
+  struct Whose {
+    std::string owner;
+    std::string name;
+  };
+  std::optional<Whose> whose(Owned kind, const std::string& id);
 
   struct Kept {
     // fresh: it is for the caller to do, and to finish() or abandon(). answered: `reply`. running: somebody else is at
@@ -50,6 +67,8 @@ class Store {
   // `request`: a digest of what is asked for. `now`: seconds since 1970.
   Result<Kept> begin(const Principal& who, const std::string& key, const std::string& request, std::int64_t now);
   Result<> finish(const Principal& who, const std::string& key, const Reply& reply);
+  // Of answers that are kept for one owner.
+  std::uint64_t answer_bytes(const Principal& who);
   void abandon(const Principal& who, const std::string& key);
 
  private:

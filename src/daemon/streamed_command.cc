@@ -4,6 +4,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "daemon/pipes.h"
 #include "sys/errno.h"
 #include "sys/files.h"
@@ -32,27 +34,47 @@ bool take_error(int fd, std::string& text) {
 
 }  // namespace
 
-Task<wire::Answer<sys::OwnedFd>> spool_body(Call& call) {
+Result<> Spooled::open(const std::string& folder) {
+  std::string name = folder + "/XXXXXX";
+  WEIR_TRY(file_, sys::checked_fd(::mkostemp(name.data(), O_CLOEXEC), "cannot keep the body"));
+  path_ = std::move(name);
+  return {};
+}
+
+Spooled::~Spooled() {
+  if (sum_ == nullptr) return;
+  *sum_ -= bytes_;
+  if (!path_.empty()) ::unlink(path_.c_str());
+}
+
+wire::Answer<> Spooled::append(Bytes bytes, std::uint64_t left) {
+  if (bytes.size() > left || bytes_ > left - bytes.size()) {
+    return refuse(ErrorCode::limit, "the archive is longer than what this token may still keep on the disk",
+                  "delete snapshots, or ask the machine's owner: weir serve --max-disk-per-token");
+  }
+  bytes_ += bytes.size();
+  *sum_ += bytes.size();
+  const auto written = sys::write_whole(file_, "the body", bytes);
+  if (written) return {};
+  const bool full = written.error().code() == ENOSPC || written.error().code() == EDQUOT;
+  return refuse(full ? ErrorCode::limit : ErrorCode::internal, written.error());
+}
+
+Task<wire::Answer<Spooled>> spool_body(Call& call, std::uint64_t left) {
   const std::uint64_t most = call.daemon.limits.put_bytes;
   const auto too_large = [] { return refuse(ErrorCode::too_large, "the archive is longer than weir serve takes"); };
   if (call.exchange.head().content_length.value_or(0) > most) co_return too_large();
-  sys::OwnedFd file(::open(call.daemon.folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (!file.valid()) co_return internal(sys::errno_error("cannot keep the body").error());
+  Spooled spooled(call.daemon, call.who);
+  if (const auto opened = spooled.open(call.daemon.spool); !opened) co_return internal(opened.error());
   std::vector<std::uint8_t> buffer(kPiece);
-  std::uint64_t total = 0;
   while (true) {
     const auto count = co_await call.exchange.read_body(buffer);
     WEIR_CO_CHECK(count);
     if (*count == 0) break;
-    total += *count;
-    if (total > most) co_return too_large();
-    if (const auto written = sys::write_whole(file, "the body", Bytes(buffer).first(*count)); !written) {
-      const bool full = written.error().code() == ENOSPC || written.error().code() == EDQUOT;
-      co_return refuse(full ? ErrorCode::limit : ErrorCode::internal, written.error());
-    }
+    if (spooled.bytes() + *count > most) co_return too_large();
+    WEIR_CO_CHECK(spooled.append(Bytes(buffer).first(*count), left));
   }
-  if (::lseek(file.get(), 0, SEEK_SET) != 0) co_return internal(sys::errno_error("cannot keep the body").error());
-  co_return file;
+  co_return spooled;
 }
 
 Task<Outcome> send_output(Call& call, std::vector<std::string> words, std::string type) {

@@ -85,6 +85,8 @@ class Admission {
   Result<bool> ipv6_upstream() { return facts_.ipv6_default_route(); }
   // In both directions.
   std::size_t flow_count() const { return flows_.size() + inbound_.size(); }
+  // There are never more of them, and later never more than now.
+  std::uint64_t max_flows() const { return limits_.max_flows(); }
   std::size_t resolver_count() const { return settings_.resolvers.size(); }
   bool has_egress() const { return !settings_.egress.empty(); }
   const policy::Image& image() const { return image_; }
@@ -167,7 +169,7 @@ class Admission {
   void stop_waiting();
   void refuse_over(policy::Limit limit, policy::Reason reason, const control::Connect& ask, const Place& place);
   audit::LimitHit hit_of(policy::Limit limit) const;
-  bool is_full() const { return flows_.size() + inbound_.size() >= limits_.max_flows(); }
+  bool is_full() const { return flow_count() >= max_flows(); }
   using Flows = std::unordered_map<std::uint64_t, Flow>;
   void made(Flow& flow);
   void forget(Flows::iterator flow);

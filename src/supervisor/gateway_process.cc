@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -130,6 +131,16 @@ void drop_capability_bounds() {
   give_up("execveat");
 }
 
+// Two for each flow that it may be handed, and what it has besides: a gateway that is not itself any more cannot fill
+// the machine with pipes.
+void limit_descriptors(std::uint64_t flows) {
+  rlimit limit{};
+  require(::getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+  const rlim_t most = std::min<rlim_t>(gateway::descriptors_besides_flows() + 2 * flows, limit.rlim_max);
+  limit = {.rlim_cur = most, .rlim_max = most};
+  require(::setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+}
+
 void limit_memory() {
   const rlimit limit{.rlim_cur = kMaxGatewayData, .rlim_max = kMaxGatewayData};
   require(::setrlimit(RLIMIT_DATA, &limit) == 0, "setrlimit");
@@ -145,7 +156,8 @@ std::string GatewayProcess::end() {
   return how + " (it may use " + std::to_string(kMaxGatewayData >> 20) + " MiB of memory)";
 }
 
-Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, const sys::OwnedFd& policy_image) {
+Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, const sys::OwnedFd& policy_image,
+                                             std::uint64_t flows) {
   WEIR_TRY(auto channels, sys::Channel::pair());
   auto& [ours, theirs] = channels;
   // The gateway waits for the supervisor when it is behind; the supervisor never waits for the gateway.
@@ -167,6 +179,7 @@ Result<GatewayProcess> GatewayProcess::start(const sandbox::Capture& capture, co
   WEIR_TRY(sys::ChildProcess child, in_context(sys::ChildProcess::clone(0), "cannot start the gateway"));
   if (child.in_child()) {
     limit_memory();
+    limit_descriptors(flows);
     become_gateway(plan);
   }
   return GatewayProcess(std::move(child), std::move(ours));

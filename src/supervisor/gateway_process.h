@@ -1,6 +1,7 @@
 // Starts the process that parses hostile bytes, in a world with nothing in it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/error.h"
@@ -16,8 +17,9 @@ class GatewayProcess {
   // A new address space (the program executed again under gateway::kProgramName) in user, mount, network, ipc, uts and
   // cgroup namespaces of its own, its root an empty read-only folder, no capability after exec; the gateway then
   // confines itself further before it reads a byte (gateway/confine.h). It dies with the calling process. As root it
-  // becomes nobody first.
-  static Result<GatewayProcess> start(const sandbox::Capture& capture, const sys::OwnedFd& policy_image);
+  // becomes nobody first. It may have descriptors for `flows` at a time and for what it needs itself.
+  static Result<GatewayProcess> start(const sandbox::Capture& capture, const sys::OwnedFd& policy_image,
+                                      std::uint64_t flows);
 
   sys::Channel& channel() { return channel_; }
   // Readable when it has died.

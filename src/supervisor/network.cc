@@ -31,7 +31,7 @@ bool is_gone(const Error& error) {
   return error.code() == EPIPE || error.code() == ECONNRESET;
 }
 
-// Two descriptors a flow in the gateway, whose soft limit is raised to the hard one.
+// Two descriptors a flow in the gateway, which may have as many as that takes and no more.
 std::uint64_t flows_possible() {
   const rlim_t others = gateway::descriptors_besides_flows();
   rlimit limit{};
@@ -211,7 +211,7 @@ void Network::first_packet() {
 }
 
 Result<> Network::start_gateway() {
-  WEIR_TRY(GatewayProcess process, GatewayProcess::start(capture_, *policy_.file));
+  WEIR_TRY(GatewayProcess process, GatewayProcess::start(capture_, *policy_.file, admission_->max_flows()));
   gateway_.emplace(std::move(process));
   WEIR_CHECK_OK(reactor_.watch(gateway_->channel().fd(), EPOLLIN, gateway_handler_));
   WEIR_CHECK_OK(reactor_.watch(gateway_->pidfd(), EPOLLIN, death_handler_));

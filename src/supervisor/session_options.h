@@ -17,6 +17,8 @@ struct SessionOptions {
   // As for weir run, without a command: spec.argv is empty, spec.lives_on is set.
   RunOptions run;
   std::string name = {};  // empty: it has none but its id
+  // given: run.spec.id is the caller's, and another one is no answer where it is taken.
+  enum class Id : std::uint8_t { drawn, given } id = Id::drawn;
   wire::SessionInfo::Labels labels = {};
   // From the moment it stands; nothing: for ever.
   std::optional<std::chrono::milliseconds> ttl = {};

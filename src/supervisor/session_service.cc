@@ -10,7 +10,10 @@ void SessionService::begin() {
   timer_ = 0;
   runs_ = true;
   begun_ms_ = sys::monotonic_ms();
-  const wire::RunProcess request{.argv = {"/bin/sh", "-c", bootstrap_}, .detach = true};
+  // In the words of a process other users of the machine could read it.
+  static constexpr const char* kBegin = "set -- \"$WEIR_BOOTSTRAP\"; unset WEIR_BOOTSTRAP; eval \"shift; $1\"";
+  const wire::RunProcess request{
+      .argv = {"/bin/sh", "-c", kBegin}, .env = {{"WEIR_BOOTSTRAP", bootstrap_}}, .detach = true};
   ground_.processes.run_for_session(
       request, [this](std::uint32_t pid) { pid_ = pid; }, [this](const wire::ExitedProcess& how) { ended(how); });
 }

@@ -86,9 +86,15 @@ void SessionSnapshots::make(const wire::MakeSnapshot& request, const Policy& pol
                                  .message = "'" + request.name + "' is no name of a snapshot",
                                  .remedy = "1 to 63 letters, digits, '_', '.', ':' or '-'"});
   }
+  if (!request.id.empty() && !image::is_snapshot_id(request.id)) {
+    return on_done(wire::Refusal{.code = ErrorCode::bad_request,
+                                 .message = "'" + request.id + "' is no id of a snapshot",
+                                 .remedy = "s- and 8 hexadecimal digits"});
+  }
   if (request.labels.size() > image::kMaxLabels)
     return on_done(wire::Refusal{.code = ErrorCode::too_large, .message = "too many labels", .remedy = ""});
   image::Snapshot about = run.begun_from;
+  about.id = request.id;
   about.name = request.name;
   about.labels.assign(request.labels.begin(), request.labels.end());
   about.mode = policy.mode;

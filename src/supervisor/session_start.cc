@@ -47,6 +47,7 @@ Answer<session::OwnFolder> make_folder(SessionOptions& options) {
   for (int draws = 1;; ++draws) {
     auto folder = registry->create(options.run.spec.id, options.name);
     if (folder || folder.error().code != ErrorCode::conflict || draws == kMaxDraws) return folder;
+    if (options.id == SessionOptions::Id::given) return folder;
     auto id = new_sandbox_id();
     if (!id) return refuse(ErrorCode::internal, id.error());
     options.run.spec.id = *id;

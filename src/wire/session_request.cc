@@ -135,6 +135,7 @@ Result<SessionRequest> take_file(JsonFields& fields) {
 
 Result<SessionRequest> take_snapshot(JsonFields& fields) {
   MakeSnapshot snapshot;
+  WEIR_CHECK_OK(fields.text("id", snapshot.id));
   WEIR_CHECK_OK(fields.text("name", snapshot.name));
   WEIR_CHECK_OK(fields.pairs("labels", snapshot.labels));
   return snapshot;
@@ -266,6 +267,7 @@ void write(JsonWriter& json, const ControlRequest& request) {
 }
 void write(JsonWriter& json, const MakeSnapshot& snapshot) {
   json.field("op", "snapshot");
+  write_text(json, "id", snapshot.id);
   write_text(json, "name", snapshot.name);
   write_pairs(json, "labels", snapshot.labels);
 }

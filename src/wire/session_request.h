@@ -71,6 +71,7 @@ struct FileRequest {
   bool recursive = false;
 };
 struct MakeSnapshot {
+  std::string id = {};  // empty: it is drawn
   std::string name = {};
   std::vector<std::pair<std::string, std::string>> labels = {};
 };

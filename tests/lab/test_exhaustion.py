@@ -31,6 +31,7 @@ for line in sys.stdin:
                 held.append(socket.create_connection(({w.ALLOWED4!r}, 14), 5)); held[-1].recv(1)
             print('all', flush=True)
         except OSError as error: print(name_of(error), flush=True)
+    elif word == 'free': print(len(held), flush=True); held.clear()
     else: print(once({w.EVIL4!r} if word == 'evil' else {w.ALLOWED4!r}, 7), flush=True)
 """
 
@@ -65,6 +66,30 @@ def limit_descriptors(pid, more):
     before = next(line.split()[3] for line in lines if line.startswith("Max open files"))
     limit(pid, "nofile", free[more])
     return before
+
+
+def descriptors_allowed(pid):
+    """(soft, hard)"""
+    lines = pathlib.Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return tuple(map(int, next(line.split()[3:5] for line in lines if line.startswith("Max open files"))))
+
+
+def test_a_gateway_may_have_the_descriptors_of_its_flows_and_no_more(lab):
+    allowed = {}
+    for flows in (8, 108):
+        policy = f'version = 1\nmode = "allowlist"\nallow = ["{w.ALLOWED4}"]\n[limits]\nmax_flows = {flows}\n'
+        running = lab.start(guest=WORKER, policy=policy)
+        try:
+            assert running.line() == "up"
+            soft, hard = descriptors_allowed(roles(running)["gateway"])
+            assert soft == hard
+            allowed[flows] = soft
+            # It is enough for as many connections as the policy says; the worker's first may still be ending.
+            assert ask(running, "many") == "ECONNREFUSED"
+            assert int(ask(running, "free")) in (flows - 1, flows)
+        finally:
+            running.kill()
+    assert allowed[108] - allowed[8] == 2 * 100, allowed
 
 
 @pytest.mark.elsewhere

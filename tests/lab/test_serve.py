@@ -498,6 +498,27 @@ def test_a_shell(server):
     assert server.get(url(session, "/shell")).code == "bad_request"
 
 
+def test_a_bootstrap_is_in_no_list_of_processes(server):
+    """Other users of the machine read those."""
+    made = server.post("/v1/services", {"name": "s", "ports": ["0:80"], "restart": "no",
+                                        "bootstrap": "echo $# $0; echo 'begun'; sleep 300; : marker-7151"})
+    assert made.status == 201, made
+    # One that prints besides does not take its place.
+    assert server.post(url(made.json, "/run"), {"command": "echo other", "detach": True}).status == 201
+    wait_until(lambda: server.get("/v1/services/s/logs").json["stdout"] == "0 /bin/sh\nbegun\n", what="its output")
+    assert "marker-7151" in made.json["service"]["bootstrap"]
+    seen = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as words:
+                text = words.read()
+        except OSError:
+            continue
+        seen += b"sleep\x00300" in text
+        assert b"marker-7151" not in text, (pid, text)
+    assert seen
+
+
 def test_a_service(server):
     made = server.post("/v1/services", {"name": "web", "ports": ["0:80"], "network_mode": "inbound",
                                         "bootstrap": "echo begun; exec sleep 1000", "restart": "no"})

@@ -16,8 +16,8 @@ LARGE = 24 << 20
 
 
 @pytest.fixture
-def server(lab):
-    with Server(lab, tokens=True) as running:
+def server(images):
+    with Server(images, tokens=True) as running:
         yield running
 
 

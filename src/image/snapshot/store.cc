@@ -194,11 +194,13 @@ Result<> Snapshots::put_description(Snapshot& snapshot) const {
   WEIR_TRY(const std::vector<Snapshot> all, read_all());
   if (!snapshot.name.empty() && std::ranges::find(all, snapshot.name, &Snapshot::name) != all.end())
     return name_is_taken(snapshot.name);
-  WEIR_TRY(const std::string id, random_hex(4));
-  snapshot.id = "s-" + id;
+  if (snapshot.id.empty()) {
+    WEIR_TRY(const std::string id, random_hex(4));
+    snapshot.id = "s-" + id;
+  }
   snapshot.created = now_text();
   const std::string path = folder_ + "/" + snapshot.id + std::string(kDescriptionEnd);
-  const std::string unnamed = folder_ + "/" + kUnnamed + id;
+  const std::string unnamed = folder_ + "/" + kUnnamed + snapshot.id;
   ::unlink(unnamed.c_str());
   const std::string text = snapshot_json(snapshot) + "\n";
   // One that cannot be read would stand in the way of all others.

@@ -48,8 +48,8 @@ class Snapshots {
     LeftOut left_out;
   };
   // What a sandbox has written becomes a layer over `about.layers`, whose snapshot is in use meanwhile; nothing
-  // written, no layer. As a whole or not at all. `ids`: the sandbox's user namespace. Blocks as long as the copy takes;
-  // what is inside stands still meanwhile. EEXIST: the name is taken.
+  // written, no layer. As a whole or not at all. An id is drawn where `about` has none. `ids`: the sandbox's user
+  // namespace. Blocks as long as the copy takes; what is inside stands still meanwhile. EEXIST: the name is taken.
   Result<Created> create(const WrittenTree& tree, const Ids& ids, Snapshot about);
   // Sweeps first. By time.
   Result<std::vector<Snapshot>> list();
@@ -61,8 +61,14 @@ class Snapshots {
 
   // An archive (snapshot/archive.h) to a descriptor, which may be a pipe.
   Result<Snapshot> write_archive(std::string_view which, int to) const;
-  // `file`: absolute, links resolved. `name`: instead of the one it had; empty: that one. It gets a new id.
-  Result<Snapshot> read_archive(const std::string& file, const std::string& name);
+  // What an archive becomes here. With an id it has the name that stands here, or none; else, where none stands here,
+  // the one that it had, and an id is drawn.
+  struct NewNames {
+    std::string id = {};
+    std::string name = {};
+  };
+  // `file`: absolute, links resolved.
+  Result<Snapshot> read_archive(const std::string& file, const NewNames& names);
 
   // What the calls above met that cannot be removed, one sentence each. It is in nobody's way.
   const std::vector<std::string>& leftovers() const { return leftovers_; }

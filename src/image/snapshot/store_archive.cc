@@ -45,12 +45,13 @@ Result<Snapshot> Snapshots::write_archive(std::string_view which, int to) const 
   return lease.snapshot();
 }
 
-Result<Snapshot> Snapshots::read_archive(const std::string& file, const std::string& name) {
+Result<Snapshot> Snapshots::read_archive(const std::string& file, const NewNames& names) {
   const auto description =
       reading([](ByteStream& archive, const sys::OwnedFd&, int) { return read_description(archive); });
   WEIR_TRY(const std::string text, work_confined({.file = file}, "", ids_, -1, description));
   WEIR_TRY(Snapshot snapshot, parse_snapshot(text));
-  if (!name.empty()) snapshot.name = name;
+  if (!names.name.empty() || !names.id.empty()) snapshot.name = names.name;
+  snapshot.id = names.id;
   if (!snapshot.name.empty() && show(snapshot.name)) {
     return std::unexpected(Error("there is a snapshot '" + snapshot.name + "' already", EEXIST)
                                .with_remedy("give it another name: --name NAME"));

@@ -96,7 +96,8 @@ TEST(CreateBody, AServiceNeedsItsParts) {
   const auto made = parse_create(R"({"name":"web","ports":["8080:80"],"bootstrap":"exec x","restart":"always"})",
                                  Making::service, kToken);
   ASSERT_TRUE(made) << made.error().message;
-  EXPECT_THAT(made->words, Contains("--bootstrap=exec x"));
+  EXPECT_THAT(made->words, Contains("--bootstrap-file=/dev/fd/5"));
+  EXPECT_EQ(made->bootstrap, "exec x");
   EXPECT_THAT(made->words, Contains("--restart=always"));
   for (const char* body : {R"({"name":"web","ports":["8080:80"]})", R"({"name":"web","bootstrap":"x"})",
                            R"({"ports":["8080:80"],"bootstrap":"x"})"}) {

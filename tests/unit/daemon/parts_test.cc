@@ -11,6 +11,7 @@
 #include "daemon/http_reader.h"
 #include "daemon/information.h"
 #include "daemon/metrics.h"
+#include "daemon/pace.h"
 #include "daemon/request_log.h"
 #include "daemon/store.h"
 #include "daemon/utf8.h"
@@ -123,8 +124,8 @@ class StoreTest : public testing::Test {
 TEST_F(StoreTest, WhatIsOwnedIsSeenByItsOwnerAndTheMachines) {
   auto store = Store::open(path());
   ASSERT_TRUE(store) << store.error().what();
-  ASSERT_TRUE(store->own(Owned::session, "w-1", alice_));
-  ASSERT_TRUE(store->own(Owned::session, "w-2", machine_owner()));
+  ASSERT_TRUE(store->note(Owned::session, {.id = "w-1"}, alice_));
+  ASSERT_TRUE(store->note(Owned::session, {.id = "w-2"}, machine_owner()));
   EXPECT_TRUE(store->is_visible(Owned::session, "w-1", alice_));
   EXPECT_FALSE(store->is_visible(Owned::session, "w-1", bob_));
   EXPECT_FALSE(store->is_visible(Owned::snapshot, "w-1", alice_));
@@ -134,9 +135,62 @@ TEST_F(StoreTest, WhatIsOwnedIsSeenByItsOwnerAndTheMachines) {
   EXPECT_FALSE(store->is_visible(Owned::session, "w-1", Principal{}));
   const auto reopened = Store::open(path());
   ASSERT_TRUE(reopened);
-  EXPECT_EQ(store->ids_of(Owned::session, alice_).value(), std::vector<std::string>{"w-1"});
+  ASSERT_EQ(store->things_of(Owned::session, alice_).value().size(), 1u);
+  EXPECT_EQ(store->things_of(Owned::session, alice_).value().at(0).id, "w-1");
   store->disown(Owned::session, "w-1");
   EXPECT_FALSE(store->is_visible(Owned::session, "w-1", alice_));
+}
+
+TEST_F(StoreTest, ANameIsOnesOwn) {
+  auto store = Store::open(path());
+  ASSERT_TRUE(store);
+  ASSERT_TRUE(store->note(Owned::session, {.id = "w-1", .name = "x", .begun = 7}, alice_));
+  EXPECT_EQ(store->note(Owned::session, {.id = "w-2", .name = "x"}, alice_).error().code(), EEXIST);
+  EXPECT_TRUE(store->note(Owned::session, {.id = "w-2", .name = "x"}, bob_));
+  EXPECT_TRUE(store->note(Owned::snapshot, {.id = "s-1", .name = "x"}, alice_));
+  // Without a name there may be any number.
+  EXPECT_TRUE(store->note(Owned::session, {.id = "w-3"}, alice_));
+  EXPECT_TRUE(store->note(Owned::session, {.id = "w-4"}, alice_));
+  EXPECT_EQ(store->id_called(Owned::session, "x", alice_), "w-1");
+  EXPECT_EQ(store->id_called(Owned::session, "w-3", alice_), "w-3");
+  EXPECT_EQ(store->id_called(Owned::session, "x", bob_), "w-2");
+  EXPECT_EQ(store->id_called(Owned::session, "w-1", bob_), "");
+  EXPECT_EQ(store->id_called(Owned::session, "", alice_), "");
+  EXPECT_EQ(store->id_called(Owned::session, "x", Principal{}), "");
+  EXPECT_EQ(store->whose(Owned::session, "w-2")->owner, "bob");
+  EXPECT_FALSE(store->whose(Owned::session, "w-9"));
+  EXPECT_EQ(store->things_of(Owned::snapshot, alice_).value().at(0).begun, 0);
+  ASSERT_TRUE(store->set_made(Owned::session, "w-1"));
+  ASSERT_TRUE(store->unname(Owned::session, "w-1"));
+  EXPECT_EQ(store->id_called(Owned::session, "x", alice_), "");
+  EXPECT_TRUE(store->note(Owned::session, {.id = "w-5", .name = "x"}, alice_));
+}
+
+TEST_F(StoreTest, OldAnswersMakeRoom) {
+  auto store = Store::open(path());
+  ASSERT_TRUE(store);
+  const Reply large{.body = std::string(Store::kMaxAnswer, 'x')};
+  const std::int64_t fit = Store::kMaxAnswers / static_cast<std::int64_t>(Store::kMaxAnswer);
+  for (std::int64_t i = 0; i <= fit; ++i) {
+    ASSERT_EQ(store->begin(alice_, std::to_string(i), "r", 100 + i)->state, Store::Kept::State::fresh);
+    ASSERT_TRUE(store->finish(alice_, std::to_string(i), large));
+  }
+  EXPECT_EQ(store->answer_bytes(alice_), static_cast<std::uint64_t>(Store::kMaxAnswers));
+  EXPECT_EQ(store->answer_bytes(bob_), 0u);
+  EXPECT_EQ(store->begin(alice_, "0", "r", 200)->state, Store::Kept::State::fresh);
+  EXPECT_EQ(store->begin(alice_, "1", "r", 200)->state, Store::Kept::State::answered);
+}
+
+TEST(Pace, ASlowReaderEarnsItsTime) {
+  using std::chrono::seconds;
+  Pace pace;
+  EXPECT_EQ(pace.left(), Pace::kGrace);
+  pace.waited(seconds(20));
+  EXPECT_EQ(pace.left(), Pace::kGrace - seconds(20));
+  pace.took(5 * Pace::kBytesPerSecond);
+  EXPECT_EQ(pace.left(), Pace::kGrace - seconds(15));
+  pace.waited(seconds(60));
+  EXPECT_EQ(pace.left(), seconds(0));
 }
 
 TEST_F(StoreTest, AnAnswerIsGivenAgainToWhoAskedTheSame) {
