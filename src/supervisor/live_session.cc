@@ -293,8 +293,6 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   const auto refused = [&](ErrorCode code, std::string message, std::string remedy) {
     answer(client, wire::Refusal{.code = code, .message = std::move(message), .remedy = std::move(remedy)});
   };
-  if (request.keep_files)
-    return refused(ErrorCode::unavailable, "this version does not keep the files of one run", "leave keep_files out");
   if (request.freeze && options_.run.spec.network == sandbox::Network::host)
     return refused(ErrorCode::unavailable, "a session with the host's own network cannot be suspended", "");
   // Whoever opens one waits until the session's gateway knows of the narrower policy: for ever, while it is stopped.
@@ -325,18 +323,19 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   const Network* const network = live_.network();
   auto policy = RunPolicy::of(request, network == nullptr ? nullptr : &network->policy(), options_.run.policy_mode);
   if (!policy) return answer(client, std::move(policy).error());
-  narrow_run_ =
-      std::make_unique<NarrowRun>(NarrowRun::Ground{.reactor = reactor_,
-                                                    .log = log_,
-                                                    .server = *server_,
-                                                    .processes = *processes_,
-                                                    .live = live_,
-                                                    .inside = *inside_,
-                                                    .run = options_.run,
-                                                    .number = ++narrow_runs_,
-                                                    .files_are_open = [this] { return files_->is_busy(); },
-                                                    .on_over = [this] { reactor_.retire(std::move(narrow_run_)); }},
-                                  client, request, std::move(passed), std::move(*policy));
+  narrow_run_ = std::make_unique<NarrowRun>(
+      NarrowRun::Ground{.reactor = reactor_,
+                        .log = log_,
+                        .server = *server_,
+                        .processes = *processes_,
+                        .live = live_,
+                        .inside = *inside_,
+                        .run = options_.run,
+                        .number = ++narrow_runs_,
+                        .files_are_open = [this] { return files_->is_busy(); },
+                        .on_keep = [this](const std::string& mode) { kept_mode_ = image::taint_of(mode, kept_mode_); },
+                        .on_over = [this] { reactor_.retire(std::move(narrow_run_)); }},
+      client, request, std::move(passed), std::move(*policy));
   narrow_run_->begin();
 }
 
@@ -357,7 +356,7 @@ void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot& request) {
   const std::string_view mode =
       network == nullptr ? options_.run.policy_mode : policy::name_of(network->policy().mode());
   const std::string_view hash = network == nullptr ? options_.run.policy_hash : network->policy().hash();
-  snapshots_->make(request, {.mode = mode, .hash = hash},
+  snapshots_->make(request, {.mode = mode, .hash = hash, .kept_mode = kept_mode_},
                    [this, client](const wire::SessionReply& reply) { answer(client, reply); });
 }
 

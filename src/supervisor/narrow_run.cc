@@ -1,12 +1,19 @@
 #include "supervisor/narrow_run.h"
 
+#include <limits.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
+#include "image/snapshot/written_archive.h"
 #include "supervisor/limit_report.h"
+#include "sys/pipe.h"
 
 namespace weir::supervisor {
 
@@ -25,19 +32,34 @@ SessionProcesses::Variables env_of(const sandbox::Spec& spec) {
   return env;
 }
 
+[[noreturn]] void become_copier(const WrittenFiles& written, const sys::OwnedFd& to, const sys::OwnedFd& said) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  ::prctl(PR_SET_NAME, "weir-keep", 0, 0, 0);
+  ::signal(SIGPIPE, SIG_IGN);
+  if (!sys::close_all_but({STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, written.tree.folder, to.get(), said.get()}))
+    ::_exit(1);
+  if (auto copied = image::write_written(written.tree, written.ids, to.get()); !copied) {
+    const std::string why = copied.error().what();
+    static_cast<void>(::write(said.get(), why.data(), std::min<std::size_t>(why.size(), PIPE_BUF)) > 0);
+  }
+  ::_exit(0);
+}
+
 bool is_folder(const std::string& path) {
   struct stat status{};
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 // What is copied lies among the session's own files. What would be written into the host's files is written over them,
-// and thrown away. A single file is only read: a copy of it would be as large as whoever writes it likes.
-std::vector<Share> shares_of(const std::vector<Share>& session) {
+// and thrown away, unless it is to be kept. A single file is only read then: a copy of it would be as large as whoever
+// writes it likes.
+enum class Writes : std::uint8_t { thrown_away, kept };
+std::vector<Share> shares_of(const std::vector<Share>& session, Writes writes) {
   std::vector<Share> shares;
   for (Share share : session) {
     if (share.access == Share::Access::copy) continue;
     if (share.access == Share::Access::overlay) share.of = Share::Of::session;
-    if (share.access == Share::Access::read_write) {
+    if (share.access == Share::Access::read_write && writes == Writes::thrown_away) {
       share.access = is_folder(share.source) ? Share::Access::overlay : Share::Access::read_only;
       share.read_only_below.clear();
     }
@@ -73,11 +95,13 @@ NarrowRun::NarrowRun(Ground ground, ClientId client, wire::RunProcess request, s
       policy_(std::move(policy)),
       record_(ground_.log, ground_.number, policy_.hash),
       on_control_([this](std::uint32_t) { on_control(); }),
-      on_dead_([this](std::uint32_t) { on_dead(); }) {}
+      on_dead_([this](std::uint32_t) { on_dead(); }),
+      on_copied_([this](std::uint32_t) { on_copied(); }) {}
 
 NarrowRun::~NarrowRun() {
   ground_.reactor.cancel(timer_);
   ground_.reactor.cancel(limits_timer_);
+  if (copied_.valid()) ground_.reactor.forget(copied_.get());
   if (sandbox_) {
     ground_.reactor.forget(sandbox_->control_fd());
     if (sandbox_->init_pidfd() >= 0) ground_.reactor.forget(sandbox_->init_pidfd());
@@ -146,7 +170,7 @@ sandbox::Spec NarrowRun::spec() const {
   sandbox::Spec spec = ground_.run.spec;
   spec.over_session = true;
   spec.layers.clear();
-  spec.shares = shares_of(spec.shares);
+  spec.shares = shares_of(spec.shares, request_.keep_files ? Writes::kept : Writes::thrown_away);
   spec.network = policy_.network;
   spec.published = false;
   spec.seals = false;
@@ -195,6 +219,9 @@ void NarrowRun::started() {
 // The network and the record stand before its first instruction.
 Result<> NarrowRun::begin_process() {
   WEIR_TRY(sandbox::Inside* const inside, sandbox_->serve_inside(ground_.reactor));
+  if (request_.keep_files) {
+    WEIR_TRY(written_, WrittenFiles::of(*sandbox_, spec_));
+  }
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(record_start());
   SessionProcesses::Elsewhere place{
@@ -237,7 +264,7 @@ void NarrowRun::look_at_limits() {
 }
 
 void NarrowRun::process_ended(Result<wire::ExitedProcess> exited) {
-  if (state_ == State::ending || state_ == State::over) return;
+  if (has_ended()) return;
   if (exited) {
     how_ = std::move(*exited);
   } else {
@@ -252,7 +279,7 @@ void NarrowRun::fail(const Error& error) {
 }
 
 void NarrowRun::end(wire::Refusal why) {
-  if (state_ == State::ending || state_ == State::over) return;
+  if (has_ended()) return;
   how_ = std::unexpected(std::move(why));
   wind_up();
 }
@@ -319,8 +346,71 @@ void NarrowRun::conclude() {
   record_end();
   sandbox_.reset();
   thaw();
-  state_ = State::over;
   if (how_ && *how_) SessionProcesses::tell_refused(**how_, record_.refused(), {});
+  if (keeps_files()) return keep();
+  tell();
+}
+
+bool NarrowRun::keeps_files() const {
+  return written_ && how_ && *how_ && (*how_)->exit_code == 0 && (*how_)->not_executed.empty();
+}
+
+// Nothing of it lives: what it has written stays as it is for as long as the descriptor is there. A child of the
+// session's init takes it over, with the rights of the sandbox's user.
+void NarrowRun::keep() {
+  state_ = State::keeping;
+  ground_.on_keep(policy_.mode);
+  const auto on_answer = [this, alive = std::weak_ptr(alive_)](Result<sandbox::Inside::FileAnswer> answer) {
+    if (!alive.lock()) return;
+    auto begun = answer ? begin_copy(answer->fd) : Result<>(std::unexpected(std::move(answer).error()));
+    if (!begun) kept(begun);
+  };
+  const auto on_done = [this, alive = std::weak_ptr(alive_)](const Result<>& how) {
+    if (alive.lock()) kept(how);
+  };
+  ground_.inside.files({.what = sandbox::Inside::FileTask::Do::merge, .path = "/"}, on_answer, on_done);
+}
+
+Result<> NarrowRun::begin_copy(const sys::OwnedFd& to) {
+  WEIR_TRY(sys::Pipe said, sys::make_pipe());
+  WEIR_TRY(sys::ChildProcess child, in_context(sys::ChildProcess::clone(0), "cannot begin to copy"));
+  if (child.in_child()) become_copier(*written_, to, said.writing);
+  copier_ = std::move(child);
+  copied_ = std::move(said.reading);
+  return ground_.reactor.watch(copied_.get(), EPOLLIN, on_copied_);
+}
+
+// What could not be read is why the archive has no end.
+void NarrowRun::on_copied() {
+  std::array<char, 4096> buffer;
+  const ssize_t got = ::read(copied_.get(), buffer.data(), buffer.size());
+  if (got < 0 && errno == EINTR) return;
+  if (got > 0) {
+    copier_error_.append(buffer.data(), static_cast<std::size_t>(got));
+    return;
+  }
+  ground_.reactor.forget(copied_.get());
+  copied_.reset();
+}
+
+void NarrowRun::kept(const Result<>& how) {
+  if (state_ != State::keeping) return;
+  // Whoever reads the archive has the last word; if it is a lie, the copier waits for ever.
+  copier_.kill();
+  while (copied_.valid()) on_copied();
+  written_.reset();
+  if (!how) {
+    const std::string why = copier_error_.empty() ? how.error().what() : copier_error_;
+    how_ = wire::refuse(how.error().code() == ENOSPC ? ErrorCode::limit : ErrorCode::conflict,
+                        "the command ended with 0, but its files were not kept, or only in part: " + why,
+                        "look at the session's files, and run it again");
+  }
+  tell();
+}
+
+// The last thing.
+void NarrowRun::tell() {
+  state_ = State::over;
   if (process_ != 0 && how_) ground_.processes.finish(process_, *how_);
   if (process_ == 0 && client_ != 0 && how_) ground_.server.finish(client_, wire::error_line(how_->error()));
   for (const auto& done : std::exchange(following_, {})) done(0);
@@ -339,7 +429,7 @@ void NarrowRun::record_end() {
 }
 
 void NarrowRun::follow(const policy::Image& session, Network::OnTaken done) {
-  if (state_ == State::ending || state_ == State::over) return following_.push_back(std::move(done));
+  if (has_ended()) return following_.push_back(std::move(done));
   auto next = policy_.inside(session);
   auto followed = next ? follow(std::move(*next), done) : Result<>(std::unexpected(std::move(next).error()));
   if (followed) return;

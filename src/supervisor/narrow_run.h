@@ -16,6 +16,8 @@
 #include "supervisor/run_policy.h"
 #include "supervisor/run_record.h"
 #include "supervisor/session_processes.h"
+#include "supervisor/written_files.h"
+#include "sys/child_process.h"
 #include "sys/reactor.h"
 #include "wire/session_error.h"
 #include "wire/session_request.h"
@@ -43,9 +45,10 @@ class NarrowRun {
     LiveSandbox& live;
     sandbox::Inside& inside;  // of the session
     const RunOptions& run;
-    std::uint64_t number = 0;              // of this one, from 1
-    std::function<bool()> files_are_open;  // somebody reads or writes files of the session
-    std::function<void()> on_over;         // everything of it is gone, and its client knows; the object may go
+    std::uint64_t number = 0;                              // of this one, from 1
+    std::function<bool()> files_are_open;                  // somebody reads or writes files of the session
+    std::function<void(const std::string& mode)> on_keep;  // what it wrote becomes the session's, in part at least
+    std::function<void()> on_over;  // everything of it is gone, and its client knows; the object may go
   };
   // Answers the client, now or later, and calls on_over, later. `policy`: that of the request.
   NarrowRun(Ground ground, ClientId client, wire::RunProcess request, std::vector<sys::OwnedFd> passed,
@@ -66,8 +69,9 @@ class NarrowRun {
   void follow(const policy::Image& session, Network::OnTaken done);
 
  private:
-  enum class State : std::uint8_t { waiting, starting, running, ending, over };
+  enum class State : std::uint8_t { waiting, starting, running, ending, keeping, over };
 
+  bool has_ended() const { return state_ == State::ending || state_ == State::keeping || state_ == State::over; }
   void look_for_others();
   void freeze();
   Result<> suspend();
@@ -90,6 +94,12 @@ class NarrowRun {
   void report_limits();
   void conclude();
   void record_end();
+  bool keeps_files() const;
+  void keep();
+  Result<> begin_copy(const sys::OwnedFd& to);
+  void on_copied();
+  void kept(const Result<>& how);
+  void tell();
   void adopt(RunPolicy next);
   Result<> follow(RunPolicy next, const Network::OnTaken& done);
 
@@ -108,6 +118,11 @@ class NarrowRun {
   sys::CallbackHandler on_dead_;
   std::optional<sandbox::Sandbox> sandbox_;
   std::unique_ptr<Network> network_;
+  std::optional<WrittenFiles> written_;  // where they may be kept
+  sys::ChildProcess copier_;
+  sys::OwnedFd copied_;  // what the copier says
+  std::string copier_error_;
+  sys::CallbackHandler on_copied_;
   std::uint64_t generation_ = 1;  // of its policy, for its gateway
   bool frozen_ = false;           // the session's processes, or they are about to be
   bool suspended_ = false;        // the session's network
