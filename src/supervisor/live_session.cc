@@ -1,6 +1,7 @@
 #include "supervisor/live_session.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,6 +47,20 @@ wire::SessionReply session_reply_of(const wire::ControlReply& reply) {
   if (code == "invalid_policy") known = ErrorCode::bad_policy;
   if (code == "nothing_to_enter") known = ErrorCode::conflict;
   return wire::Refusal{.code = known, .message = reply.refused->message, .remedy = reply.refused->remedy};
+}
+
+// A socket of this machine hands on whatever descriptors its other end, which a wider run may have, puts into it.
+Result<> check_apart(const std::vector<sys::OwnedFd>& passed) {
+  for (const sys::OwnedFd& fd : passed) {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX) continue;
+    return std::unexpected(
+        Error("a unix socket is no standard descriptor of a run with a network of its own: descriptors come through it",
+              EINVAL)
+            .with_remedy("pass pipes or files; in a shell: cat | weir session run ... | cat"));
+  }
+  return {};
 }
 
 }  // namespace
@@ -302,8 +317,9 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   if (request.detach)
     return refused(ErrorCode::bad_request, "a run with a network of its own is not detached",
                    "stay connected, or narrow the session");
-  if (auto whole = SessionProcesses::check_descriptors(request, passed); !whole)
-    return refused(ErrorCode::bad_request, whole.error().what(), whole.error().remedy());
+  auto whole = SessionProcesses::check_descriptors(request, passed);
+  if (whole) whole = check_apart(passed);
+  if (!whole) return refused(ErrorCode::bad_request, whole.error().what(), whole.error().remedy());
   const auto& proxies = options_.run.egress_proxies;
   const auto has_secret = [](const policy::EgressProxy& proxy) {
     return proxy.credentials_in != policy::EgressProxy::CredentialsIn::nowhere;

@@ -121,7 +121,7 @@ void NarrowRun::begin() {
 // Nothing is begun in the session meanwhile: once it is empty it stays so.
 void NarrowRun::look_for_others() {
   timer_ = 0;
-  const auto living = ground_.live.sandbox()->living(kMostNamed);
+  const auto living = ground_.live.sandbox()->living(sys::monotonic_ms() < deadline_ ? 0 : kMostNamed);
   if (!living) return end({.code = ErrorCode::cannot_enforce, .message = living.error().what(), .remedy = ""});
   const bool waits_for_none = !living->any || request_.freeze;
   if (waits_for_none && !ground_.files_are_open()) return request_.freeze ? freeze() : start();

@@ -1,7 +1,10 @@
 """Runs with a narrower network of their own (docs/decisions/0021). attacks.md O02, P01, Q03, Q06."""
 
 import os
+import select
 import signal
+import socket
+import time
 import time
 
 import pytest
@@ -382,7 +385,9 @@ except OSError as e: print(type(e).__name__)
     before = session.lab.world.packets_to(w.EVIL4, 7)
     wanted = [KEPT, LOST] if verdict == "allow" else [KEPT]
     reply = session.ask({"op": "narrow", "network_mode": "allowlist", "network_allowlist": wanted})
-    assert reply["generation"] == 2, reply
+    assert reply["generation"] == 2 and reply["cut"] == (0 if verdict == "allow" else 1), reply
+    first, second = events(session, "policy.update")
+    assert "run" not in first and second["run"] == 1 and second["policy"] != first["policy"], (first, second)
     reply, out, err = held.go_on()
     if verdict == "allow":
         assert out == "x\nconnected\n" and not reply["exited"]["refused"], (out, err)
@@ -668,3 +673,54 @@ def test_keeping_beside_others(session, freeze):
     assert exited["exit_code"] == 0, (exited, err)
     if freeze:
         assert session.await_exit(pid)[1] == "up\ntold\n"
+
+
+@pytest.mark.refusal
+def test_no_unix_socket_is_its_descriptor(session):
+    """P01: descriptors come through one, from whoever holds the other end."""
+    ends, pipes = socket.socketpair(), [os.pipe() for _ in range(2)]
+    fds = [ends[0].fileno(), pipes[0][1], pipes[1][1]]
+    for request, code in (({"network_mode": "none"}, "bad_request"), ({}, None)):
+        with session.connect() as connection:
+            line = connection.say({"op": "run", "argv": ["true"], **request}, fds).line()
+            assert ("started" in line) if code is None else line["error"]["code"] == code, line
+            assert code or connection.line()["exited"]["exit_code"] == 0
+    for fd in sum(pipes, ()):
+        os.close(fd)
+    for end in ends:
+        end.close()
+    assert not events(session, "run.start")
+
+
+FLOODS = f"""
+import socket, time
+s = socket.create_connection(({w.EVIL4!r}, 7), 5); s.setblocking(False)
+quiet = 0
+while quiet < 20:
+    try: s.send(b'x' * 65536); quiet = 0
+    except BlockingIOError: quiet += 1; time.sleep(0.01)
+print('up', flush=True); input()
+"""
+
+
+def test_others_are_served_while_its_gateway_has_its_last_words(session):
+    """What nobody reads keeps a gateway for its whole patience, and nobody but who waits for the run."""
+    held = Held(session, PYTHON, "-c", FLOODS, network_mode="allowlist", network_allowlist=[LOST])
+    os.write(held.stdin, b"\n")
+    assert read_all([held.out, held.err])  # it has ended
+    late, answers = time.monotonic() + 0.6, 0
+    while not select.select([held.connection.socket], [], [], 0)[0]:
+        session.show()
+        answers += time.monotonic() > late and not select.select([held.connection.socket], [], [], 0)[0]
+    assert held.connection.line()["exited"]["exit_code"] == 0 and answers > 0
+    os.close(held.stdin)
+    held.connection.close()
+
+
+def test_a_limit_of_it_is_on_the_record(lab):
+    with Session(lab, "--allow", KEPT, "--memory", "128M") as made:
+        exited, _, err = made.run(PYTHON, "-c", "x = b'x' * (400 << 20); input()", network_mode="none")
+        assert exited["exit_code"] in (1, 137), (exited, err)  # refused to it, or more than it may have
+        if exited["limits"]:
+            [hit] = events(made, "limit")
+            assert hit["run"] == 1 and hit["limits"][0]["limit"] == "memory" and exited["duration_ms"] > 0, (hit, exited)
