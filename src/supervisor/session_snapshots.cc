@@ -91,8 +91,6 @@ void SessionSnapshots::make(const wire::MakeSnapshot& request, const Policy& pol
                                  .message = "'" + request.id + "' is no id of a snapshot",
                                  .remedy = "s- and 8 hexadecimal digits"});
   }
-  if (request.labels.size() > image::kMaxLabels)
-    return on_done(wire::Refusal{.code = ErrorCode::too_large, .message = "too many labels", .remedy = ""});
   image::Snapshot about = run.begun_from;
   about.id = request.id;
   about.name = request.name;
