@@ -43,6 +43,8 @@ class SessionSnapshots {
     // The narrowest mode in which a single run wrote what was kept; empty: none did.
     std::string_view kept_mode;
   };
+  // What the sandbox has written, and weir before it: of what --disk counts. 0 where nobody knows.
+  std::uint64_t disk_bytes() const;
   bool is_making() const { return static_cast<bool>(on_done_); }
   using OnDone = std::function<void(const wire::SessionReply&)>;
   // One at a time. `on_done` once, now or later, and not after the object is gone.
