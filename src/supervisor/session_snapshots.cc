@@ -71,7 +71,7 @@ Result<std::unique_ptr<SessionSnapshots>> SessionSnapshots::prepare(Ground groun
 
 std::uint64_t SessionSnapshots::disk_bytes() const {
   struct statfs info{};
-  if (::fstatfs(written_.get(), &info) != 0 || info.f_bfree > info.f_blocks) return 0;
+  if (::fstatfs(written_.folder.get(), &info) != 0 || info.f_bfree > info.f_blocks) return 0;
   return (info.f_blocks - info.f_bfree) * static_cast<std::uint64_t>(info.f_bsize);
 }
 
