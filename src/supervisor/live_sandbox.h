@@ -53,6 +53,8 @@ class LiveSandbox {
 
   // Valid from the constructor to tear_down(), where it could be prepared.
   sandbox::Sandbox* sandbox() { return sandbox_ ? &*sandbox_ : nullptr; }
+  // Files are watched over (--sensitive), by a guard that can end this one sandbox and no other.
+  bool guards_files() const { return sensitive_ && !sensitive_->is_released(); }
   // Null without a gateway and published ports.
   Generations* generations() { return generations_ ? &*generations_ : nullptr; }
   const Network* network() const { return network_.get(); }

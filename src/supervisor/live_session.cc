@@ -314,6 +314,11 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
     return refused(ErrorCode::unavailable,
                    "this session's upstream proxy has credentials, which no second sandbox gets",
                    "narrow the session, or make another");
+  // A supervisor that is stuck leaves it to the guard to end whoever could read them.
+  if (live_.guards_files())
+    return refused(ErrorCode::unavailable,
+                   "this session has sensitive files that were not opened yet, and their guard guards it alone",
+                   "open one, seal the session, or make another session without --sensitive");
   if (snapshots_->is_making())
     return refused(ErrorCode::conflict, "a snapshot of this session is being made", "ask again when it is done");
   const Network* const network = live_.network();

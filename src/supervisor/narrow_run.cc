@@ -78,7 +78,8 @@ std::string list_of(const std::vector<std::uint32_t>& pids) {
 
 wire::Refusal wider(const sandbox::Living& living) {
   const bool one = living.pids.size() == 1;
-  const std::string named = std::string(one ? "process " : "processes ") + list_of(living.pids);
+  const std::string named = living.pids.empty() ? "processes that were asked for before"
+                                                : std::string(one ? "process " : "processes ") + list_of(living.pids);
   const char* const verb = one ? " lives" : " live";
   return {.code = ErrorCode::wider_process,
           .message = named + verb + " in the session with its wider policy",
@@ -245,7 +246,7 @@ Result<> NarrowRun::record_start() {
   audit::Event event;
   event.type = audit::EventType::run_start;
   event.mode = policy_.mode;
-  event.command = request_.argv.front();
+  event.command = request_.argv.front().substr(0, SessionProcesses::kMaxArgv0);
   event.notices = policy_.warnings;
   recorded_ = record_.record(std::move(event)) && record_.commit();
   if (recorded_) return {};

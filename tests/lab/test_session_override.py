@@ -183,6 +183,43 @@ def test_shares(lab, limits):
     assert sorted(os.listdir(folder / "rw")) == ["file"]
 
 
+@pytest.mark.parametrize("share, limits", [("", ()), (":overlay", ()), (":overlay", ("--memory", "256M"))])
+@pytest.mark.parametrize("guest", ["true", "mkdir -p /.weir-layers/0/upper", "ln -s /etc /.weir-layers", "ln -s /nowhere /.weir-layers"])
+def test_the_place_for_layers_is_made_whatever_the_session_has_there(lab, share, limits, guest):
+    """O02: the session's files are a lower layer, and so is what a guest puts where the layers of shares go."""
+    folder = lab.folder / "shared"
+    folder.mkdir()
+    (folder / "file").write_text("host\n")
+    lab.world.host.sh(f"chown -R {lab.uid}:{lab.gid} {folder}")
+    with Session(lab, "--allow", KEPT, "-v", f"{folder}:/work{share}", *limits) as made:
+        assert made.code == 0, made.said
+        made.run("sh", "-c", guest)
+        exited, out, err = made.run("sh", "-c", "cat /work/file; echo run > /work/file; cat /work/file; ls -A /.weir-layers/; stat -c %a /.weir-layers",
+                                    network_mode="none")
+        assert exited["exit_code"] == 0 and out == "host\nrun\n555\n", (out, err)
+        assert made.run("cat", "/work/file")[1] == "host\n"
+    assert (folder / "file").read_text() == "host\n"
+
+
+@pytest.mark.refusal
+def test_a_guard_of_sensitive_files_guards_one_sandbox(lab):
+    """Q03: a supervisor that is stuck could not end the other one before the kernel lets the open go on."""
+    folder = lab.folder / "secret"
+    folder.mkdir()
+    (folder / "key").write_text("key\n")
+    lab.world.host.sh(f"chown -R {lab.uid}:{lab.gid} {folder}")
+    options = ("--allow", KEPT, "--allow", LOST, "--after", "none", "-v", f"{folder}:/secret:ro", "--sensitive", str(folder))
+    with Session(lab, *options) as made:
+        assert made.code == 0, made.said
+        before = lab.world.packets_to(w.EVIL4, 7)
+        error = refused(made, network_mode="allowlist", network_allowlist=[LOST])
+        assert error["code"] == "unavailable" and "sensitive" in error["message"], error
+        assert not events(made, "run.start") and lab.world.packets_to(w.EVIL4, 7) == before
+        assert made.run("cat", "/secret/key")[1] == "key\n"  # sealed now, and the guard has gone
+        exited, out, err = made.run("cat", "/secret/key", network_mode="none")
+        assert out == "key\n" and exited["exit_code"] == 0, (out, err)
+
+
 def test_whoever_lives_with_the_wider_policy_is_named(session):
     """P01: also what left its group and its parent; nothing is begun beside it."""
     pid = session.detach("setsid sleep 1000 & sleep 1000 & exec sleep 1000")
@@ -197,6 +234,32 @@ def test_whoever_lives_with_the_wider_policy_is_named(session):
     session.run("sh", "-c", "pkill -9 sleep; true")
     exited, _, err = session.run("true", network_mode="none")
     assert exited["exit_code"] == 0, err
+
+
+@pytest.mark.parametrize("argv, alone", [(["sh", "-c", "echo up; read x"], False), (["true"], True)])
+def test_what_was_asked_for_before_counts(session, argv, alone):
+    """P01: an order that init has not read is no process yet. Both requests are there when the supervisor looks."""
+    pipes = [[os.pipe() for _ in range(3)] for _ in range(2)]
+    with session.connect() as wide, session.connect() as narrow:
+        session.show()  # both are accepted
+        os.kill(session.pid, signal.SIGSTOP)
+        try:
+            for connection, request, mine in ((wide, {"argv": argv}, pipes[0]),
+                                              (narrow, {"argv": ["true"], "network_mode": "none"}, pipes[1])):
+                connection.say({"op": "run", **request}, [mine[0][0], mine[1][1], mine[2][1]])
+        finally:
+            os.kill(session.pid, signal.SIGCONT)
+        first = narrow.line()
+        if alone:  # the end of it was waited for
+            assert "started" in first and narrow.line()["exited"]["exit_code"] == 0, first
+        else:
+            assert first["error"]["code"] == "wider_process", first
+        assert bool(events(session, "run.start")) == alone
+        os.write(pipes[0][0][1], b"\n")
+        assert "started" in wide.line() and wide.line()["exited"]["exit_code"] == 0
+    for fd in sum((list(pipe) for mine in pipes for pipe in mine), []):
+        os.close(fd)
+    assert session.run("true", network_mode="none")[0]["exit_code"] == 0
 
 
 def test_only_looking_goes_on_beside_it(session):
@@ -228,6 +291,22 @@ def test_it_is_told_apart_from_what_cannot_be(session):
     exited, _, _ = session.run("sleep", "1000", timeout_ms=300, network_mode="none")
     assert exited["timed_out"] and exited["exit_code"] == 124, exited
     assert [event["exit_code"] for event in events(session, "run.exit")] == [127, 137, 124]
+
+
+@pytest.mark.parametrize("wish", [{"argv": ["/" + "a" * 50000], "network_mode": "none"},
+                                  {"argv": ["true"], "network_allowlist": [f"{n * 16}.0.0.0/4" for n in range(14)] * 40}])
+def test_its_lines_of_the_record_are_short(lab, wish):
+    """A line longer than PIPE_BUF is no line for who reads a pipe."""
+    with Session(lab, "--net", "public") as made:
+        pipes = [os.pipe() for _ in range(3)]
+        with made.connect() as connection:
+            connection.say({"op": "run", **wish}, [pipes[0][0], pipes[1][1], pipes[2][1]])
+            assert "started" in connection.line() and "exited" in connection.line()
+        for fd in sum(pipes, ()):
+            os.close(fd)
+        assert len(events(made, "run.start")) == len(events(made, "run.exit")) == 1
+        with open(made.events_path, "rb") as record:
+            assert max(map(len, record)) <= 4096
 
 
 LEAVES = "setsid sleep 1000 & sleep 1000 & echo up; read x"
