@@ -112,6 +112,7 @@ class LiveSession : private LineServer::Owner {
   std::unique_ptr<SessionSleep> sleep_;
   std::unique_ptr<NarrowRun> narrow_run_;  // one at a time
   std::uint64_t narrow_runs_ = 0;
+  std::string kept_mode_;  // the narrowest of those whose files were kept; empty: none, or not worth a taint
 };
 
 }  // namespace weir::supervisor

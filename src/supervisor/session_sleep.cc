@@ -58,7 +58,8 @@ void SessionSleep::begin() {
   ground_.snapshots.make_for_sleep(
       marker_,
       {.mode = now.policy != nullptr ? policy::name_of(now.policy->mode()) : run.policy_mode,
-       .hash = now.policy != nullptr ? now.policy->hash() : run.policy_hash},
+       .hash = now.policy != nullptr ? now.policy->hash() : run.policy_hash,
+       .kept_mode = now.kept_mode},
       [this](const wire::SessionReply& reply) { take(reply); });
 }
 
