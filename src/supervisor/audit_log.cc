@@ -36,6 +36,11 @@ ssize_t write_now(int fd, std::string_view lines) {
   return -1;
 }
 
+// Few and short, and they take something away: they find room beyond the end of a full record.
+bool is_always_taken(audit::EventType type) {
+  return type == audit::EventType::policy_update || type == audit::EventType::run_exit;
+}
+
 }  // namespace
 
 audit::Timestamp wall_clock() {
@@ -89,8 +94,7 @@ bool AuditLog::record(audit::Event event) {
   const bool rolls_up = audit::is_refusal(event.type) || event.type == audit::EventType::dns_answer ||
                         event.type == audit::EventType::limit;
   if (rolls_up && !full_ && absorb(event)) return true;
-  // Changes of the policy are few and short, and they take something away: they find room beyond the end.
-  const bool taken = (!full_ || event.type == audit::EventType::policy_update) && take(event);
+  const bool taken = (!full_ || is_always_taken(event.type)) && take(event);
   if (!taken && rolls_up) repeats_.erase(audit::roll_up_key(event));  // nothing stands there to be repeated
   // What could not be recorded does not happen; but a refusal has happened.
   if (taken || audit::is_refusal(event.type)) count(event);
@@ -142,7 +146,7 @@ bool AuditLog::take(const audit::Event& event) {
   if (!fd_.valid()) return true;  // --events none
   const std::size_t before = lines_.size();
   writer_.append(lines_, event, sequence_ + 1, wall_clock());
-  const bool bounded = kind_ == EventsSink::Kind::default_file && event.type != audit::EventType::policy_update;
+  const bool bounded = kind_ == EventsSink::Kind::default_file && !is_always_taken(event.type);
   if (bounded && written_ + lines_.size() > kMaxDefaultFile) {
     lines_.resize(before);
     full_ = true;

@@ -1,6 +1,7 @@
 #include "supervisor/live_session.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,6 +49,20 @@ wire::SessionReply session_reply_of(const wire::ControlReply& reply) {
   return wire::Refusal{.code = known, .message = reply.refused->message, .remedy = reply.refused->remedy};
 }
 
+// A socket of this machine hands on whatever descriptors its other end, which a wider run may have, puts into it.
+Result<> check_apart(const std::vector<sys::OwnedFd>& passed) {
+  for (const sys::OwnedFd& fd : passed) {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX) continue;
+    return std::unexpected(
+        Error("a unix socket is no standard descriptor of a run with a network of its own: descriptors come through it",
+              EINVAL)
+            .with_remedy("pass pipes or files; in a shell: cat | weir session run ... | cat"));
+  }
+  return {};
+}
+
 }  // namespace
 
 LiveSession::LiveSession(const SessionOptions& options, const session::OwnFolder& folder,
@@ -84,7 +99,7 @@ Result<> LiveSession::start() {
 }
 
 Result<> LiveSession::open_socket() {
-  WEIR_TRY(sandbox::Inside* const inside, live_.sandbox()->serve_inside(reactor_));
+  WEIR_TRY(inside_, live_.sandbox()->serve_inside(reactor_));
   const int copy = ::dup(folder_.fd().get());
   if (copy < 0) return fail("cannot open the session's folder again");
   WEIR_TRY(sys::UnixListener listener, sys::UnixListener::create_in(sys::OwnedFd(copy), session::OwnFolder::kSocket));
@@ -94,19 +109,19 @@ Result<> LiveSession::open_socket() {
       SessionProcesses::Ground{.reactor = reactor_,
                                .log = log_,
                                .server = *server_,
-                               .inside = *inside,
+                               .inside = *inside_,
                                .folder = folder_.fd(),
                                .env = options_.run.spec.env,
                                .workdir = options_.run.spec.workdir,
                                .grace_ms = static_cast<std::uint64_t>(options_.run.grace.count()),
                                .on_changed = [this] { on_processes_changed(); }});
-  files_ = std::make_unique<SessionFiles>(*server_, *inside);
-  WEIR_TRY(snapshots_,
-           SessionSnapshots::prepare(
-               {.reactor = reactor_, .inside = *inside, .run = options_.run, .name = options_.name}, *live_.sandbox()));
+  files_ = std::make_unique<SessionFiles>(*server_, *inside_);
+  WEIR_TRY(snapshots_, SessionSnapshots::prepare(
+                           {.reactor = reactor_, .inside = *inside_, .run = options_.run, .name = options_.name},
+                           *live_.sandbox()));
   if (Generations* const generations = live_.generations()) {
-    generations->follow_with([this](const policy::Image& now, std::function<void()> done) {
-      if (!narrow_run_) return done();
+    generations->follow_with([this](const policy::Image& now, Network::OnTaken done) {
+      if (!narrow_run_) return done(0);
       narrow_run_->follow(now, std::move(done));
     });
   }
@@ -294,13 +309,18 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   const auto refused = [&](ErrorCode code, std::string message, std::string remedy) {
     answer(client, wire::Refusal{.code = code, .message = std::move(message), .remedy = std::move(remedy)});
   };
-  if (request.freeze || request.keep_files)
-    return refused(ErrorCode::unavailable, "this version has no freeze and no keep_files", "leave them out");
+  if (request.freeze && options_.run.spec.network == sandbox::Network::host)
+    return refused(ErrorCode::unavailable, "a session with the host's own network cannot be suspended", "");
+  // Whoever opens one waits until the session's gateway knows of the narrower policy: for ever, while it is stopped.
+  if (request.freeze && !options_.run.sensitive.empty())
+    return refused(ErrorCode::unavailable, "a session with sensitive files is not suspended",
+                   "end what lives there, and run it without freeze");
   if (request.detach)
     return refused(ErrorCode::bad_request, "a run with a network of its own is not detached",
                    "stay connected, or narrow the session");
-  if (auto whole = SessionProcesses::check_descriptors(request, passed); !whole)
-    return refused(ErrorCode::bad_request, whole.error().what(), whole.error().remedy());
+  auto whole = SessionProcesses::check_descriptors(request, passed);
+  if (whole) whole = check_apart(passed);
+  if (!whole) return refused(ErrorCode::bad_request, whole.error().what(), whole.error().remedy());
   const auto& proxies = options_.run.egress_proxies;
   const auto has_secret = [](const policy::EgressProxy& proxy) {
     return proxy.credentials_in != policy::EgressProxy::CredentialsIn::nowhere;
@@ -310,22 +330,29 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
     return refused(ErrorCode::unavailable,
                    "this session's upstream proxy has credentials, which no second sandbox gets",
                    "narrow the session, or make another");
+  // A supervisor that is stuck leaves it to the guard to end whoever could read them.
+  if (live_.guards_files())
+    return refused(ErrorCode::unavailable,
+                   "this session has sensitive files that were not opened yet, and their guard guards it alone",
+                   "open one, seal the session, or make another session without --sensitive");
   if (snapshots_->is_making())
     return refused(ErrorCode::conflict, "a snapshot of this session is being made", "ask again when it is done");
   const Network* const network = live_.network();
   auto policy = RunPolicy::of(request, network == nullptr ? nullptr : &network->policy(), options_.run.policy_mode);
   if (!policy) return answer(client, std::move(policy).error());
-  narrow_run_ =
-      std::make_unique<NarrowRun>(NarrowRun::Ground{.reactor = reactor_,
-                                                    .log = log_,
-                                                    .server = *server_,
-                                                    .processes = *processes_,
-                                                    .live = live_,
-                                                    .run = options_.run,
-                                                    .number = ++narrow_runs_,
-                                                    .files_are_open = [this] { return files_->is_busy(); },
-                                                    .on_over = [this] { reactor_.retire(std::move(narrow_run_)); }},
-                                  client, request, std::move(passed), std::move(*policy));
+  narrow_run_ = std::make_unique<NarrowRun>(
+      NarrowRun::Ground{.reactor = reactor_,
+                        .log = log_,
+                        .server = *server_,
+                        .processes = *processes_,
+                        .live = live_,
+                        .inside = *inside_,
+                        .run = options_.run,
+                        .number = ++narrow_runs_,
+                        .files_are_open = [this] { return files_->is_busy(); },
+                        .on_keep = [this](const std::string& mode) { kept_mode_ = image::taint_of(mode, kept_mode_); },
+                        .on_over = [this] { reactor_.retire(std::move(narrow_run_)); }},
+      client, request, std::move(passed), std::move(*policy));
   narrow_run_->begin();
 }
 
@@ -346,7 +373,7 @@ void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot& request) {
   const std::string_view mode =
       network == nullptr ? options_.run.policy_mode : policy::name_of(network->policy().mode());
   const std::string_view hash = network == nullptr ? options_.run.policy_hash : network->policy().hash();
-  snapshots_->make(request, {.mode = mode, .hash = hash},
+  snapshots_->make(request, {.mode = mode, .hash = hash, .kept_mode = kept_mode_},
                    [this, client](const wire::SessionReply& reply) { answer(client, reply); });
 }
 

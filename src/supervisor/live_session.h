@@ -77,6 +77,7 @@ class LiveSession : private LineServer::Owner {
   std::vector<std::string> ports_text_;
   std::optional<sys::SignalWatch> signals_;
   LiveSandbox live_;
+  sandbox::Inside* inside_ = nullptr;  // the sandbox's, from start() on
   std::unique_ptr<sys::BootTimer> ttl_;
   std::unique_ptr<sys::BootTimer> idle_;
   bool is_idle_ = false;
@@ -88,6 +89,7 @@ class LiveSession : private LineServer::Owner {
   std::unique_ptr<SessionService> service_;
   std::unique_ptr<NarrowRun> narrow_run_;  // one at a time
   std::uint64_t narrow_runs_ = 0;
+  std::string kept_mode_;  // the narrowest of those whose files were kept; empty: none, or not worth a taint
 };
 
 }  // namespace weir::supervisor
