@@ -4,7 +4,6 @@ attacks.md O02, P05."""
 import fcntl
 import json
 import os
-import resource
 import signal
 import subprocess
 
@@ -185,6 +184,14 @@ def test_a_session_that_a_killed_daemon_began_is_its_callers(server):
     assert server.by_tcp("DELETE", "/v1/sessions/slow?kill=1", token="alice").status == 204
 
 
+def limit_descriptors(server, pid, number):
+    """What it was before."""
+    with open(f"/proc/{pid}/limits") as limits:
+        before = next(int(line.split()[3]) for line in limits if line.startswith("Max open files"))
+    subprocess.run(server.lab.command(["prlimit", "--pid", str(pid), f"--nofile={number}:"]), check=True)
+    return before
+
+
 @pytest.mark.refusal
 @pytest.mark.elsewhere
 def test_a_daemon_out_of_descriptors_forgets_nobodys_sessions(server):
@@ -198,9 +205,9 @@ def test_a_daemon_out_of_descriptors_forgets_nobodys_sessions(server):
         # One for the connection and one for its guest, and none to look at sessions.
         used = {int(each) for each in os.listdir(f"/proc/{pid}/fd")}
         free = [each for each in range(len(used) + 2) if each not in used]
-        before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[1] + 1, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+        before = limit_descriptors(server, pid, free[1] + 1)
         refused = server.by_tcp("POST", "/v1/sessions", {"network_mode": "none"}, "alice")
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        limit_descriptors(server, pid, before)
         assert refused.status in (429, 500), refused
     asked.wait()
     assert names(server, "sessions", "alice") == ["hers"] and names(server, "sessions", "bob") == ["his"]
