@@ -30,6 +30,7 @@ WALL_CLOCK_USES = {
     "cli/session/command_session.cc": 1,  # how old a session is
     "session/registry.cc": 1,          # a session that sleeps may sleep through a reboot
     "daemon/dispatch.cc": 1,           # kept answers outlive the daemon
+    "daemon/things.cc": 1,             # what a killed daemon had begun outlives it
     "image/store_folder.cc": 1, "changes/keep.cc": 1, "cli/command_seal.cc": 1,  # sweeping by the age of files
     "supervisor/live_sandbox.cc": 2,   # the times of files that a command changes
 }

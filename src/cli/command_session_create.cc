@@ -11,6 +11,7 @@
 #include "session/registry.h"
 #include "supervisor/sleep_plan.h"
 #include "sys/files.h"
+#include "wire/labels.h"
 #include "wire/session_error.h"
 
 namespace weir::cli {
@@ -20,9 +21,6 @@ using supervisor::SessionOptions;
 using wire::Answer;
 using wire::ErrorCode;
 using wire::refuse;
-
-constexpr std::size_t kMaxLabels = 64;
-constexpr std::size_t kMaxLabelBytes = 256;
 
 Result<std::optional<std::chrono::milliseconds>> time_of(const CommandLine& line, OptionId id) {
   const auto text = line.value(id);
@@ -36,16 +34,13 @@ Result<std::optional<std::chrono::milliseconds>> time_of(const CommandLine& line
 Result<> plan_labels(const CommandLine& line, SessionOptions& session) {
   for (const std::string& text : line.values(OptionId::label)) {
     const std::size_t equals = text.find('=');
-    const std::string key = text.substr(0, equals);
-    const bool known = std::ranges::any_of(session.labels, [&](const auto& each) { return each.first == key; });
-    if (equals == std::string::npos || key.empty() || text.size() > kMaxLabelBytes || known ||
-        session.labels.size() == kMaxLabels) {
-      return std::unexpected(Error("option --label: '" + text.substr(0, 80) + "' is no label")
-                                 .with_remedy("write KEY=VALUE, each key once, at most 64 of 256 bytes"));
+    if (equals == std::string::npos) {
+      return std::unexpected(
+          Error("option --label: '" + text.substr(0, 80) + "' is no label").with_remedy("write KEY=VALUE"));
     }
-    session.labels.emplace_back(key, text.substr(equals + 1));
+    session.labels.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
-  return {};
+  return in_context(wire::check_labels(session.labels), "option --label");
 }
 
 Result<> plan_life(const CommandLine& line, SessionOptions& session) {

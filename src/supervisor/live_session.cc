@@ -225,6 +225,7 @@ wire::SessionInfo LiveSession::info() {
   if (processes_) info.usage = {.cpu_ms = processes_->cpu_us() / 1000, .processes = processes_->living()};
   if (const Network* const network = live_.network()) info.usage.flows = network->flows();
   if (sandbox::Sandbox* const sandbox = live_.sandbox()) info.usage.memory_bytes = sandbox->memory_used();
+  if (snapshots_) info.usage.disk_bytes = snapshots_->disk_bytes();
   if (const Generations* const generations = live_.generations()) {
     info.generation = generations->confirmed().generation;
     info.policy = generations->confirmed().policy;

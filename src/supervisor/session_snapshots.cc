@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -88,6 +89,12 @@ Result<std::unique_ptr<SessionSnapshots>> SessionSnapshots::prepare(Ground groun
   return made;
 }
 
+std::uint64_t SessionSnapshots::disk_bytes() const {
+  struct statfs info{};
+  if (::fstatfs(written_.get(), &info) != 0 || info.f_bfree > info.f_blocks) return 0;
+  return (info.f_blocks - info.f_bfree) * static_cast<std::uint64_t>(info.f_bsize);
+}
+
 SessionSnapshots::~SessionSnapshots() {
   if (answer_.valid()) ground_.reactor.forget(answer_.get());
 }
@@ -111,8 +118,6 @@ void SessionSnapshots::make(const wire::MakeSnapshot& request, const Policy& pol
                                  .message = "'" + request.id + "' is no id of a snapshot",
                                  .remedy = "s- and 8 hexadecimal digits"});
   }
-  if (request.labels.size() > image::kMaxLabels)
-    return on_done(wire::Refusal{.code = ErrorCode::too_large, .message = "too many labels", .remedy = ""});
   image::Snapshot snapshot = about(policy);
   snapshot.id = request.id;
   snapshot.name = request.name;

@@ -40,6 +40,8 @@ class SessionSnapshots {
     std::string_view mode;
     std::string_view hash;
   };
+  // What the sandbox has written, and weir before it: of what --disk counts. 0 where nobody knows.
+  std::uint64_t disk_bytes() const;
   bool is_making() const { return static_cast<bool>(on_done_); }
   using OnDone = std::function<void(const wire::SessionReply&)>;
   // One at a time. `on_done` once, now or later, and not after the object is gone.

@@ -287,7 +287,8 @@ def test_a_token_does_not_reach_into_the_machine(lab, body):
     b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"a":1}', b'{"name":"x","name":"y"}', b'{"name":"../../x"}',
     b'{"name":"-x"}', b'{"image":"/"}', b'{"image":"./x"}', b'{"template":"../x"}', b'{"network_mode":7}',
     b'{"env":{"LD_PRELOAD\\u0000":"x"}}', b'{"env":{"A":"b\\nC=d"}}', b'{"ttl_seconds":1e400}', b'{"limits":[]}',
-    b'{"labels":{"a":{}}}', b"[" * 100000, b'{"network_allowlist":["a\\u0000b"]}'])
+    b'{"labels":{"a":{}}}', b'{"labels":{"a b":"x"}}', b'{"limits":{"cpus":4097}}', b'{"limits":{"cpus":1e99}}',
+    b'{"limits":{"cpus":0.001}}', b'{"limits":{"cpus":-1}}', b'{"limits":{"pids":4194305}}', b"[" * 100000, b'{"network_allowlist":["a\\u0000b"]}'])
 def test_hostile_json_is_refused(server, body):
     answer = server.ask("POST", "/v1/sessions", body, {"Content-Type": "application/json"})
     assert answer.status == 400 and answer.code == "bad_request", answer

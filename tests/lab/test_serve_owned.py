@@ -67,7 +67,8 @@ def test_two_tokens_have_the_same_names(server):
     create(server, "alice", name="same")
     assert server.by_tcp("DELETE", "/v1/snapshots/python", token="alice").code == "conflict"
     assert server.by_tcp("DELETE", f"/v1/sessions/{begun['id']}?kill=1", token="alice").status == 204
-    assert server.by_tcp("DELETE", "/v1/snapshots/python", token="alice").status == 204
+    # The supervisor lets go of it when it has ended, a moment after the session has.
+    wait_until(lambda: server.by_tcp("DELETE", "/v1/snapshots/python", token="alice").status == 204, what="its removal")
     assert names(server, "snapshots", "alice") == [] and names(server, "snapshots", "bob") == ["python"]
 
 
@@ -162,3 +163,31 @@ def test_a_snapshot_that_a_killed_daemon_began_is_its_callers(server):
     assert names(server, "snapshots", "bob") == []
     assert server.get("/v1/snapshots").json["snapshots"][0]["owner"] == "alice"
     assert server.by_tcp("DELETE", "/v1/snapshots/slow", token="alice").status == 204
+
+
+def test_a_broken_description_stands_in_nobodys_way(server):
+    session = create(server, "alice")
+    fill(server, "alice", session, 1)
+    ids = []
+    for token, name in (("alice", "hers"), ("alice", "other")):
+        kept = server.by_tcp("POST", "/v1/snapshots", {"session": session["id"], "name": name}, token)
+        assert kept.status == 201, kept
+        ids.append(kept.json["id"])
+    store = server.lab.store.parent / "snapshots"
+    layer = os.listdir(store / "layers")
+    (store / f"{ids[0]}.json").write_text("{")
+    listed = {each["name"]: each for each in server.by_tcp("GET", "/v1/snapshots", token="alice").json["snapshots"]}
+    assert set(listed) == {"hers", "other"} and listed["hers"]["broken"] and "broken" not in listed["other"], listed
+    assert server.by_tcp("GET", "/v1/snapshots", token="bob").json["snapshots"] == []
+    out = server.lab.cli("snapshot", "ls")
+    assert out.code == 0 and ids[1] in out.stdout and f"weir snapshot rm {ids[0]}" in out.stderr, out
+    assert server.by_tcp("POST", "/v1/sessions", {"snapshot": "other", "network_mode": "none"}, "alice").status == 201
+    assert server.by_tcp("POST", "/v1/sessions", {"snapshot": "hers", "network_mode": "none"}, "alice").status >= 400
+    # It might name any layer: all stay, until it is removed.
+    for each in server.by_tcp("GET", "/v1/sessions", token="alice").json["sessions"]:
+        assert server.by_tcp("DELETE", f"/v1/sessions/{each['id']}?kill=1", token="alice").status == 204
+    wait_until(lambda: server.by_tcp("DELETE", "/v1/snapshots/other", token="alice").status == 204, what="its removal")
+    assert os.listdir(store / "layers") == layer
+    assert server.by_tcp("DELETE", "/v1/snapshots/hers", token="bob").code == "snapshot_not_found"
+    assert server.by_tcp("DELETE", "/v1/snapshots/hers", token="alice").status == 204
+    assert names(server, "snapshots", "alice") == [] and os.listdir(store / "layers") == []

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/json_document.h"
 #include "image/store.h"
+#include "wire/labels.h"
 #include "wire/layer_manifest.h"
 
 namespace weir::image {
@@ -72,7 +73,7 @@ Result<> read_layers(const Json& whole, Snapshot& snapshot) {
 
 Result<> read_labels(const Json& whole, Snapshot& snapshot) {
   const Json* const labels = json_member(whole, "labels");
-  if (labels == nullptr || !labels->is_object() || labels->size() > kMaxLabels) return damaged("labels");
+  if (labels == nullptr || !labels->is_object() || labels->size() > wire::kMaxLabels) return damaged("labels");
   for (const auto& [key, value] : labels->items()) {
     if (!value.is_string() || key.size() > kMaxText) return damaged("a label");
     snapshot.labels.emplace_back(key, value.get<std::string>());

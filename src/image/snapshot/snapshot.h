@@ -48,7 +48,6 @@ struct Snapshot {
 };
 
 inline constexpr std::size_t kMaxSnapshotText = 1 << 20;
-inline constexpr std::size_t kMaxLabels = 64;
 // sandbox/image_root.h says why: kMaxLayers there.
 inline constexpr std::size_t kMaxSnapshotLayers = 64;
 
