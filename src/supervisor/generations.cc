@@ -24,7 +24,17 @@ std::string code_of(const Error& error) {
   return error.code() == 0 ? "invalid_policy" : "failed";
 }
 
-// The answer and the record are one line each, whatever was asked for: a line of the record fits into PIPE_BUF.
+wire::ControlReply reply_of(const Result<Generations::Change>& change) {
+  if (!change) return refusal_of(code_of(change.error()), change.error());
+  return {.refused = {},
+          .generation = change->generation,
+          .policy = change->policy,
+          .cut = change->cut,
+          .warnings = change->warnings};
+}
+
+}  // namespace
+
 std::vector<std::string> shortened(std::vector<std::string> warnings) {
   constexpr std::size_t kLongest = 300;
   constexpr std::size_t kMost = 5;
@@ -36,17 +46,6 @@ std::vector<std::string> shortened(std::vector<std::string> warnings) {
   if (more > 0) warnings.push_back("and " + std::to_string(more) + " more like these");
   return warnings;
 }
-
-wire::ControlReply reply_of(const Result<Generations::Change>& change) {
-  if (!change) return refusal_of(code_of(change.error()), change.error());
-  return {.refused = {},
-          .generation = change->generation,
-          .policy = change->policy,
-          .cut = change->cut,
-          .warnings = change->warnings};
-}
-
-}  // namespace
 
 std::string reply_line_of(const Result<Generations::Change>& change) {
   return wire::control_reply_line(reply_of(change));

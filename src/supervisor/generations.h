@@ -98,6 +98,10 @@ class Generations {
 // What a socket answers, newline included.
 std::string reply_line_of(const Result<Generations::Change>& change);
 
+// The first of a policy's warnings, cut where they are long: the answer and the record are one line each, whatever was
+// asked for, and a line of the record fits into PIPE_BUF.
+std::vector<std::string> shortened(std::vector<std::string> warnings);
+
 // A compiled policy as a sealed memory file.
 Result<std::shared_ptr<const sys::OwnedFd>> sealed_image(Bytes image);
 

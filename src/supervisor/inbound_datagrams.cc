@@ -129,7 +129,7 @@ Inbound::Port& Inbound::beside(Port& port, const dial::Sender& sender) {
   auto made = std::make_unique<Port>(*this, std::move(published));
   made->every = &port;
   made->number = static_cast<std::uint16_t>(ports_.size() + 1);
-  if (!reactor_.watch(made->fd(), paused_ ? 0 : std::uint32_t{EPOLLIN | EPOLLRDHUP}, *made)) return port;
+  if (!reactor_.watch(made->fd(), paused_ || suspended_ ? 0 : std::uint32_t{EPOLLIN | EPOLLRDHUP}, *made)) return port;
   ports_.push_back(std::move(made));
   return *ports_.back();
 }

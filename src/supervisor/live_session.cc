@@ -100,7 +100,7 @@ Result<> LiveSession::start() {
 }
 
 Result<> LiveSession::open_socket() {
-  WEIR_TRY(sandbox::Inside* const inside, live_.sandbox()->serve_inside(reactor_));
+  WEIR_TRY(inside_, live_.sandbox()->serve_inside(reactor_));
   const int copy = ::dup(folder_.fd().get());
   if (copy < 0) return fail("cannot open the session's folder again");
   WEIR_TRY(sys::UnixListener listener, sys::UnixListener::create_in(sys::OwnedFd(copy), session::OwnFolder::kSocket));
@@ -110,16 +110,16 @@ Result<> LiveSession::open_socket() {
       SessionProcesses::Ground{.reactor = reactor_,
                                .log = log_,
                                .server = *server_,
-                               .inside = *inside,
+                               .inside = *inside_,
                                .folder = folder_.fd(),
                                .env = options_.run.spec.env,
                                .workdir = options_.run.spec.workdir,
                                .grace_ms = static_cast<std::uint64_t>(options_.run.grace.count()),
                                .on_changed = [this] { on_processes_changed(); }});
-  files_ = std::make_unique<SessionFiles>(*server_, *inside);
-  WEIR_TRY(snapshots_,
-           SessionSnapshots::prepare(
-               {.reactor = reactor_, .inside = *inside, .run = options_.run, .name = options_.name}, *live_.sandbox()));
+  files_ = std::make_unique<SessionFiles>(*server_, *inside_);
+  WEIR_TRY(snapshots_, SessionSnapshots::prepare(
+                           {.reactor = reactor_, .inside = *inside_, .run = options_.run, .name = options_.name},
+                           *live_.sandbox()));
   prepare_sleep();
   if (Generations* const generations = live_.generations()) {
     generations->follow_with([this](const policy::Image& now, std::function<void()> done) {
@@ -318,8 +318,14 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   const auto refused = [&](ErrorCode code, std::string message, std::string remedy) {
     answer(client, wire::Refusal{.code = code, .message = std::move(message), .remedy = std::move(remedy)});
   };
-  if (request.freeze || request.keep_files)
-    return refused(ErrorCode::unavailable, "this version has no freeze and no keep_files", "leave them out");
+  if (request.keep_files)
+    return refused(ErrorCode::unavailable, "this version does not keep the files of one run", "leave keep_files out");
+  if (request.freeze && options_.run.spec.network == sandbox::Network::host)
+    return refused(ErrorCode::unavailable, "a session with the host's own network cannot be suspended", "");
+  // Whoever opens one waits until the session's gateway knows of the narrower policy: for ever, while it is stopped.
+  if (request.freeze && !options_.run.sensitive.empty())
+    return refused(ErrorCode::unavailable, "a session with sensitive files is not suspended",
+                   "end what lives there, and run it without freeze");
   if (request.detach)
     return refused(ErrorCode::bad_request, "a run with a network of its own is not detached",
                    "stay connected, or narrow the session");
@@ -334,6 +340,11 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
     return refused(ErrorCode::unavailable,
                    "this session's upstream proxy has credentials, which no second sandbox gets",
                    "narrow the session, or make another");
+  // A supervisor that is stuck leaves it to the guard to end whoever could read them.
+  if (live_.guards_files())
+    return refused(ErrorCode::unavailable,
+                   "this session has sensitive files that were not opened yet, and their guard guards it alone",
+                   "open one, seal the session, or make another session without --sensitive");
   if (snapshots_->is_making())
     return refused(ErrorCode::conflict, "a snapshot of this session is being made", "ask again when it is done");
   const Network* const network = live_.network();
@@ -345,6 +356,7 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
                                                     .server = *server_,
                                                     .processes = *processes_,
                                                     .live = live_,
+                                                    .inside = *inside_,
                                                     .run = options_.run,
                                                     .number = ++narrow_runs_,
                                                     .files_are_open = [this] { return files_->is_busy(); },

@@ -87,6 +87,7 @@ class LiveSession : private LineServer::Owner {
   std::vector<std::string> ports_text_;
   std::optional<sys::SignalWatch> signals_;
   LiveSandbox live_;
+  sandbox::Inside* inside_ = nullptr;  // the sandbox's, from start() on
   std::unique_ptr<sys::BootTimer> ttl_;
   std::unique_ptr<sys::BootTimer> idle_;
   bool is_idle_ = false;

@@ -56,11 +56,12 @@ std::string list_of(const std::vector<std::uint32_t>& pids) {
 
 wire::Refusal wider(const sandbox::Living& living) {
   const bool one = living.pids.size() == 1;
-  const std::string named = std::string(one ? "process " : "processes ") + list_of(living.pids);
+  const std::string named = living.pids.empty() ? "processes that were asked for before"
+                                                : std::string(one ? "process " : "processes ") + list_of(living.pids);
   const char* const verb = one ? " lives" : " live";
   return {.code = ErrorCode::wider_process,
           .message = named + verb + " in the session with its wider policy",
-          .remedy = "wait for the end of it, signal it, or run it in another session"};
+          .remedy = "wait for the end of it, signal it, or suspend it meanwhile with freeze (--freeze)"};
 }
 
 }  // namespace
@@ -85,6 +86,7 @@ NarrowRun::~NarrowRun() {
     sandbox_->kill();
   }
   network_.reset();
+  thaw();
   if (state_ != State::over) record_end();
   for (const auto& done : std::exchange(following_, {})) done();
 }
@@ -99,7 +101,8 @@ void NarrowRun::look_for_others() {
   timer_ = 0;
   const auto living = ground_.live.sandbox()->living(kMostNamed);
   if (!living) return end({.code = ErrorCode::cannot_enforce, .message = living.error().what(), .remedy = ""});
-  if (!living->any && !ground_.files_are_open()) return start();
+  const bool waits_for_none = !living->any || request_.freeze;
+  if (waits_for_none && !ground_.files_are_open()) return request_.freeze ? freeze() : start();
   if (sys::monotonic_ms() < deadline_) {
     timer_ = ground_.reactor.at(sys::monotonic_ms() + kLookAgainMs, [this] { look_for_others(); });
     return;
@@ -108,6 +111,37 @@ void NarrowRun::look_for_others() {
   end({.code = ErrorCode::conflict,
        .message = "files of the session are being read or written",
        .remedy = "ask again when that is done"});
+}
+
+// To stand still is what programs do that mean no harm: who armed a timer goes on by itself. What holds is that the
+// session's network does not move, which is in nobody's reach inside.
+void NarrowRun::freeze() {
+  frozen_ = true;
+  ground_.inside.freeze([this, alive = std::weak_ptr(alive_)](const Result<>& still) {
+    if (!alive.lock() || state_ != State::waiting) return;
+    if (!still) {
+      frozen_ = false;
+      return end({.code = ErrorCode::conflict, .message = still.error().what(), .remedy = still.error().remedy()});
+    }
+    if (auto suspended = suspend(); !suspended)
+      return end({.code = ErrorCode::cannot_enforce, .message = suspended.error().what(), .remedy = "try again"});
+    start();
+  });
+}
+
+Result<> NarrowRun::suspend() {
+  Network* const network = ground_.live.network();
+  if (network == nullptr) return {};
+  WEIR_CHECK_OK(in_context(network->suspend(), "the session's network"));
+  suspended_ = true;
+  return {};
+}
+
+// Where the session ends as well, its network is let go of with it.
+void NarrowRun::thaw() {
+  Network* const network = ground_.live.network();
+  if (std::exchange(suspended_, false) && network != nullptr) network->go_on();
+  if (std::exchange(frozen_, false)) ground_.inside.thaw();
 }
 
 sandbox::Spec NarrowRun::spec() const {
@@ -185,7 +219,7 @@ Result<> NarrowRun::record_start() {
   audit::Event event;
   event.type = audit::EventType::run_start;
   event.mode = policy_.mode;
-  event.command = request_.argv.front();
+  event.command = request_.argv.front().substr(0, SessionProcesses::kMaxArgv0);
   event.notices = policy_.warnings;
   recorded_ = record_.record(std::move(event)) && record_.commit();
   if (recorded_) return {};
@@ -263,6 +297,7 @@ void NarrowRun::conclude() {
   ground_.log.flush_roll_ups();
   record_end();
   sandbox_.reset();
+  thaw();
   state_ = State::over;
   if (how_ && *how_) SessionProcesses::tell_refused(**how_, record_.refused(), {});
   if (process_ != 0 && how_) ground_.processes.finish(process_, *how_);

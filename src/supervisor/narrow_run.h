@@ -39,6 +39,7 @@ class NarrowRun {
     LineServer& server;
     SessionProcesses& processes;
     LiveSandbox& live;
+    sandbox::Inside& inside;  // of the session
     const RunOptions& run;
     std::uint64_t number = 0;              // of this one, from 1
     std::function<bool()> files_are_open;  // somebody reads or writes files of the session
@@ -66,6 +67,9 @@ class NarrowRun {
   enum class State : std::uint8_t { waiting, starting, running, ending, over };
 
   void look_for_others();
+  void freeze();
+  Result<> suspend();
+  void thaw();
   void start();
   Result<> prepare();
   sandbox::Spec spec() const;
@@ -100,10 +104,13 @@ class NarrowRun {
   std::optional<sandbox::Sandbox> sandbox_;
   std::unique_ptr<Network> network_;
   std::uint64_t generation_ = 1;  // of its policy, for its gateway
+  bool frozen_ = false;           // the session's processes, or they are about to be
+  bool suspended_ = false;        // the session's network
   std::uint64_t process_ = 0;     // its number, once it was asked for
   bool recorded_ = false;         // that it began
   std::optional<wire::Answer<wire::ExitedProcess>> how_;
   std::vector<std::function<void()>> following_;  // who waits until it has followed
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
 }  // namespace weir::supervisor

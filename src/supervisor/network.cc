@@ -72,7 +72,7 @@ Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox:
       first_packet_handler_([this](std::uint32_t) { first_packet(); }),
       gateway_handler_([this](std::uint32_t events) {
         // What can be written now is written at the end of the round.
-        if ((events & ~std::uint32_t{EPOLLOUT}) != 0) on_gateway_readable();
+        if ((events & ~std::uint32_t{EPOLLOUT}) != 0 && !suspended_) on_gateway_readable();
       }),
       death_handler_([this](std::uint32_t) {
         read_messages();
@@ -138,10 +138,42 @@ void Network::narrow(Policy next, std::uint64_t generation, OnTaken on_taken) {
                        .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms),
                        .datagram_clients = admission_->datagram_clients()},
        std::move(copy));
-  const auto deadline =
-      reactor_.at(sys::monotonic_ms() + kTakeMs, [this] { fail("the gateway did not take the narrower policy"); });
+  const auto deadline = suspended_ ? 0 : deadline_of_change();
   changes_.push_back({.generation = generation, .cut = cut, .on_taken = std::move(on_taken), .deadline = deadline});
   flush();
+}
+
+sys::Reactor::TimerId Network::deadline_of_change() {
+  return reactor_.at(sys::monotonic_ms() + kTakeMs, [this] { fail("the gateway did not take the narrower policy"); });
+}
+
+Result<> Network::suspend() {
+  if (gateway_) WEIR_CHECK_OK(gateway_->stop());
+  suspended_ = true;
+  if (inbound_) inbound_->suspend();
+  for (Change& change : changes_) reactor_.cancel(std::exchange(change.deadline, 0));
+  if (gateway_) {
+    gateway_is_behind_ = false;
+    reactor_.change(gateway_->channel().fd(), 0, gateway_handler_);
+  } else if (capture_.tun.valid()) {
+    reactor_.forget(capture_.tun.get());
+    reactor_.forget(capture_.listener.get());
+  }
+  return {};
+}
+
+// What it is to know it finds when it looks.
+void Network::go_on() {
+  if (!std::exchange(suspended_, false) || stopping_) return;
+  for (Change& change : changes_) change.deadline = deadline_of_change();
+  if (gateway_) {
+    reactor_.change(gateway_->channel().fd(), EPOLLIN, gateway_handler_);
+    flush();
+    if (gateway_) gateway_->go_on();
+  } else if (auto waits = wait_for_first_packet(); !waits) {
+    fail(waits.error().what());
+  }
+  if (inbound_) inbound_->go_on();
 }
 
 // Everything that the gateway had to say before, it has said: what it was told to cut and has not is a lie.
@@ -172,7 +204,7 @@ Result<> Network::wait_for_first_packet() {
 }
 
 void Network::first_packet() {
-  if (gateway_) return;  // both descriptors may be ready in one round
+  if (gateway_ || suspended_) return;  // both descriptors may be ready in one round
   reactor_.forget(capture_.tun.get());
   reactor_.forget(capture_.listener.get());
   if (auto started = start_gateway(); !started) fail(started.error().what());
@@ -230,7 +262,7 @@ void Network::end_packet() {
 
 // A gateway that is behind is written to again when its channel is writable.
 void Network::flush() {
-  while (gateway_ && !stopping_) {
+  while (gateway_ && !stopping_ && !suspended_) {
     if (unsent_.empty()) end_packet();
     if (unsent_.empty()) return;
     const auto sent = send_packet(unsent_.front());
@@ -307,6 +339,7 @@ void Network::stop() {
   if (inbound_) inbound_->stop();
   if (!gateway_) return admission_->end();
   admission_->refuse_new();
+  if (std::exchange(suspended_, false)) gateway_->go_on();
   reactor_.forget(gateway_->channel().fd());
   reactor_.forget(gateway_->pidfd());
   // "No more from me": the gateway finishes what the guest sent, reports its flows and exits.

@@ -55,6 +55,13 @@ class Network {
   using OnTaken = std::function<void(std::size_t cut)>;
   void narrow(Policy next, std::uint64_t generation, OnTaken on_taken);
 
+  // Nothing passes any more, whatever the guest does: the gateway is stopped, or none is started; no question of it is
+  // answered, and nobody is let in. What the kernel had taken before (bytes written to a connection, a connect under
+  // way) goes its way. A change of the policy is in force at once and is taken when this is over. An error: everything
+  // goes on.
+  Result<> suspend();
+  void go_on();
+
   // Serves published ports. `guest`: opens the sockets inside, and outlives this object.
   Result<> publish(std::vector<PublishedPort> ports, sandbox::GuestSockets& guest);
 
@@ -97,6 +104,7 @@ class Network {
   bool read_messages();
   void disconnect_queued(std::uint64_t flow);
   void taken(std::uint64_t generation);
+  sys::Reactor::TimerId deadline_of_change();
   void read_last_messages();
   void lose_gateway();
   void fail(std::string why);
@@ -119,6 +127,7 @@ class Network {
   sys::Reactor::TimerId retry_ = 0;  // 0: none is due
   sys::Reactor::RoundId round_ = 0;
   bool stopping_ = false;
+  bool suspended_ = false;
 };
 
 }  // namespace weir::supervisor

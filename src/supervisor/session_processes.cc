@@ -22,7 +22,6 @@ using sandbox::Inside;
 using wire::ErrorCode;
 
 constexpr std::size_t kStandard = 3;  // descriptors of a process
-constexpr std::size_t kMaxArgv0 = 256;
 
 // A folder, or a handle without rights, would be a way out of the sandbox (openat(2)).
 Result<> check_stdio(const sys::OwnedFd& fd) {

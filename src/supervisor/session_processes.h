@@ -26,6 +26,8 @@ class SessionProcesses {
   static constexpr std::size_t kMaxRemembered = 256;
   // What all outputs together may keep; where there is little left, the oldest that have ended are forgotten.
   static constexpr std::uint64_t kMaxKept = 256ull << 20;
+  // So much of a program's name is told and recorded.
+  static constexpr std::size_t kMaxArgv0 = 256;
   // Who follows an output hears of it at most this often.
   static constexpr std::uint64_t kFollowMs = 50;
   using ClientId = LineServer::ClientId;

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -182,6 +183,43 @@ def test_shares(lab, limits):
     assert sorted(os.listdir(folder / "rw")) == ["file"]
 
 
+@pytest.mark.parametrize("share, limits", [("", ()), (":overlay", ()), (":overlay", ("--memory", "256M"))])
+@pytest.mark.parametrize("guest", ["true", "mkdir -p /.weir-layers/0/upper", "ln -s /etc /.weir-layers", "ln -s /nowhere /.weir-layers"])
+def test_the_place_for_layers_is_made_whatever_the_session_has_there(lab, share, limits, guest):
+    """O02: the session's files are a lower layer, and so is what a guest puts where the layers of shares go."""
+    folder = lab.folder / "shared"
+    folder.mkdir()
+    (folder / "file").write_text("host\n")
+    lab.world.host.sh(f"chown -R {lab.uid}:{lab.gid} {folder}")
+    with Session(lab, "--allow", KEPT, "-v", f"{folder}:/work{share}", *limits) as made:
+        assert made.code == 0, made.said
+        made.run("sh", "-c", guest)
+        exited, out, err = made.run("sh", "-c", "cat /work/file; echo run > /work/file; cat /work/file; ls -A /.weir-layers/; stat -c %a /.weir-layers",
+                                    network_mode="none")
+        assert exited["exit_code"] == 0 and out == "host\nrun\n555\n", (out, err)
+        assert made.run("cat", "/work/file")[1] == "host\n"
+    assert (folder / "file").read_text() == "host\n"
+
+
+@pytest.mark.refusal
+def test_a_guard_of_sensitive_files_guards_one_sandbox(lab):
+    """Q03: a supervisor that is stuck could not end the other one before the kernel lets the open go on."""
+    folder = lab.folder / "secret"
+    folder.mkdir()
+    (folder / "key").write_text("key\n")
+    lab.world.host.sh(f"chown -R {lab.uid}:{lab.gid} {folder}")
+    options = ("--allow", KEPT, "--allow", LOST, "--after", "none", "-v", f"{folder}:/secret:ro", "--sensitive", str(folder))
+    with Session(lab, *options) as made:
+        assert made.code == 0, made.said
+        before = lab.world.packets_to(w.EVIL4, 7)
+        error = refused(made, network_mode="allowlist", network_allowlist=[LOST])
+        assert error["code"] == "unavailable" and "sensitive" in error["message"], error
+        assert not events(made, "run.start") and lab.world.packets_to(w.EVIL4, 7) == before
+        assert made.run("cat", "/secret/key")[1] == "key\n"  # sealed now, and the guard has gone
+        exited, out, err = made.run("cat", "/secret/key", network_mode="none")
+        assert out == "key\n" and exited["exit_code"] == 0, (out, err)
+
+
 def test_whoever_lives_with_the_wider_policy_is_named(session):
     """P01: also what left its group and its parent; nothing is begun beside it."""
     pid = session.detach("setsid sleep 1000 & sleep 1000 & exec sleep 1000")
@@ -196,6 +234,32 @@ def test_whoever_lives_with_the_wider_policy_is_named(session):
     session.run("sh", "-c", "pkill -9 sleep; true")
     exited, _, err = session.run("true", network_mode="none")
     assert exited["exit_code"] == 0, err
+
+
+@pytest.mark.parametrize("argv, alone", [(["sh", "-c", "echo up; read x"], False), (["true"], True)])
+def test_what_was_asked_for_before_counts(session, argv, alone):
+    """P01: an order that init has not read is no process yet. Both requests are there when the supervisor looks."""
+    pipes = [[os.pipe() for _ in range(3)] for _ in range(2)]
+    with session.connect() as wide, session.connect() as narrow:
+        session.show()  # both are accepted
+        os.kill(session.pid, signal.SIGSTOP)
+        try:
+            for connection, request, mine in ((wide, {"argv": argv}, pipes[0]),
+                                              (narrow, {"argv": ["true"], "network_mode": "none"}, pipes[1])):
+                connection.say({"op": "run", **request}, [mine[0][0], mine[1][1], mine[2][1]])
+        finally:
+            os.kill(session.pid, signal.SIGCONT)
+        first = narrow.line()
+        if alone:  # the end of it was waited for
+            assert "started" in first and narrow.line()["exited"]["exit_code"] == 0, first
+        else:
+            assert first["error"]["code"] == "wider_process", first
+        assert bool(events(session, "run.start")) == alone
+        os.write(pipes[0][0][1], b"\n")
+        assert "started" in wide.line() and wide.line()["exited"]["exit_code"] == 0
+    for fd in sum((list(pipe) for mine in pipes for pipe in mine), []):
+        os.close(fd)
+    assert session.run("true", network_mode="none")[0]["exit_code"] == 0
 
 
 def test_only_looking_goes_on_beside_it(session):
@@ -227,6 +291,22 @@ def test_it_is_told_apart_from_what_cannot_be(session):
     exited, _, _ = session.run("sleep", "1000", timeout_ms=300, network_mode="none")
     assert exited["timed_out"] and exited["exit_code"] == 124, exited
     assert [event["exit_code"] for event in events(session, "run.exit")] == [127, 137, 124]
+
+
+@pytest.mark.parametrize("wish", [{"argv": ["/" + "a" * 50000], "network_mode": "none"},
+                                  {"argv": ["true"], "network_allowlist": [f"{n * 16}.0.0.0/4" for n in range(14)] * 40}])
+def test_its_lines_of_the_record_are_short(lab, wish):
+    """A line longer than PIPE_BUF is no line for who reads a pipe."""
+    with Session(lab, "--net", "public") as made:
+        pipes = [os.pipe() for _ in range(3)]
+        with made.connect() as connection:
+            connection.say({"op": "run", **wish}, [pipes[0][0], pipes[1][1], pipes[2][1]])
+            assert "started" in connection.line() and "exited" in connection.line()
+        for fd in sum(pipes, ()):
+            os.close(fd)
+        assert len(events(made, "run.start")) == len(events(made, "run.exit")) == 1
+        with open(made.events_path, "rb") as record:
+            assert max(map(len, record)) <= 4096
 
 
 LEAVES = "setsid sleep 1000 & sleep 1000 & echo up; read x"
@@ -346,3 +426,119 @@ def test_a_terminal(session):
             pass
         os.close(master)
         assert text == b"/dev/pts/0\r\n7 9\r\n", text
+
+
+WAKES = f"""
+import ctypes, signal, socket, struct, time
+libc = ctypes.CDLL(None)
+signal.signal(signal.SIGCONT, lambda *_: None)  # one that is ignored is not sent again
+event = struct.pack('Qii48x', 0, 18, 0)  # SIGCONT by SIGEV_SIGNAL
+timer = ctypes.c_void_p()
+assert libc.timer_create(1, event, ctypes.byref(timer)) == 0
+assert libc.timer_settime(timer, 0, struct.pack('qqqq', 0, 150_000_000, 0, 150_000_000), None) == 0
+s = socket.create_connection(({w.EVIL4!r}, 7), 5)
+s.setblocking(False)
+print('up', flush=True)
+deadline = time.monotonic() + 60
+awake = []
+while time.monotonic() < deadline:
+    awake.append(time.monotonic())
+    try: s.send(b'x')
+    except BlockingIOError: pass
+    t = socket.socket(); t.setblocking(False)
+    try: t.connect(({w.ALLOWED4!r}, 7))
+    except BlockingIOError: pass
+    time.sleep(0.002)
+    t.close()
+    try:
+        if b'end' in open('/proc/self/cwd/word', 'rb').read(): break
+    except OSError: pass
+s.setblocking(True); s.settimeout(10); s.sendall(b'Z'); got = b''
+while b'Z' not in got: got += s.recv(65536)
+print(*awake)
+"""
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+@pytest.mark.parametrize("gateway", ["there", "none"])
+def test_nothing_of_the_session_gets_out_while_it_is_suspended(session, gateway):
+    """P01: not even of a program that goes on by itself. Afterwards everything goes on."""
+    world = session.lab.world
+    if gateway == "none":
+        WAITS = WAKES.replace("print('up', flush=True)", "", 1).replace("s = socket", "print('up', flush=True); time.sleep(1); s = socket", 1)
+        pid = session.ask({"op": "run", "argv": [PYTHON, "-c", WAITS], "detach": True, "cwd": "/tmp"})["started"]["pid"]
+    else:
+        pid = session.ask({"op": "run", "argv": [PYTHON, "-c", WAKES], "detach": True, "cwd": "/tmp"})["started"]["pid"]
+    session.await_words(pid)
+    if gateway == "there":
+        wait_until(lambda: world.packets.payload_to(w.EVIL4, 7) > 0, what="the first bytes")
+    assert refused(session, network_mode="none")["code"] == "wider_process"
+    held = Held(session, PYTHON, "-c", "import time; a = time.monotonic(); print('up', flush=True); input(); print(a, time.monotonic())",
+                network_mode="none", freeze=True)
+    # What the kernel had is on its way for a moment.
+    count = lambda: (world.packets.payload_to(w.EVIL4, 7), world.packets_to(w.EVIL4, 7), world.packets_to(w.ALLOWED4, 7))
+    first = time.monotonic()
+    wait_until(lambda: time.monotonic() > first + 0.3, what="that")
+    calm = count()
+    wait_until(lambda: time.monotonic() > first + 1.8, what="ten of its timers")
+    assert count() == calm, (calm, count())
+    assert session.ask({"op": "file", "do": "get", "path": "/etc/hosts"})["error"]["code"] == "conflict"
+    before = count()
+    reply, out, err = held.go_on()
+    assert reply["exited"]["exit_code"] == 0, (reply, err)
+    begin, end = map(float, out.split())
+    wait_until(lambda: count()[0] > before[0] and count()[2] > before[2], what="what goes on")
+    assert session.run("sh", "-c", "echo end > /tmp/word")[0]["exit_code"] == 0
+    line, out, err = session.await_exit(pid)
+    assert line["exited"]["exit_code"] == 0, (line, err)
+    if gateway == "there":
+        awake = [float(each) for each in out.split()[1:]]
+        assert any(first + 0.2 < each < end - 0.1 for each in awake), "it stood still: the test shows nothing"
+
+
+@pytest.mark.parametrize("how", ["kill", "stop", "leave"])
+def test_a_suspended_session_can_end_and_go_on(session, how):
+    session.detach("exec sleep 1000")
+    assert session.run(PYTHON, "-c", CONNECT)[1] == "connected\n"  # a gateway
+    held = Held(session, "sh", "-c", LEAVES, network_mode="none", freeze=True)
+    everything = family(session.pid)
+    if how == "leave":
+        held.leave()
+        wait_until(lambda: len(family(session.pid)) < len(everything), what="the end of the run")
+        assert session.run(PYTHON, "-c", CONNECT)[1] == "connected\n"
+        return
+    if how == "kill":
+        os.kill(session.pid, signal.SIGKILL)
+    else:
+        session.stop()
+    wait_until(lambda: gone(session.pid) and all(gone(pid) for pid in everything), what="the end of all")
+
+
+@TWINS
+def test_narrowing_a_suspended_session(session, verdict):
+    """Q06: it is in force at once; who asks is answered when the gateway can follow."""
+    code = f"""
+import socket
+s = socket.create_connection(({w.EVIL4!r}, 7), 5); s.settimeout(10); print('up', flush=True); input()
+try: s.sendall(b'x'); print(s.recv(10).decode() or 'eof')
+except OSError as e: print(type(e).__name__)
+"""
+    pid = session.ask({"op": "run", "argv": [PYTHON, "-c", code], "detach": True, "stdin": True})["started"]["pid"]
+    session.await_words(pid)
+    held = Held(session, "sh", "-c", "echo up; read x", network_mode="none", freeze=True)
+    wanted = [KEPT, LOST] if verdict == "allow" else [KEPT]
+    with session.connect() as asking:
+        asking.say({"op": "narrow", "network_mode": "allowlist", "network_allowlist": wanted})
+        wait_until(lambda: events(session, "policy.update"), what="the record")
+        assert session.show()["generation"] == 1
+        held.go_on()
+        reply = asking.line()
+        assert reply["generation"] == 2 and reply["cut"] == (0 if verdict == "allow" else 1), reply
+    with session.connect() as feed:
+        feed.say({"op": "stdin", "pid": pid}).line()
+        os.write(feed.passed[0], b"\n")
+    _, out, err = session.await_exit(pid)
+    assert out.split()[1] == "x" if verdict == "allow" else out.split()[1] != "x", (out, err)
+    if verdict != "allow":
+        assert session.lab.world.packets.payload_to(w.EVIL4, 7) == 0
