@@ -103,7 +103,7 @@ class Inside {
     std::uint32_t mode = 0;     // permission bits
     std::int64_t modified = 0;  // seconds since 1970
     control::FileType type = control::FileType::file;
-    // get: the file, read-only. put: a file to write. list, tar: a pipe to read. untar: a pipe to write.
+    // get: the file, read-only. put: a file to write. list, tar: a pipe to read. untar, merge: a pipe to write.
     sys::OwnedFd fd;
   };
   using OnAnswer = std::function<void(Result<FileAnswer>)>;
@@ -111,7 +111,7 @@ class Inside {
 
   // on_answer once; after an error nothing more. Then on_done once with how it ended: right away for get, stat, remove
   // and make_folder; when all was written for list (within kListPatienceMs) and tar; when all was read and stands for
-  // untar; after commit() or abandon() for put. A put replaces what is there whole, or leaves it as it was.
+  // untar and merge; after commit() or abandon() for put. A put replaces what is there whole, or leaves it as it was.
   Id files(const FileTask& task, OnAnswer on_answer, OnDone on_done);
   // Of a put that was answered: what was written is put in place.
   void commit(Id put);

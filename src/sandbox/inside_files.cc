@@ -35,6 +35,11 @@ bool passes_file(Do what) {
   return what == Do::get || what == Do::put;
 }
 
+// With an archive.
+bool is_fed(Do what) {
+  return what == Do::untar || what == Do::merge;
+}
+
 // Open for what was asked, and nothing that could lead elsewhere.
 bool is_as_asked(Do what, const sys::OwnedFd& file) {
   if (!file.valid() || !is_stored_file(file.get())) return false;
@@ -76,9 +81,9 @@ Result<> Inside::begin(Id id, const FileTask& task, std::unique_ptr<File> file) 
   WEIR_TRY(auto channels, sys::Channel::pair());
   file->channel = std::move(channels.first);
   passed.push_back(channels.second.take());
-  if (task.what == Do::list || task.what == Do::tar || task.what == Do::untar) {
+  if (task.what == Do::list || task.what == Do::tar || is_fed(task.what)) {
     WEIR_TRY(sys::Pipe pipe, make_pipe());
-    const bool reads = task.what == Do::untar;
+    const bool reads = is_fed(task.what);
     passed.push_back(std::move(reads ? pipe.reading : pipe.writing));
     file->pipe = std::move(reads ? pipe.writing : pipe.reading);
   }
@@ -93,7 +98,7 @@ Result<> Inside::begin(Id id, const FileTask& task, std::unique_ptr<File> file) 
 // After the answer. put, tar and untar: the caller's turn, as long as it stays; whoever goes abandons the task. Nobody
 // is there for a list any more, and a guest that stops its children must not use up the tasks there may be.
 void Inside::watch_end(File& file) {
-  if (file.what == Do::put || file.what == Do::tar || file.what == Do::untar) return;
+  if (file.what == Do::put || file.what == Do::tar || is_fed(file.what)) return;
   // What is no list is said to be done right after.
   watch_deadline(file, file.what == Do::list ? kListPatienceMs : kInitPatienceMs);
 }

@@ -46,17 +46,17 @@ std::uint64_t last_sequence(const std::string& path, off_t size, std::string_vie
   return last;
 }
 
-// Few and short, and they must be said.
-bool finds_room(audit::EventType type) {
-  return type == audit::EventType::policy_update || type == audit::EventType::sandbox_asleep ||
-         type == audit::EventType::sandbox_awake;
-}
-
 ssize_t write_now(int fd, std::string_view lines) {
   pollfd writable{.fd = fd, .events = POLLOUT, .revents = 0};
   if (::poll(&writable, 1, 0) == 1) return ::write(fd, lines.data(), lines.size());
   errno = EAGAIN;
   return -1;
+}
+
+// Few and short, and they take something away or must be said: they find room beyond the end of a full record.
+bool is_always_taken(audit::EventType type) {
+  return type == audit::EventType::policy_update || type == audit::EventType::run_exit ||
+         type == audit::EventType::sandbox_asleep || type == audit::EventType::sandbox_awake;
 }
 
 }  // namespace
@@ -131,8 +131,7 @@ bool AuditLog::record(audit::Event event) {
   const bool rolls_up = audit::is_refusal(event.type) || event.type == audit::EventType::dns_answer ||
                         event.type == audit::EventType::limit;
   if (rolls_up && !full_ && absorb(event)) return true;
-  // Beyond the end of a full file.
-  const bool taken = (!full_ || finds_room(event.type)) && take(event);
+  const bool taken = (!full_ || is_always_taken(event.type)) && take(event);
   if (!taken && rolls_up) repeats_.erase(audit::roll_up_key(event));  // nothing stands there to be repeated
   // What could not be recorded does not happen; but a refusal has happened.
   if (taken || audit::is_refusal(event.type)) count(event);
@@ -184,7 +183,7 @@ bool AuditLog::take(const audit::Event& event) {
   if (!fd_.valid()) return true;  // --events none
   const std::size_t before = lines_.size();
   writer_.append(lines_, event, sequence_ + 1, wall_clock());
-  const bool bounded = kind_ == EventsSink::Kind::default_file && !finds_room(event.type);
+  const bool bounded = kind_ == EventsSink::Kind::default_file && !is_always_taken(event.type);
   if (bounded && written_ + lines_.size() > kMaxDefaultFile) {
     lines_.resize(before);
     full_ = true;

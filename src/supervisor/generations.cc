@@ -94,15 +94,13 @@ void Generations::put_in_force(Change change, Network::Policy next, OnDone on_do
   };
   const std::uint64_t generation = change.generation;
   auto open = std::make_shared<Open>(std::move(change), std::move(on_done), follower_ ? 2 : 1);
-  const auto confirmed = [this, open] {
+  const auto confirmed = [this, open](std::size_t cut) {
+    open->change.cut += cut;
     if (--open->confirmations > 0) return;
     confirmed_ = {.generation = open->change.generation, .policy = open->change.policy, .cut = 0, .warnings = {}};
     open->on_done(std::move(open->change));
   };
-  network_.narrow(std::move(next), generation, [open, confirmed](std::size_t cut) {
-    open->change.cut = cut;
-    confirmed();
-  });
+  network_.narrow(std::move(next), generation, confirmed);
   if (follower_) follower_(network_.policy(), confirmed);
 }
 

@@ -63,9 +63,9 @@ class Generations {
   // stands in its way ends the sandbox (`on_failure`), and `on_done` is not called then: nobody goes on without it.
   void enter_after(const Cause& cause, OnDone on_done);
 
-  // Hears of each policy when it is in force, whoever asked for it; `done`, once, when that is followed. Whoever asked
-  // is told when all have.
-  using Follower = std::function<void(const policy::Image& now, std::function<void()> done)>;
+  // Hears of each policy when it is in force, whoever asked for it; `done`, once, when that is followed, with how many
+  // flows were cut. Whoever asked is told when all have.
+  using Follower = std::function<void(const policy::Image& now, Network::OnTaken done)>;
   void follow_with(Follower follower) { follower_ = std::move(follower); }
 
   // The last change that the gateway has followed, or the policy of the start.

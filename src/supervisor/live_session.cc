@@ -1,6 +1,7 @@
 #include "supervisor/live_session.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,6 +66,20 @@ wire::SessionReply session_reply_of(const wire::ControlReply& reply) {
   return wire::Refusal{.code = known, .message = reply.refused->message, .remedy = reply.refused->remedy};
 }
 
+// A socket of this machine hands on whatever descriptors its other end, which a wider run may have, puts into it.
+Result<> check_apart(const std::vector<sys::OwnedFd>& passed) {
+  for (const sys::OwnedFd& fd : passed) {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX) continue;
+    return std::unexpected(
+        Error("a unix socket is no standard descriptor of a run with a network of its own: descriptors come through it",
+              EINVAL)
+            .with_remedy("pass pipes or files; in a shell: cat | weir session run ... | cat"));
+  }
+  return {};
+}
+
 }  // namespace
 
 LiveSession::LiveSession(const SessionOptions& options, const session::OwnFolder& folder,
@@ -122,8 +137,8 @@ Result<> LiveSession::open_socket() {
                            *live_.sandbox()));
   prepare_sleep();
   if (Generations* const generations = live_.generations()) {
-    generations->follow_with([this](const policy::Image& now, std::function<void()> done) {
-      if (!narrow_run_) return done();
+    generations->follow_with([this](const policy::Image& now, Network::OnTaken done) {
+      if (!narrow_run_) return done(0);
       narrow_run_->follow(now, std::move(done));
     });
   }
@@ -318,8 +333,6 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   const auto refused = [&](ErrorCode code, std::string message, std::string remedy) {
     answer(client, wire::Refusal{.code = code, .message = std::move(message), .remedy = std::move(remedy)});
   };
-  if (request.keep_files)
-    return refused(ErrorCode::unavailable, "this version does not keep the files of one run", "leave keep_files out");
   if (request.freeze && options_.run.spec.network == sandbox::Network::host)
     return refused(ErrorCode::unavailable, "a session with the host's own network cannot be suspended", "");
   // Whoever opens one waits until the session's gateway knows of the narrower policy: for ever, while it is stopped.
@@ -329,8 +342,9 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   if (request.detach)
     return refused(ErrorCode::bad_request, "a run with a network of its own is not detached",
                    "stay connected, or narrow the session");
-  if (auto whole = SessionProcesses::check_descriptors(request, passed); !whole)
-    return refused(ErrorCode::bad_request, whole.error().what(), whole.error().remedy());
+  auto whole = SessionProcesses::check_descriptors(request, passed);
+  if (whole) whole = check_apart(passed);
+  if (!whole) return refused(ErrorCode::bad_request, whole.error().what(), whole.error().remedy());
   const auto& proxies = options_.run.egress_proxies;
   const auto has_secret = [](const policy::EgressProxy& proxy) {
     return proxy.credentials_in != policy::EgressProxy::CredentialsIn::nowhere;
@@ -350,18 +364,19 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   const Network* const network = live_.network();
   auto policy = RunPolicy::of(request, network == nullptr ? nullptr : &network->policy(), options_.run.policy_mode);
   if (!policy) return answer(client, std::move(policy).error());
-  narrow_run_ =
-      std::make_unique<NarrowRun>(NarrowRun::Ground{.reactor = reactor_,
-                                                    .log = log_,
-                                                    .server = *server_,
-                                                    .processes = *processes_,
-                                                    .live = live_,
-                                                    .inside = *inside_,
-                                                    .run = options_.run,
-                                                    .number = ++narrow_runs_,
-                                                    .files_are_open = [this] { return files_->is_busy(); },
-                                                    .on_over = [this] { reactor_.retire(std::move(narrow_run_)); }},
-                                  client, request, std::move(passed), std::move(*policy));
+  narrow_run_ = std::make_unique<NarrowRun>(
+      NarrowRun::Ground{.reactor = reactor_,
+                        .log = log_,
+                        .server = *server_,
+                        .processes = *processes_,
+                        .live = live_,
+                        .inside = *inside_,
+                        .run = options_.run,
+                        .number = ++narrow_runs_,
+                        .files_are_open = [this] { return files_->is_busy(); },
+                        .on_keep = [this](const std::string& mode) { kept_mode_ = image::taint_of(mode, kept_mode_); },
+                        .on_over = [this] { reactor_.retire(std::move(narrow_run_)); }},
+      client, request, std::move(passed), std::move(*policy));
   narrow_run_->begin();
 }
 
@@ -378,12 +393,15 @@ void LiveSession::narrow(ClientId client, const wire::ControlRequest& request) {
 
 void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot& request) {
   if (refuse_while_narrow(client)) return;
-  const Network* const network = live_.network();
-  const std::string_view mode =
-      network == nullptr ? options_.run.policy_mode : policy::name_of(network->policy().mode());
-  const std::string_view hash = network == nullptr ? options_.run.policy_hash : network->policy().hash();
-  snapshots_->make(request, {.mode = mode, .hash = hash},
+  snapshots_->make(request, policy_of_snapshots(),
                    [this, client](const wire::SessionReply& reply) { answer(client, reply); });
+}
+
+SessionSnapshots::Policy LiveSession::policy_of_snapshots() const {
+  const Network* const network = live_.network();
+  if (network == nullptr)
+    return {.mode = options_.run.policy_mode, .hash = options_.run.policy_hash, .kept_mode = kept_mode_};
+  return {.mode = policy::name_of(network->policy().mode()), .hash = network->policy().hash(), .kept_mode = kept_mode_};
 }
 
 // The connection closes when everything inside is gone.
@@ -450,6 +468,7 @@ void LiveSession::prepare_sleep() {
                            .folder = folder_,
                            .server = *server_,
                            .snapshots = *snapshots_,
+                           .policy = [this] { return policy_of_snapshots(); },
                            .in_force = [this] { return in_force(); },
                            .on_asleep = fell_asleep,
                            .on_stays_awake = [this](const Error& why) { stay_awake(why); },

@@ -67,6 +67,7 @@ class LiveSession : private LineServer::Owner {
   void begin_to_end(Grace grace);
   void look_at_idleness();
   void on_processes_changed();
+  SessionSnapshots::Policy policy_of_snapshots() const;
   void on_idle();
   void start_idle_time();
   void prepare_sleep();
@@ -111,6 +112,7 @@ class LiveSession : private LineServer::Owner {
   std::unique_ptr<SessionSleep> sleep_;
   std::unique_ptr<NarrowRun> narrow_run_;  // one at a time
   std::uint64_t narrow_runs_ = 0;
+  std::string kept_mode_;  // the narrowest of those whose files were kept; empty: none, or not worth a taint
 };
 
 }  // namespace weir::supervisor

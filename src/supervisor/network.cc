@@ -297,6 +297,7 @@ void Network::on_gateway_readable() {
 
 // A process that dies closes its channel a moment before it has ended.
 void Network::lose_gateway() {
+  if (on_heard_out_) return heard_out();
   if (!gateway_ || stopping_) return;
   pollfd ended{.fd = gateway_->pidfd(), .events = POLLIN, .revents = 0};
   if (::poll(&ended, 1, kDyingMs) == 1) return fail("the gateway died: " + gateway_->end());
@@ -332,18 +333,44 @@ void Network::fail(std::string why) {
   on_failure_(std::move(why));
 }
 
-void Network::stop() {
+// "No more from me": the gateway finishes what the guest sent, reports its flows and exits.
+void Network::ask_for_last_words() {
   stopping_ = true;
   reactor_.cancel(std::exchange(retry_, 0));
   for (const Change& change : std::exchange(changes_, {})) reactor_.cancel(change.deadline);
   if (inbound_) inbound_->stop();
-  if (!gateway_) return admission_->end();
   admission_->refuse_new();
+  if (!gateway_) return;
   if (std::exchange(suspended_, false)) gateway_->go_on();
+  was_heard_ = ::shutdown(gateway_->channel().fd(), SHUT_WR) != 0;
+}
+
+void Network::hear_out(std::function<void()> done) {
+  on_heard_out_ = std::move(done);
+  ask_for_last_words();
+  if (!gateway_ || was_heard_) return heard_out();
+  reactor_.change(gateway_->channel().fd(), EPOLLIN, gateway_handler_);
+  last_words_ = reactor_.at(sys::monotonic_ms() + kLastWordsMs, [this] {
+    was_heard_ = true;
+    heard_out();
+  });
+}
+
+// What the gateway has sent by now, and nobody has read, stop() reads.
+void Network::heard_out() {
+  reactor_.cancel(last_words_);
+  if (gateway_) reactor_.forget(gateway_->channel().fd());
+  if (gateway_) reactor_.forget(gateway_->pidfd());
+  last_words_ = reactor_.at(sys::monotonic_ms(), std::exchange(on_heard_out_, nullptr));
+}
+
+void Network::stop() {
+  reactor_.cancel(std::exchange(last_words_, 0));
+  if (!was_heard_) ask_for_last_words();
+  if (!gateway_) return admission_->end();
   reactor_.forget(gateway_->channel().fd());
   reactor_.forget(gateway_->pidfd());
-  // "No more from me": the gateway finishes what the guest sent, reports its flows and exits.
-  if (::shutdown(gateway_->channel().fd(), SHUT_WR) == 0) read_last_messages();
+  if (!was_heard_) read_last_messages();
   gateway_.reset();
   admission_->end();
 }

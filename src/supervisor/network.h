@@ -71,6 +71,9 @@ class Network {
   // Kills the gateway, after the sandbox's processes are gone (dataplane.md section 6: the order of death). What it
   // still had to say is read first.
   void stop();
+  // For an event loop that serves others meanwhile: hears what it still has to say; `done`, later, when that was all,
+  // or after kLastWordsMs. Then the object may go, without a wait.
+  void hear_out(std::function<void()> done);
 
  private:
   // Messages that travel together, and the descriptors that ride along.
@@ -106,6 +109,8 @@ class Network {
   void taken(std::uint64_t generation);
   sys::Reactor::TimerId deadline_of_change();
   void read_last_messages();
+  void ask_for_last_words();
+  void heard_out();
   void lose_gateway();
   void fail(std::string why);
 
@@ -127,6 +132,9 @@ class Network {
   sys::Reactor::TimerId retry_ = 0;  // 0: none is due
   sys::Reactor::RoundId round_ = 0;
   bool stopping_ = false;
+  std::function<void()> on_heard_out_;
+  sys::Reactor::TimerId last_words_ = 0;  // until when they are waited for, or their end is told
+  bool was_heard_ = false;
   bool suspended_ = false;
 };
 

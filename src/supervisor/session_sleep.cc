@@ -61,20 +61,13 @@ session::Stored sleeping(SessionSleep::InForce now) {
 
 void SessionSleep::begin() {
   if (state_ != State::awake) return;
-  const InForce now = ground_.in_force();
   // Of a name of its own: what an earlier one kept is not kept by this one.
   const auto name = new_sandbox_id();
-  if (!name) return ground_.on_stays_awake(name.error());
-  const std::string marker = ground_.folder.path_of(kMarker + *name);
-  if (auto made = make_file(marker); !made) return ground_.on_stays_awake(made.error());
-  marker_ = marker;
+  if (!name) return stay_awake(name.error());
+  marker_ = ground_.folder.path_of(kMarker + *name);
+  if (auto made = make_file(marker_); !made) return stay_awake(made.error());
   state_ = State::copying;
-  const RunOptions& run = ground_.options.run;
-  ground_.snapshots.make_for_sleep(
-      marker_,
-      {.mode = now.policy != nullptr ? policy::name_of(now.policy->mode()) : run.policy_mode,
-       .hash = now.policy != nullptr ? now.policy->hash() : run.policy_hash},
-      [this](const wire::SessionReply& reply) { take(reply); });
+  ground_.snapshots.make_for_sleep(marker_, ground_.policy(), [this](const wire::SessionReply& reply) { take(reply); });
 }
 
 void SessionSleep::call_off() {

@@ -35,6 +35,7 @@ class SessionSleep {
     const session::OwnFolder& folder;
     LineServer& server;
     SessionSnapshots& snapshots;
+    std::function<SessionSnapshots::Policy()> policy;
     std::function<InForce()> in_force;
     std::function<void()> on_asleep;            // the session is to end; it is no longer to be served
     std::function<void(Error)> on_stays_awake;  // not after call_off()

@@ -8,7 +8,6 @@
 
 #include <array>
 
-#include "sandbox/image_root.h"
 #include "sys/errno.h"
 #include "sys/pipe.h"
 
@@ -21,16 +20,6 @@ using wire::ErrorCode;
 constexpr std::size_t kMaxAnswer = 2 * image::kMaxSnapshotText;
 constexpr char kMade = 'v';
 constexpr char kFailed = 'e';
-
-image::Ids ids_of(const sandbox::Identity& identity) {
-  using Kind = sandbox::Identity::Kind;
-  image::Ids ids{.kind = image::Ids::Kind::one, .maps = identity.maps()};
-  if (identity.kind() == Kind::range) ids.kind = image::Ids::Kind::root;
-  if (identity.kind() == Kind::delegated) ids.kind = image::Ids::Kind::subids;
-  // Root of the process that copies, whoever the sandbox's user is.
-  if (identity.kind() == Kind::own_id) ids.maps.uids.front().inside = ids.maps.gids.front().inside = 0;
-  return ids;
-}
 
 struct Order {
   const std::string& store;
@@ -76,22 +65,13 @@ wire::SessionReply reply_of(const std::string& text) {
 }  // namespace
 
 Result<std::unique_ptr<SessionSnapshots>> SessionSnapshots::prepare(Ground ground, sandbox::Sandbox& sandbox) {
-  const sandbox::Spec& spec = ground.run.spec;
-  std::unique_ptr<SessionSnapshots> made(new SessionSnapshots(std::move(ground), sandbox.take_written()));
-  image::WrittenTree& tree = made->tree_;
-  tree.folder = made->written_.get();
-  if (sandbox::is_layered(spec)) tree.kind = image::WrittenTree::Kind::upper;
-  WEIR_TRY(tree.baseline, image::Baseline::of(tree.folder));
-  for (const sandbox::Share& share : spec.shares) tree.shared.push_back(share.target);
-  tree.shared.insert(tree.shared.end(), spec.tools.begin(), spec.tools.end());
-  made->ids_ = ids_of(sandbox.identity());
-  if (made->ids_.kind == image::Ids::Kind::one) tree.one_owner = {.uid = spec.user.uid, .gid = spec.user.gid};
-  return made;
+  WEIR_TRY(WrittenFiles written, WrittenFiles::of(sandbox, ground.run.spec));
+  return std::unique_ptr<SessionSnapshots>(new SessionSnapshots(std::move(ground), std::move(written)));
 }
 
 std::uint64_t SessionSnapshots::disk_bytes() const {
   struct statfs info{};
-  if (::fstatfs(written_.get(), &info) != 0 || info.f_bfree > info.f_blocks) return 0;
+  if (::fstatfs(written_.folder.get(), &info) != 0 || info.f_bfree > info.f_blocks) return 0;
   return (info.f_blocks - info.f_bfree) * static_cast<std::uint64_t>(info.f_bsize);
 }
 
@@ -139,6 +119,7 @@ image::Snapshot SessionSnapshots::about(const Policy& policy) const {
   about.mode = policy.mode;
   about.policy = policy.hash;
   about.taint = image::taint_of(policy.mode, about.taint);
+  if (!policy.kept_mode.empty()) about.taint = image::taint_of(policy.kept_mode, about.taint);
   about.session = ground_.run.spec.id;
   about.session_name = ground_.name;
   return about;
@@ -178,7 +159,7 @@ void SessionSnapshots::begin_copy(const image::Snapshot& about) {
   const sys::OwnedFd theirs = std::move(pipe->writing);
   auto copier = sys::ChildProcess::clone(0);
   if (!copier) return failed(copier.error());
-  if (copier->in_child()) become_copier({ground_.run.snapshots_folder, tree_, ids_, about}, theirs);
+  if (copier->in_child()) become_copier({ground_.run.snapshots_folder, written_.tree, written_.ids, about}, theirs);
   copier_ = std::move(*copier);
   text_.clear();
   handler_ = std::make_unique<sys::CallbackHandler>([this](std::uint32_t) { on_readable(); });

@@ -12,6 +12,7 @@
 #include "sandbox/inside.h"
 #include "sandbox/sandbox.h"
 #include "supervisor/run_options.h"
+#include "supervisor/written_files.h"
 #include "sys/child_process.h"
 #include "sys/reactor.h"
 #include "wire/session_reply.h"
@@ -39,6 +40,8 @@ class SessionSnapshots {
   struct Policy {
     std::string_view mode;
     std::string_view hash;
+    // The narrowest mode in which a single run wrote what was kept; empty: none did.
+    std::string_view kept_mode;
   };
   // What the sandbox has written, and weir before it: of what --disk counts. 0 where nobody knows.
   std::uint64_t disk_bytes() const;
@@ -54,7 +57,7 @@ class SessionSnapshots {
   void cancel(std::function<void()> on_moving);
 
  private:
-  SessionSnapshots(Ground ground, sys::OwnedFd written) : ground_(std::move(ground)), written_(std::move(written)) {}
+  SessionSnapshots(Ground ground, WrittenFiles written) : ground_(std::move(ground)), written_(std::move(written)) {}
   image::Snapshot about(const Policy& policy) const;
   void begin(image::Snapshot about, OnDone on_done);
   void begin_copy(const image::Snapshot& about);
@@ -63,9 +66,7 @@ class SessionSnapshots {
   void finish(const wire::SessionReply& reply);
 
   Ground ground_;
-  sys::OwnedFd written_;
-  image::WrittenTree tree_;
-  image::Ids ids_;
+  WrittenFiles written_;
   sys::ChildProcess copier_;
   sys::OwnedFd answer_;
   std::string text_;

@@ -1,7 +1,9 @@
 """Runs with a narrower network of their own (docs/decisions/0021). attacks.md O02, P01, Q03, Q06."""
 
 import os
+import select
 import signal
+import socket
 import time
 
 import pytest
@@ -174,9 +176,9 @@ def test_shares(lab, limits):
         assert made.code == 0, made.said
         made.run("sh", "-c", "for n in rw copy over; do echo session > /work/$n/file; done; echo session > /work/one")
         (folder / "copy" / "file").write_text("later\n")
-        command = "cd /work; cat */file one; for n in rw copy over; do echo run > $n/file; echo > $n/new; done; echo run > one; cat rw/file"
+        command = "cd /work; cat */file one; for n in rw copy over; do echo run > $n/file; echo > $n/new; done; echo run > one || echo read-only; cat rw/file"
         exited, out, err = made.run("sh", "-c", command, network_mode="none")
-        assert exited["exit_code"] == 0 and out == "session\nsession\nhost\nsession\nsession\nrun\n", (out, err)
+        assert exited["exit_code"] == 0 and out == "session\nsession\nhost\nsession\nsession\nread-only\nrun\n", (out, err)
         _, out, _ = made.run("sh", "-c", "cd /work; cat */file one; ls rw copy over | grep -c new")
         assert out == "session\nsession\nhost\nsession\nsession\n0\n", out
     assert (folder / "rw" / "file").read_text() == "session\n" and (folder / "one").read_text() == "session\n"
@@ -382,7 +384,9 @@ except OSError as e: print(type(e).__name__)
     before = session.lab.world.packets_to(w.EVIL4, 7)
     wanted = [KEPT, LOST] if verdict == "allow" else [KEPT]
     reply = session.ask({"op": "narrow", "network_mode": "allowlist", "network_allowlist": wanted})
-    assert reply["generation"] == 2, reply
+    assert reply["generation"] == 2 and reply["cut"] == (0 if verdict == "allow" else 1), reply
+    first, second = events(session, "policy.update")
+    assert "run" not in first and second["run"] == 1 and second["policy"] != first["policy"], (first, second)
     reply, out, err = held.go_on()
     if verdict == "allow":
         assert out == "x\nconnected\n" and not reply["exited"]["refused"], (out, err)
@@ -501,11 +505,12 @@ def test_nothing_of_the_session_gets_out_while_it_is_suspended(session, gateway)
 def test_a_suspended_session_can_end_and_go_on(session, how):
     session.detach("exec sleep 1000")
     assert session.run(PYTHON, "-c", CONNECT)[1] == "connected\n"  # a gateway
+    inside = set(family(session.pid))
     held = Held(session, "sh", "-c", LEAVES, network_mode="none", freeze=True)
     everything = family(session.pid)
     if how == "leave":
         held.leave()
-        wait_until(lambda: len(family(session.pid)) < len(everything), what="the end of the run")
+        wait_until(lambda: set(family(session.pid)) == inside, what="the end of the run")
         assert session.run(PYTHON, "-c", CONNECT)[1] == "connected\n"
         return
     if how == "kill":
@@ -542,3 +547,172 @@ except OSError as e: print(type(e).__name__)
     assert out.split()[1] == "x" if verdict == "allow" else out.split()[1] != "x", (out, err)
     if verdict != "allow":
         assert session.lab.world.packets.payload_to(w.EVIL4, 7) == 0
+
+
+PREPARE = r"""
+cd /home/sandbox; mkdir -p folder/deep gone replaced; for f in folder/a folder/b folder/deep/c gone/x replaced/old plain; do echo session > $f; done
+ln -s /etc link; echo session > will-be-folder; mkdir will-be-file; echo x > will-be-file/x; echo shared > /tmp/t
+"""
+CHANGE = r"""
+cd /home/sandbox; echo run > folder/a; rm folder/b; rm -r gone; rm -r replaced; mkdir replaced; echo run > replaced/new
+echo one > h1; ln h1 h2; ln -s ../../etc/hosts soft; rm link; mkdir link; echo x > link/x; rm will-be-folder; mkdir will-be-folder
+rm -r will-be-file; echo file > will-be-file; chmod 751 folder/a; chmod 700 folder/deep; touch -d 2001-02-03T04:05:06 folder/a; mkfifo fifo
+mkdir new; chmod 555 new; echo run > /tmp/t; mkdir /tmp/more; : > empty; mkdir -p a/b/c
+"""
+LOOK = r"""
+cd /home/sandbox; find . -printf '%p %y %m %l\n' | grep -v '^\./\.' | sort; cat folder/a replaced/new link/x will-be-file /tmp/t h2; stat -c %h h1
+stat -c %Y folder/a; ls -d /tmp/more; stat -c %a /tmp /home/sandbox
+"""
+
+
+def test_what_it_wrote_is_kept_where_that_is_asked_for(session):
+    session.run("sh", "-c", PREPARE)
+    before = session.run("sh", "-c", LOOK)[1]
+    exited, inside, err = session.run("sh", "-ec", CHANGE + LOOK, network_mode="none")  # thrown away
+    assert exited["exit_code"] == 0 and session.run("sh", "-c", LOOK)[1] == before, err
+    exited, _, _ = session.run("sh", "-ec", CHANGE + "exit 1", network_mode="none", keep_files=True)  # it failed
+    assert exited["exit_code"] == 1 and session.run("sh", "-c", LOOK)[1] == before
+    exited, inside, err = session.run("sh", "-ec", CHANGE + "set +e;" + LOOK, network_mode="none", keep_files=True)
+    assert exited["exit_code"] == 0, err
+    after = session.run("sh", "-c", LOOK)[1]
+    wanted = "".join(line + "\n" for line in inside.splitlines() if " p " not in line)  # what cannot be kept
+    assert after == wanted and after != before, (wanted, after)
+    assert "run\nrun\nx\nfile\nrun\none\n2\n981173106\n/tmp/more\n1777\n700\n" in after, after
+    _, out, _ = session.run("sh", "-c", "ls -a / /home/sandbox /tmp | grep -c -e '^.wh' -e weir-")
+    assert out == "0\n", out
+    exited, out, _ = session.run(PYTHON, "-c", CONNECT)  # and the session is what it was
+    assert out == "connected\n"
+
+
+HOSTILE = r"""
+import ctypes, os, socket
+os.chdir('/home/sandbox')
+os.symlink('/', 'root'); os.symlink('../../../../../../etc', 'up'); os.symlink('/proc/1/root', 'proc'); os.symlink('/tmp/hit', 'target')
+open('.wh.victim', 'w').close(); open('.wh..wh..opq', 'w').close(); open('.wh...', 'w').close()
+for name in ('dev', 'victim2'):
+    try: os.mknod(name, 0o020644, 0)
+    except OSError: pass
+os.utime('opaque')
+for attribute in ('user.overlay.opaque', 'user.overlay.redirect', 'user.overlay.whiteout', 'trusted.overlay.opaque'):
+    for path in ('opaque', '.'):
+        try: os.setxattr(path, attribute, b'y')
+        except OSError: pass
+open('set-id', 'w').close(); os.chmod('set-id', 0o755)
+try: os.chmod('set-id', 0o6755)
+except OSError: pass
+socket.socket(socket.AF_UNIX).bind('socket')
+with open('sparse', 'wb') as f: f.truncate(1 << 24)
+deep = 'd'
+for _ in range(60): deep += '/d'
+os.makedirs(deep)
+open('n' * 255, 'w').close(); open('new\nline \x1b[2J', 'w').close(); open(b'\xff\xfe', 'w').close()
+"""
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+def test_a_hostile_tree_that_is_kept_stays_inside(session):
+    """O02: links, marks and names of the run's own making lead nowhere and remove nothing."""
+    session.run("sh", "-c", "cd /home/sandbox; echo x > victim; echo x > victim2; mkdir opaque; echo x > opaque/kept; mkdir up; echo x > up/hosts; rm -r up opaque/none; ls")
+    hosts = session.run("sh", "-c", "cat /etc/hosts; ls -A /etc | wc -l")[1]
+    there = set(os.listdir("/")), open("/etc/hosts").read()
+    exited, _, err = session.run(PYTHON, "-c", HOSTILE, network_mode="none", keep_files=True)
+    assert exited["exit_code"] == 0, (exited, err)
+    _, out, _ = session.run("sh", "-c", "cd /home/sandbox; cat victim victim2; readlink root up proc target; stat -c %a set-id; stat -c %s sparse; cat opaque/kept; ls /tmp/hit")
+    assert out == "x\nx\n/\n../../../../../../etc\n/proc/1/root\n/tmp/hit\n755\n16777216\nx\n", out
+    assert session.run("sh", "-c", "cat /etc/hosts; ls -A /etc | wc -l")[1] == hosts
+    assert (set(os.listdir("/")), open("/etc/hosts").read()) == there
+
+
+def test_what_cannot_be_kept_is_said(lab):
+    with Session(lab, "--allow", KEPT, "--disk", "8M") as made:
+        made.run("sh", "-c", "head -c 5000000 /dev/zero > /home/sandbox/first")
+        pipes = [os.pipe() for _ in range(3)]
+        with made.connect() as connection:
+            connection.say({"op": "run", "argv": ["sh", "-c", "head -c 5000000 /dev/zero > /home/sandbox/second"],
+                            "network_mode": "none", "keep_files": True}, [pipes[0][0], pipes[1][1], pipes[2][1]])
+            assert "started" in connection.line()
+            error = connection.line()["error"]
+        for fd in sum(pipes, ()):
+            os.close(fd)
+        assert error["code"] == "limit" and "not kept" in error["message"] and "second" in error["message"], error
+        _, out, _ = made.run("sh", "-c", "ls -A /home/sandbox")
+        assert out == "first\n", out  # and nothing of what is not whole
+
+
+def test_shares_that_are_kept_are_written(lab):
+    folder = lab.folder / "shared"
+    for name in ("rw", "copy", "over"):
+        (folder / name).mkdir(parents=True)
+    lab.world.host.sh(f"chown -R {lab.uid}:{lab.gid} {folder}")
+    options = [f"-v={folder}/{name}:/work/{name}{mode}" for name, mode in (("rw", ""), ("copy", ":copy"), ("over", ":overlay"))]
+    with Session(lab, "--allow", KEPT, *options) as made:
+        exited, _, err = made.run("sh", "-c", "for n in rw copy over; do echo run > /work/$n/new; done", network_mode="none",
+                                  keep_files=True)
+        assert exited["exit_code"] == 0, err
+        assert made.run("sh", "-c", "cd /work; ls rw copy over")[1] == "copy:\nnew\n\nover:\n\nrw:\nnew\n"
+    assert os.listdir(folder / "rw") == ["new"] and os.listdir(folder / "copy") == []
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_snapshot_knows_the_narrowest_that_wrote(images, keep):
+    with Session(images, "--allow", KEPT) as made:
+        exited, _, err = made.run("sh", "-c", "echo x > /home/sandbox/secret", network_mode="none", keep_files=keep)
+        assert exited["exit_code"] == 0, err
+        about = made.ask({"op": "snapshot", "name": "after"})["snapshot"]
+        assert about.get("taint") == ("none" if keep else None) and about["network_mode"] == "allowlist", about
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_keeping_beside_others(session, freeze):
+    pid = session.detach("echo up; while ! test -e /home/sandbox/word; do sleep 0.05; done; cat /home/sandbox/word") if freeze else 0
+    if freeze:
+        session.await_words(pid)
+    exited, _, err = session.run("sh", "-c", "echo told > /home/sandbox/word", network_mode="none", keep_files=True, freeze=freeze)
+    assert exited["exit_code"] == 0, (exited, err)
+    if freeze:
+        assert session.await_exit(pid)[1] == "up\ntold\n"
+
+
+@pytest.mark.refusal
+def test_no_unix_socket_is_its_descriptor(session):
+    """P01: descriptors come through one, from whoever holds the other end."""
+    ends, pipes = socket.socketpair(), [os.pipe() for _ in range(2)]
+    fds = [ends[0].fileno(), pipes[0][1], pipes[1][1]]
+    for request, code in (({"network_mode": "none"}, "bad_request"), ({}, None)):
+        with session.connect() as connection:
+            line = connection.say({"op": "run", "argv": ["true"], **request}, fds).line()
+            assert ("started" in line) if code is None else line["error"]["code"] == code, line
+            assert code or connection.line()["exited"]["exit_code"] == 0
+    for fd in sum(pipes, ()):
+        os.close(fd)
+    for end in ends:
+        end.close()
+    assert not events(session, "run.start")
+
+
+def test_others_are_served_while_its_gateway_has_its_last_words(session):
+    """A gateway that says nothing keeps who waits for the run, and nobody else."""
+    inside = set(family(session.pid))
+    held = Held(session, PYTHON, "-c", CONNECT.replace("print('connected')", "print('connected', flush=True)") + "input()", network_mode="allowlist", network_allowlist=[LOST])
+    assert held.words == "" or "connected" in held.words
+    [gateway] = [pid for pid in set(family(session.pid)) - inside if open(f"/proc/{pid}/comm").read() == "weir\n"]
+    os.kill(gateway, signal.SIGSTOP)
+    os.write(held.stdin, b"\n")
+    read_all([held.out, held.err])  # it has ended
+    late, answers = time.monotonic() + 0.6, 0
+    while not select.select([held.connection.socket], [], [], 0)[0]:
+        session.show()
+        answers += time.monotonic() > late and not select.select([held.connection.socket], [], [], 0)[0]
+    assert held.connection.line()["exited"]["exit_code"] == 0 and answers > 0
+    os.close(held.stdin)
+    held.connection.close()
+
+
+def test_a_limit_of_it_is_on_the_record(lab):
+    with Session(lab, "--allow", KEPT, "--memory", "128M") as made:
+        exited, _, err = made.run(PYTHON, "-c", "x = b'x' * (400 << 20); input()", network_mode="none")
+        assert exited["exit_code"] in (1, 137), (exited, err)  # refused to it, or more than it may have
+        if exited["limits"]:
+            [hit] = events(made, "limit")
+            assert hit["run"] == 1 and hit["limits"][0]["limit"] == "memory" and exited["duration_ms"] > 0, (hit, exited)

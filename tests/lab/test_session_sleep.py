@@ -231,6 +231,18 @@ def test_what_was_sealed_stays_so(store, verdict):  # noqa: F811
             assert made.execute(dial) != "there\n"
 
 
+def test_what_was_kept_of_a_narrower_run_stays_tainted(store):  # noqa: F811
+    """Sleeping does not wash off where files were written."""
+    with Sleeper(store, "--allow", "allowed.test") as made:
+        out = store.cli("session", "run", "--net", "none", "--keep-files", made.id, "--", "sh", "-c", "echo x > ~/f")
+        assert out.code == 0, out
+        made.await_sleep()
+        assert made.execute("cat ~/f") == "x\n"
+        which = store.cli("snapshot", "create", made.id).stdout.strip()
+        assert json.loads(store.cli("snapshot", "show", which, "-o", "json").stdout)["taint"] == "none"
+        assert store.cli("snapshot", "rm", which).code == 0
+
+
 def test_a_share_that_leads_elsewhere_now_is_not_shared(store):  # noqa: F811
     """What the guest puts in the place of a folder that is shared below another one."""
     outer, secret = store.folder / "outer", store.folder / "secret"
