@@ -61,7 +61,7 @@ TEST(SleepPlan, ComesBackAsItWas) {
   EXPECT_TRUE(back->run.after);
   // What it says is all there is: written again it is the same.
   const SleepStage again{.slept = *back->slept, .policy = back->run.stage, .policy_hash = back->run.policy_hash};
-  EXPECT_EQ(sleep_plan_text(*back, again), text);
+  EXPECT_EQ(*sleep_plan_text(*back, again), *text);
 }
 
 TEST(SleepPlan, WithoutAnyOfItsPartsIsNone) {
