@@ -1,5 +1,6 @@
 // Sessions and services: made by `weir session create`, asked and ended by their sockets.
 #include <algorithm>
+#include <cerrno>
 
 #include "base/json.h"
 #include "base/json_document.h"
@@ -26,8 +27,20 @@ Making kind_of(const Call& call) {
   return call.route.row->pattern.starts_with("/v1/services") ? Making::service : Making::session;
 }
 
-bool is_session_there(Daemon& daemon, const std::string& id) {
-  return daemon.registry.open_folder(id).has_value();
+// Gone is what is known to be gone; who cannot look (EMFILE ...) knows nothing.
+Result<bool> is_session_there(Daemon& daemon, const std::string& id) {
+  const auto folder = daemon.registry.open_folder(id);
+  if (folder) return true;
+  if (folder.error().code() == ENOENT) return false;
+  return std::unexpected(folder.error());
+}
+
+// One that failed may stand all the same, or still come to stand: then it stays its caller's.
+void note_failure(Daemon& daemon, NewThing& thing, const wire::Refusal& refusal) {
+  const auto there = is_session_there(daemon, thing.id());
+  if (!there || (!*there && refusal.code == ErrorCode::unavailable)) return;
+  if (!*there) thing.failed();
+  if (*there) static_cast<void>(thing.is_made());
 }
 
 Answer<> check_room(Daemon& daemon, const Principal& who) {
@@ -37,8 +50,10 @@ Answer<> check_room(Daemon& daemon, const Principal& who) {
   };
   const auto making =
       std::ranges::count_if(daemon.making, [](const auto& each) { return session::is_session_id(each.first); });
-  if (daemon.registry.count() + static_cast<std::size_t>(making) >= daemon.limits.sessions)
-    return too_many("this machine");
+  // count() is the largest number where the folder cannot be read.
+  const std::size_t count = daemon.registry.count();
+  const std::size_t most = daemon.limits.sessions;
+  if (count >= most || static_cast<std::size_t>(making) >= most - count) return too_many("this machine");
   if (who.is_owner()) return {};
   const auto there = [&](const std::string& id) { return is_session_there(daemon, id); };
   WEIR_TRY(const auto own, present_things(daemon, Owned::session, who, there));
@@ -129,8 +144,7 @@ Task<Answer<wire::SessionInfo>> make_session(Daemon& daemon, CreateWords words, 
   auto thing = begin_thing(daemon, Owned::session, who, name, there);
   WEIR_CO_CHECK(thing);
   auto made = co_await start_session(daemon, std::move(words), who, thing->id());
-  // One that was killed because it took too long may stand all the same.
-  if (!made && made.error().code != ErrorCode::unavailable) thing->failed();
+  if (!made) note_failure(daemon, *thing, made.error());
   WEIR_CO_CHECK(made);
   WEIR_CO_CHECK(thing->is_made());
   ++daemon.metrics.sessions_created;

@@ -2,6 +2,7 @@
 attacks.md O02, P05."""
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -118,6 +119,43 @@ def test_a_token_has_a_budget_of_the_disk(images):
         assert made.status == 201, made
 
 
+def upload(server, token, name, megabytes):
+    """An archive of which so much is there, and not its end."""
+    one = subprocess.Popen(server.lab.command(
+        ["curl", "-s", "-H", f"Authorization: Bearer {TOKENS[token]}", "-H", "Content-Type: application/x-tar",
+         "-H", "Expect:", "-T", "-", f"http://127.0.0.1:{server.port}/v1/snapshots/{name}/import"]),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    one.stdin.write(bytes(megabytes << 20))
+    one.stdin.flush()
+    return one
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+def test_archives_that_come_at_the_same_time_share_the_budget_of_the_disk(images):
+    with Server(images, "--max-disk-per-token", "5M", tokens=True) as server:
+        spool = server.lab.folder / "state" / "weir" / "daemon" / "spool"
+        held = lambda: sum(each.stat().st_size for each in spool.iterdir())
+        # Both have been let in before either has sent anything.
+        first, second = (upload(server, "alice", name, 0) for name in ("first", "second"))
+        wait_until(lambda: len(list(spool.iterdir())) == 2, what="two imports")
+        first.stdin.write(bytes(3 << 20))
+        first.stdin.flush()
+        wait_until(lambda: held() == 3 << 20, what="the first")
+        said = second.communicate(bytes(3 << 20), timeout=30)[0]
+        assert json.loads(said)["error"]["code"] == "limit", said
+        wait_until(lambda: held() == 3 << 20, what="the first alone")
+        # The first goes on, as far as it may, and others have a budget of their own.
+        first.stdin.write(bytes(1 << 20))
+        first.stdin.flush()
+        his = upload(server, "bob", "his", 4)
+        wait_until(lambda: held() == 8 << 20, what="both")
+        for each in (first, his):
+            said = each.communicate(timeout=30)[0]
+            assert json.loads(said)["error"]["code"] == "bad_request", said
+        assert names(server, "snapshots", "alice") == [] and held() == 0
+
+
 def begin(server, token, path, body):
     return subprocess.Popen(server.lab.command(
         ["curl", "-s", "-o", "/dev/null", "-H", f"Authorization: Bearer {TOKENS[token]}", "-H", "Content-Type: application/json",
@@ -144,6 +182,37 @@ def test_a_session_that_a_killed_daemon_began_is_its_callers(server):
     assert server.by_tcp("POST", "/v1/sessions/slow/run", {"command": "true"}, "alice").json["exit_code"] == 0
     assert server.by_tcp("POST", "/v1/sessions", {"name": "slow"}, "alice").code == "name_taken"
     assert server.by_tcp("DELETE", "/v1/sessions/slow?kill=1", token="alice").status == 204
+
+
+def limit_descriptors(server, pid, number):
+    """What it was before."""
+    with open(f"/proc/{pid}/limits") as limits:
+        before = next(int(line.split()[3]) for line in limits if line.startswith("Max open files"))
+    subprocess.run(server.lab.command(["prlimit", "--pid", str(pid), f"--nofile={number}:"]), check=True)
+    return before
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+def test_a_daemon_out_of_descriptors_forgets_nobodys_sessions(server):
+    hers = create(server, "alice", name="hers")
+    registry = server.lab.folder / "state" / "weir" / "sessions" / ".lock"
+    pid = server.pid()
+    with open(registry) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        asked = begin(server, "bob", "/v1/sessions", '{"name": "his", "network_mode": "none"}')
+        wait_until(lambda: children(pid), what="weir session create")
+        # One for the connection and one for its guest, and none to look at sessions.
+        used = {int(each) for each in os.listdir(f"/proc/{pid}/fd")}
+        free = [each for each in range(len(used) + 2) if each not in used]
+        before = limit_descriptors(server, pid, free[1] + 1)
+        refused = server.by_tcp("POST", "/v1/sessions", {"network_mode": "none"}, "alice")
+        limit_descriptors(server, pid, before)
+        assert refused.status in (429, 500), refused
+    asked.wait()
+    assert names(server, "sessions", "alice") == ["hers"] and names(server, "sessions", "bob") == ["his"]
+    assert server.get(f"/v1/sessions/{hers['id']}").json["owner"] == "alice"
+    create(server, "alice")
 
 
 def test_a_snapshot_that_a_killed_daemon_began_is_its_callers(server):

@@ -17,6 +17,8 @@ Result<> write(int to, Bytes bytes) {
   while (!bytes.empty()) {
     const ssize_t done = ::write(to, bytes.data(), bytes.size());
     if (done < 0 && errno == EINTR) continue;
+    // Who reads has given up, and says why.
+    if (done < 0 && errno == EPIPE) return fail("");
     if (done < 0) return sys::errno_error("cannot hand over what was written");
     bytes = bytes.subspan(static_cast<std::size_t>(done));
   }
