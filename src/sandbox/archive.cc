@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstring>
 #include <map>
 #include <vector>
 
@@ -150,9 +151,12 @@ class Reader {
   // Now that nothing more goes into them.
   Result<> finish() {
     for (auto folder = folders_.rbegin(); folder != folders_.rend(); ++folder) {
-      const sys::OwnedFd open = sys::open_resolved(root_.get(), folder->path, O_RDONLY | O_DIRECTORY, within_);
+      const sys::OwnedFd there = sys::open_resolved(root_.get(), folder->path, O_PATH | O_DIRECTORY, within_);
+      if (!there.valid()) return broken(folder->path, "cannot open it again");
+      if (!folder->made && !is_own(there)) continue;
+      const sys::OwnedFd open(::openat(there.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
       if (!open.valid()) return broken(folder->path, "cannot open it again");
-      if (folder->made || is_own(open)) WEIR_CHECK_OK(dress(open, folder->path, folder->mode, folder->mtime));
+      WEIR_CHECK_OK(dress(open, folder->path, folder->mode, folder->mtime));
     }
     return {};
   }
@@ -251,6 +255,12 @@ class Reader {
     if (is_there && !S_ISDIR(there.st_mode)) WEIR_CHECK_OK(make_room(making));
     const bool made = ::mkdirat(parent, making.name.c_str(), 0700) == 0;
     if (!made && errno != EEXIST) return broken(making.entry.path, "cannot make the folder");
+    // What goes into it was written before it was closed to its owner. finish() gives it the mode that it has by now.
+    const bool is_closed =
+        !made && kind_ == Archive::of_changes && there.st_uid == ::geteuid() && (there.st_mode & S_IRWXU) != S_IRWXU;
+    if (is_closed &&
+        ::fchmodat(parent, making.name.c_str(), (there.st_mode & kPermissions) | S_IRWXU, AT_SYMLINK_NOFOLLOW) != 0)
+      return broken(making.entry.path, "cannot open the folder to its owner");
     folders_.push_back(
         {.path = making.entry.path, .mode = making.entry.mode, .mtime = making.entry.mtime, .made = made});
     return {};
@@ -277,9 +287,22 @@ class Reader {
   Result<> fill(const sys::OwnedFd& file, const TarEntry& entry, wire::ByteStream& content) {
     while (true) {
       WEIR_TRY(const std::size_t got, content.read(buffer_));
-      if (got == 0) return dress(file, entry.path, entry.mode, entry.mtime);
-      WEIR_CHECK_OK(sys::write_whole(file, "entry " + wire::quoted_path(entry.path), Bytes(buffer_).first(got)));
+      if (got == 0) break;
+      const Bytes part = Bytes(buffer_).first(got);
+      if (kind_ == Archive::of_changes && is_zero(part)) {
+        if (::lseek(file.get(), static_cast<off_t>(got), SEEK_CUR) < 0) return broken(entry.path, "cannot write it");
+      } else {
+        WEIR_CHECK_OK(sys::write_whole(file, "entry " + wire::quoted_path(entry.path), part));
+      }
     }
+    if (kind_ == Archive::of_changes && ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
+      return broken(entry.path, "cannot set its size");
+    return dress(file, entry.path, entry.mode, entry.mtime);
+  }
+
+  // A hole where it was written: it is one here as well, and no memory.
+  static bool is_zero(Bytes part) {
+    return part.front() == 0 && std::memcmp(part.data(), part.data() + 1, part.size() - 1) == 0;
   }
 
   Result<> put_in_place(const Making& making, const std::string& unfinished) const {

@@ -15,7 +15,7 @@ constexpr int kSendersPerRound = 64;
 }  // namespace
 
 void Inbound::look_at_datagrams(Port& port) {
-  for (int i = 0; !port.busy && !stopped_; ++i) {
+  for (int i = 0; !port.busy && !stopped_ && !suspended_; ++i) {
     const dial::Head head = dial::look(port.fd());
     if (head.state == dial::Head::State::nothing) return no_longer_early(port, port.taken);
     // From here on it is readable, so that it is looked at again.
@@ -56,7 +56,9 @@ void Inbound::spoke(Port& port, const dial::Sender& sender) {
 }
 
 void Inbound::begin(Port& port, const std::shared_ptr<Client>& client) {
-  if (client->flow == 0) {
+  // There may be no gateway that could take it, and none is started.
+  if (suspended_ && client->flow != 0) admission_.close_inbound(client->flow, ECANCELED);
+  if (suspended_ || client->flow == 0) {
     one_less();
     return drop(port);
   }

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/failure_line.h"
 #include "image/snapshot/written_archive.h"
 #include "supervisor/limit_report.h"
 #include "sys/pipe.h"
@@ -41,6 +42,7 @@ SessionProcesses::Variables env_of(const sandbox::Spec& spec) {
   if (auto copied = image::write_written(written.tree, written.ids, to.get()); !copied) {
     const std::string why = copied.error().what();
     static_cast<void>(::write(said.get(), why.data(), std::min<std::size_t>(why.size(), PIPE_BUF)) > 0);
+    ::_exit(1);
   }
   ::_exit(0);
 }
@@ -221,6 +223,9 @@ Result<> NarrowRun::begin_process() {
   WEIR_TRY(sandbox::Inside* const inside, sandbox_->serve_inside(ground_.reactor));
   if (request_.keep_files) {
     WEIR_TRY(written_, WrittenFiles::of(*sandbox_, spec_));
+    // What it writes there is there, whatever its end.
+    const auto is_written = [](const Share& share) { return share.access == Share::Access::read_write; };
+    if (std::ranges::any_of(spec_.shares, is_written)) ground_.on_keep(policy_.mode);
   }
   WEIR_CHECK_OK(start_network());
   WEIR_CHECK_OK(record_start());
@@ -287,6 +292,7 @@ void NarrowRun::end(wire::Refusal why) {
 void NarrowRun::client_ended(ClientId client) {
   if (client != client_) return;
   client_ = 0;
+  if (state_ == State::keeping) return ground_.inside.abandon(keeping_);
   // Once there is a process, its end is the end of the rest.
   if (process_ != 0) return;
   ground_.server.drop(client);
@@ -347,7 +353,7 @@ void NarrowRun::conclude() {
   sandbox_.reset();
   thaw();
   if (how_ && *how_) SessionProcesses::tell_refused(**how_, record_.refused(), {});
-  if (keeps_files()) return keep();
+  if (keeps_files() && client_ != 0) return keep();
   tell();
 }
 
@@ -359,6 +365,8 @@ bool NarrowRun::keeps_files() const {
 // session's init takes it over, with the rights of the sandbox's user.
 void NarrowRun::keep() {
   state_ = State::keeping;
+  // Nothing of it lives that would have to follow.
+  for (const auto& done : std::exchange(following_, {})) done(0);
   ground_.on_keep(policy_.mode);
   const auto on_answer = [this, alive = std::weak_ptr(alive_)](Result<sandbox::Inside::FileAnswer> answer) {
     if (!alive.lock()) return;
@@ -366,9 +374,10 @@ void NarrowRun::keep() {
     if (!begun) kept(begun);
   };
   const auto on_done = [this, alive = std::weak_ptr(alive_)](const Result<>& how) {
-    if (alive.lock()) kept(how);
+    if (alive.lock()) merged(how);
   };
-  ground_.inside.files({.what = sandbox::Inside::FileTask::Do::merge, .path = "/"}, on_answer, on_done);
+  keeping_ = ground_.inside.files({.what = sandbox::Inside::FileTask::Do::merge, .path = "/"}, on_answer, on_done);
+  timer_ = ground_.reactor.at(sys::monotonic_ms() + kKeepPatienceMs, [this] { ground_.inside.abandon(keeping_); });
 }
 
 Result<> NarrowRun::begin_copy(const sys::OwnedFd& to) {
@@ -391,16 +400,26 @@ void NarrowRun::on_copied() {
   }
   ground_.reactor.forget(copied_.get());
   copied_.reset();
+  copier_did_it_ = copier_.wait() == 0;
+  if (is_merged_) kept({});
 }
 
-void NarrowRun::kept(const Result<>& how) {
+// Whoever reads the archive may lie: that all of it was read is said by who wrote it.
+void NarrowRun::merged(const Result<>& how) {
+  is_merged_ = how.has_value();
+  if (!how || !copied_.valid()) kept(how);
+}
+
+void NarrowRun::kept(Result<> how) {
   if (state_ != State::keeping) return;
-  // Whoever reads the archive has the last word; if it is a lie, the copier waits for ever.
+  is_merged_ = false;
+  ground_.reactor.cancel(std::exchange(timer_, 0));
   copier_.kill();
   while (copied_.valid()) on_copied();
   written_.reset();
+  if (how && !copier_did_it_) how = weir::fail("not all of it was read");
   if (!how) {
-    const std::string why = copier_error_.empty() ? how.error().what() : copier_error_;
+    const std::string why = copier_error_.empty() ? how.error().what() : printable(copier_error_);
     how_ = wire::refuse(how.error().code() == ENOSPC ? ErrorCode::limit : ErrorCode::conflict,
                         "the command ended with 0, but its files were not kept, or only in part: " + why,
                         "look at the session's files, and run it again");
@@ -429,6 +448,7 @@ void NarrowRun::record_end() {
 }
 
 void NarrowRun::follow(const policy::Image& session, Network::OnTaken done) {
+  if (state_ == State::keeping || state_ == State::over) return done(0);
   if (has_ended()) return following_.push_back(std::move(done));
   auto next = policy_.inside(session);
   auto followed = next ? follow(std::move(*next), done) : Result<>(std::unexpected(std::move(next).error()));

@@ -36,6 +36,8 @@ class NarrowRun {
   static constexpr std::uint64_t kStartPatienceMs = 60'000;
   // Until everything in it that was killed is gone. What is not gone after that lives: its session is ended.
   static constexpr std::uint64_t kEndPatienceMs = 60'000;
+  // Until what it wrote is kept: others, who live by then, can stop the process that takes it over.
+  static constexpr std::uint64_t kKeepPatienceMs = 300'000;
 
   struct Ground {
     sys::Reactor& reactor;
@@ -98,7 +100,8 @@ class NarrowRun {
   void keep();
   Result<> begin_copy(const sys::OwnedFd& to);
   void on_copied();
-  void kept(const Result<>& how);
+  void merged(const Result<>& how);
+  void kept(Result<> how);
   void tell();
   void adopt(RunPolicy next);
   Result<> follow(RunPolicy next, const Network::OnTaken& done);
@@ -112,7 +115,7 @@ class NarrowRun {
   sandbox::Spec spec_;
   State state_ = State::waiting;
   std::uint64_t deadline_ = 0;
-  sys::Reactor::TimerId timer_ = 0;  // of looking, of the start, of the end
+  sys::Reactor::TimerId timer_ = 0;  // of looking, of the start, of the end, of keeping
   sys::Reactor::TimerId limits_timer_ = 0;
   sys::CallbackHandler on_control_;
   sys::CallbackHandler on_dead_;
@@ -122,6 +125,9 @@ class NarrowRun {
   sys::ChildProcess copier_;
   sys::OwnedFd copied_;  // what the copier says
   std::string copier_error_;
+  bool copier_did_it_ = false;
+  sandbox::Inside::Id keeping_ = 0;  // the task that takes it over
+  bool is_merged_ = false;           // it says that it has, and the copier is waited for
   sys::CallbackHandler on_copied_;
   std::uint64_t generation_ = 1;  // of its policy, for its gateway
   bool frozen_ = false;           // the session's processes, or they are about to be

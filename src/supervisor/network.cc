@@ -75,7 +75,7 @@ Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox:
         if ((events & ~std::uint32_t{EPOLLOUT}) != 0 && !suspended_) on_gateway_readable();
       }),
       death_handler_([this](std::uint32_t) {
-        read_messages();
+        if (!suspended_) read_messages();
         lose_gateway();
       }) {}
 
@@ -150,11 +150,13 @@ sys::Reactor::TimerId Network::deadline_of_change() {
 Result<> Network::suspend() {
   if (gateway_) WEIR_CHECK_OK(gateway_->stop());
   suspended_ = true;
+  admission_->suspend();
   if (inbound_) inbound_->suspend();
   for (Change& change : changes_) reactor_.cancel(std::exchange(change.deadline, 0));
   if (gateway_) {
     gateway_is_behind_ = false;
-    reactor_.change(gateway_->channel().fd(), 0, gateway_handler_);
+    // Also where it has shut its channel, of which epoll tells whatever is asked for.
+    reactor_.forget(gateway_->channel().fd());
   } else if (capture_.tun.valid()) {
     reactor_.forget(capture_.tun.get());
     reactor_.forget(capture_.listener.get());
@@ -166,8 +168,10 @@ Result<> Network::suspend() {
 void Network::go_on() {
   if (!std::exchange(suspended_, false) || stopping_) return;
   for (Change& change : changes_) change.deadline = deadline_of_change();
+  admission_->go_on();
   if (gateway_) {
-    reactor_.change(gateway_->channel().fd(), EPOLLIN, gateway_handler_);
+    if (auto watched = reactor_.watch(gateway_->channel().fd(), EPOLLIN, gateway_handler_); !watched)
+      return fail(watched.error().what());
     flush();
     if (gateway_) gateway_->go_on();
   } else if (auto waits = wait_for_first_packet(); !waits) {

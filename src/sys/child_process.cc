@@ -1,6 +1,7 @@
 #include "sys/child_process.h"
 
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -50,6 +51,8 @@ Result<> ChildProcess::stop() {
     if (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WSTOPPED | WNOHANG) != 0 && errno != EINTR)
       return errno_error("cannot see whether a process has stopped");
     if (info.si_pid != 0) return {};
+    pollfd ended{.fd = pidfd_.get(), .events = POLLIN, .revents = 0};
+    if (::poll(&ended, 1, 0) == 1) return fail("a process has ended instead of stopping", ESRCH);
     ::nanosleep(&kBetween, nullptr);
   }
   go_on();

@@ -588,7 +588,6 @@ HOSTILE = r"""
 import ctypes, os, socket
 os.chdir('/home/sandbox')
 os.symlink('/', 'root'); os.symlink('../../../../../../etc', 'up'); os.symlink('/proc/1/root', 'proc'); os.symlink('/tmp/hit', 'target')
-open('.wh.victim', 'w').close(); open('.wh..wh..opq', 'w').close(); open('.wh...', 'w').close()
 for name in ('dev', 'victim2'):
     try: os.mknod(name, 0o020644, 0)
     except OSError: pass
@@ -607,6 +606,105 @@ for _ in range(60): deep += '/d'
 os.makedirs(deep)
 open('n' * 255, 'w').close(); open('new\nline \x1b[2J', 'w').close(); open(b'\xff\xfe', 'w').close()
 """
+
+
+def not_kept(session, *argv, **request):
+    """The error instead of the result of a command that ended with 0."""
+    pipes = [os.pipe() for _ in range(3)]
+    with session.connect() as connection:
+        connection.say({"op": "run", "argv": list(argv), "network_mode": "none", "keep_files": True, **request},
+                       [pipes[0][0], pipes[1][1], pipes[2][1]])
+        assert "started" in connection.line()
+        error = connection.line()["error"]
+    for fd in sum(pipes, ()):
+        os.close(fd)
+    return error
+
+
+@pytest.mark.refusal
+@pytest.mark.parametrize("what", ["touch .wh.victim .wh..wh..opq .wh...", "d=d; mkdir $d; for n in $(seq 600); do mkdir d/d; cd d; done"])
+def test_names_that_cannot_be_kept_are_said(session, what):
+    """O02: a mark of the run's own making removes nothing, and is not left out without a word."""
+    session.run("sh", "-c", "echo x > /home/sandbox/victim")
+    error = not_kept(session, "sh", "-c", "cd /home/sandbox; " + what)
+    assert error["code"] == "conflict" and "names cannot be kept" in error["message"], error
+    assert session.run("sh", "-c", "cat /home/sandbox/victim; ls -A /home/sandbox | grep -c wh")[1] == "x\n0\n"
+
+
+def test_folders_that_are_closed_are_kept(session):
+    """A folder that was made, filled and closed; one that its owner may not read; one that is closed and of another."""
+    session.run("sh", "-c", "cd /home/sandbox; mkdir -p closed/in blind shut; echo x > shut/x; chmod 555 closed; chmod 300 blind; chmod 0 shut")
+    change = "cd /home/sandbox; chmod 755 closed; echo y > closed/in/y; echo y > closed/y; chmod 555 closed; echo y > blind/y; mkdir new; echo y > new/y; chmod 500 new"
+    exited, _, err = session.run("sh", "-ec", change, network_mode="none", keep_files=True)
+    assert exited["exit_code"] == 0, (exited, err)
+    look = "cd /home/sandbox; stat -c '%a %n' closed blind shut new; cat closed/y closed/in/y blind/y new/y; chmod 700 shut; cat shut/x"
+    assert session.run("sh", "-c", look)[1] == "555 closed\n300 blind\n0 shut\n500 new\ny\ny\ny\ny\nx\n"
+
+
+def test_a_hole_that_is_kept_is_a_hole(lab):
+    with Session(lab, "--allow", KEPT, "--disk", "8M") as made:
+        exited, _, err = made.run("sh", "-c", "cd /home/sandbox; truncate -s 100M hole; printf x >> hole; printf x | dd of=hole bs=1 seek=50000000 conv=notrunc",
+                                  network_mode="none", keep_files=True)
+        assert exited["exit_code"] == 0, (exited, err)
+        _, out, _ = made.run("sh", "-c", "cd /home/sandbox; stat -c %s hole; test $(stat -c %b hole) -lt 2000; echo $?; tr -d '\\0' < hole")
+        assert out == "104857601\n0\nxx", out
+
+
+STOPS = """
+import os, signal, subprocess, time
+print('up', flush=True)
+while not os.path.exists('/tmp/end'):
+    try: os.kill(-1, signal.SIGSTOP)
+    except OSError: pass
+"""
+
+
+@pytest.mark.elsewhere
+def test_whoever_stops_what_takes_over_holds_nobody(session):
+    """P01: a process of the session stops the task that keeps files. Who narrows is answered, and who waits may go."""
+    pid = session.ask({"op": "run", "argv": [PYTHON, "-c", STOPS], "detach": True})["started"]["pid"]
+    session.await_words(pid)
+    held = Held(session, "sh", "-c", "echo up; read x; head -c 20000000 /dev/urandom > /home/sandbox/large", network_mode="none",
+                keep_files=True, freeze=True)
+    os.write(held.stdin, b"\n")
+    wait_until(lambda: events(session, "run.exit"), what="the end of the run")
+    late = time.monotonic() + 0.5
+    wait_until(lambda: time.monotonic() > late, what="a moment")
+    assert not select.select([held.connection.socket], [], [], 0)[0], "it was kept: the test shows nothing"
+    assert session.ask({"op": "narrow", "network_mode": "allowlist", "network_allowlist": [KEPT]})["generation"] == 2
+    assert session.ask({"op": "run", "argv": ["true"], "detach": True})["error"]["code"] == "conflict"
+    held.leave()
+    session.ask({"op": "signal", "pid": pid, "signal": "KILL"})
+    def begins():
+        return "started" in session.ask({"op": "run", "argv": ["true"], "detach": True})
+    wait_until(begins, what="a session that is nobody's")
+
+
+ASKS = f"""
+import socket, time
+made = []
+for _ in range(40):
+    s = socket.socket(); s.setblocking(False); s.connect_ex(({w.EVIL4!r}, 7)); made.append(s)
+print('up', flush=True); time.sleep(1000)
+"""
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+def test_whose_turn_comes_while_all_stands_still_waits(lab):
+    """P01: connects that wait because there are too many in a second are not made while the session is suspended."""
+    text = f'version = 1\nmode = "allowlist"\nallow = ["{LOST}"]\n[limits]\nconnects_per_second = 1\n'
+    with Session(lab, "--policy", lab.file("policy.toml", text)) as made:
+        assert made.code == 0, made.said
+        pid = made.ask({"op": "run", "argv": [PYTHON, "-c", ASKS], "detach": True})["started"]["pid"]
+        made.await_words(pid)
+        held = Held(made, "sh", "-c", "echo up; read x", network_mode="none", freeze=True)
+        before = len(events(made, "flow.open")), lab.world.packets_to(w.EVIL4, 7)
+        first = time.monotonic()
+        wait_until(lambda: time.monotonic() > first + 2.5, what="two turns")
+        assert (len(events(made, "flow.open")), lab.world.packets_to(w.EVIL4, 7)) == before
+        assert held.go_on()[0]["exited"]["exit_code"] == 0
+        wait_until(lambda: len(events(made, "flow.open")) > before[0] and lab.world.packets_to(w.EVIL4, 7) > before[1], what="those that waited")
 
 
 @pytest.mark.refusal
@@ -629,7 +727,7 @@ def test_what_cannot_be_kept_is_said(lab):
         made.run("sh", "-c", "head -c 5000000 /dev/zero > /home/sandbox/first")
         pipes = [os.pipe() for _ in range(3)]
         with made.connect() as connection:
-            connection.say({"op": "run", "argv": ["sh", "-c", "head -c 5000000 /dev/zero > /home/sandbox/second"],
+            connection.say({"op": "run", "argv": ["sh", "-c", "head -c 5000000 /dev/urandom > /home/sandbox/second"],
                             "network_mode": "none", "keep_files": True}, [pipes[0][0], pipes[1][1], pipes[2][1]])
             assert "started" in connection.line()
             error = connection.line()["error"]
@@ -652,6 +750,17 @@ def test_shares_that_are_kept_are_written(lab):
         assert exited["exit_code"] == 0, err
         assert made.run("sh", "-c", "cd /work; ls rw copy over")[1] == "copy:\nnew\n\nover:\n\nrw:\nnew\n"
     assert os.listdir(folder / "rw") == ["new"] and os.listdir(folder / "copy") == []
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_snapshot_knows_who_wrote_into_a_share_and_failed(images, keep):
+    folder = images.folder / "shared"
+    folder.mkdir()
+    images.world.host.sh(f"chown -R {images.uid}:{images.gid} {folder}")
+    with Session(images, "--allow", KEPT, "-v", f"{folder}:/work") as made:
+        assert made.run("sh", "-c", "echo x > /work/secret; exit 1", network_mode="none", keep_files=keep)[0]["exit_code"] == 1
+        about = made.ask({"op": "snapshot", "name": "after"})["snapshot"]
+        assert about.get("taint") == ("none" if keep else None), about
 
 
 @pytest.mark.parametrize("keep", [False, True])

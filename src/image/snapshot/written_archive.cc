@@ -30,6 +30,9 @@ Result<> write_entries(const WrittenTree& tree, int to) {
   std::vector<std::uint8_t> buffer(256 * 1024);
   while (true) {
     WEIR_TRY(const auto entry, entries.next());
+    if (!entry && entries.left_out().names > 0)
+      return fail(std::to_string(entries.left_out().names) +
+                  " names cannot be kept: too long, nested too deeply, or beginning with .wh.");
     if (!entry) return write(to, as_bytes(wire::tar_end()));
     WEIR_CHECK_OK(write(to, as_bytes(wire::tar_headers(*entry))));
     std::uint64_t size = 0;
