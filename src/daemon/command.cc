@@ -114,7 +114,7 @@ Task<wire::Answer<Ended>> run_command(Daemon& daemon, Principal who, Command com
   static_cast<void>(watch->add(printed[kOut].fd.get(), EPOLLIN, kOut));
   static_cast<void>(watch->add(printed[kErr].fd.get(), EPOLLIN, kErr));
   static_cast<void>(watch->add(running->pidfd(), EPOLLIN, kEnd));
-  Budget::Share memory(daemon.memory);
+  Budget::Share memory(daemon.memory, owner_key(who));
   const Deadline deadline = in_seconds(seconds);
   while (true) {
     const Watch::Ready ready = co_await watch->wait(deadline);

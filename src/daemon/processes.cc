@@ -61,29 +61,26 @@ class OutputFiles {
   std::string buffer_;
 };
 
-Task<Outcome> collect(Daemon& daemon, OutputFiles files, wire::OutputInfo info) {
-  std::array<std::string, 2> texts;
-  Budget::Share share(daemon.memory);
-  bool truncated = info.truncated;
+Task<Outcome> collect(Call& call, OutputFiles files, wire::OutputInfo info) {
+  CollectedOutput output{.truncated = info.truncated,
+                         .memory = std::make_shared<Budget::Share>(call.daemon.memory, owner_key(call.who))};
+  std::array<std::string, 2>& texts = output.texts;
   for (std::size_t which = 0; which < texts.size(); ++which) {
     while (true) {
       const std::string_view piece = files.next(which);
       if (piece.empty()) break;
       co_await asio::post(asio::use_awaitable);
-      if (texts[which].size() + piece.size() > kMaxOutput || !share.grow(piece.size())) {
-        truncated = true;
+      if (texts[which].size() + piece.size() > kMaxOutput || !output.memory->grow(piece.size())) {
+        output.truncated = true;
         break;
       }
       texts[which] += piece;
     }
   }
-  std::string json = "{";
-  append_output(json, "stdout", texts[0], Exactness::both);
-  append_output(json, "stderr", texts[1], Exactness::both);
-  json += ",\"stdout_bytes\":" + std::to_string(info.stdout_bytes) +
-          ",\"stderr_bytes\":" + std::to_string(info.stderr_bytes) + ",\"truncated\":" + (truncated ? "true" : "false");
+  std::string json = "{\"stdout_bytes\":" + std::to_string(info.stdout_bytes) +
+                     ",\"stderr_bytes\":" + std::to_string(info.stderr_bytes);
   if (info.exited) json += ",\"exited\":" + object_without_end(*info.exited) + "}";
-  co_return json_reply(200, json + "}");
+  co_return collected_reply(json, std::move(output));
 }
 
 // All that is there now. False: the client has gone.
@@ -158,7 +155,7 @@ Task<Outcome> output_of(Call& call, std::uint32_t pid) {
     auto followed = co_await follow(call, std::move(*session), std::move(*files), info);
     co_return followed;
   }
-  auto collected = co_await collect(call.daemon, std::move(*files), info);
+  auto collected = co_await collect(call, std::move(*files), info);
   co_return collected;
 }
 

@@ -153,7 +153,11 @@ Task<> end_in_order(Server& server, int signals, const Config& config, asio::io_
   const Deadline deadline = in_seconds(config.grace_seconds);
   while (server.daemon.metrics.requests_running > 0 && Clock::now() < deadline) {
     const Waited again = co_await waiter.readable(std::min(deadline, Clock::now() + std::chrono::milliseconds(50)));
-    if (again == Waited::ready) break;
+    signalfd_siginfo second{};
+    if (again != Waited::ready || ::read(signals, &second, sizeof second) != sizeof second) continue;
+    if (second.ssi_signo != SIGHUP) break;
+    // Also now a token that is removed loses what is being answered.
+    reload(server, config.token_file);
   }
   loop.stop();
 }

@@ -451,7 +451,10 @@ def test_the_record_of_requests_has_no_secrets(lab):
     with Server(lab, tokens=True) as server:
         server.by_tcp("GET", "/v1/sessions?label=a%3Dsecret-word", token="alice")
         server.by_tcp("POST", "/v1/sessions", {"env": {"A": "secret-word"}}, "alice")
-        lines = [each for each in server.log_lines() if each["who"] == "alice"]
+        # Written when the answer has been sent.
+        hers = lambda: [each for each in server.log_lines() if each["who"] == "alice"]
+        wait_until(lambda: len(hers()) == 2, what="both lines")
+        lines = hers()
         assert {each["endpoint"] for each in lines} == {"session_list", "session_create"}, lines
         assert all({"time", "who", "method", "path", "endpoint", "status", "ms", "bytes"} == set(each) for each in lines)
         text = server.log.read_text()

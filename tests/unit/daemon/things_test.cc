@@ -46,7 +46,7 @@ class Things : public testing::Test {
                            .registry = std::move(*registry),
                            .store = std::move(*store),
                            .metrics = {},
-                           .memory = Budget(1000),
+                           .memory = Budget(Budget::kParts * 1000),
                            .children = Turnstile(Limits().children),
                            .transfers = Turnstile(Limits().transfers),
                            .executor = loop_.get_executor()});
