@@ -359,7 +359,7 @@ Answer<> Registry::take_name(const std::string& name, const std::string& id) con
     const Life life = seen->life;
     if (attempt != 0 || (life != Life::none && life != Life::swept)) {
       return refuse(ErrorCode::name_taken, "the name '" + name + "' is that of session " + other,
-                    "choose another, or end that one: weir rm " + name);
+                    "choose another, or end that one: weir stop " + name);
     }
     // What a killed one left.
     ::unlink(path.c_str());

@@ -251,6 +251,8 @@ Result<> NarrowRun::record_start() {
   event.mode = policy_.mode;
   event.command = request_.argv.front().substr(0, SessionProcesses::kMaxArgv0);
   event.notices = policy_.warnings;
+  if (request_.freeze) event.notices.emplace_back("the session stands still meanwhile (freeze)");
+  if (request_.keep_files) event.notices.emplace_back("what it writes is kept if it ends with 0 (keep_files)");
   recorded_ = record_.record(std::move(event)) && record_.commit();
   if (recorded_) return {};
   return weir::fail("it cannot be recorded: " + ground_.log.failure());
@@ -349,7 +351,6 @@ void NarrowRun::conclude() {
   timer_ = 0;
   network_.reset();
   ground_.log.flush_roll_ups();
-  record_end();
   sandbox_.reset();
   thaw();
   if (how_ && *how_) SessionProcesses::tell_refused(**how_, record_.refused(), {});
@@ -429,6 +430,7 @@ void NarrowRun::kept(Result<> how) {
 
 // The last thing.
 void NarrowRun::tell() {
+  record_end();
   state_ = State::over;
   if (process_ != 0 && how_) ground_.processes.finish(process_, *how_);
   if (process_ == 0 && client_ != 0 && how_) ground_.server.finish(client_, wire::error_line(how_->error()));
@@ -441,7 +443,8 @@ void NarrowRun::record_end() {
   audit::Event event;
   event.type = audit::EventType::run_exit;
   event.exit_code = how_ && *how_ ? (*how_)->exit_code : kExitOwnFailure;
-  if (how_ && !*how_) event.error = how_->error().message;
+  // In part the guest's words.
+  if (how_ && !*how_) event.error = how_->error().message.substr(0, kMaxRecordedError);
   if (!how_) event.error = "it was ended with its session";
   record_.record(std::move(event));
   record_.commit();

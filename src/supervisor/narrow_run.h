@@ -32,6 +32,8 @@ class NarrowRun {
   static constexpr std::uint64_t kLookAgainMs = 5;
   // Of those that live there, so many are named.
   static constexpr std::size_t kMostNamed = 16;
+  // So much of why it failed is recorded.
+  static constexpr std::size_t kMaxRecordedError = 512;
   // Until the second sandbox stands.
   static constexpr std::uint64_t kStartPatienceMs = 60'000;
   // Until everything in it that was killed is gone. What is not gone after that lives: its session is ended.

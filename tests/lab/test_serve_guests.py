@@ -168,6 +168,13 @@ def reload(server, said):
     wait_until(lambda: server.log.read_text().count(said) > before, what=said)
 
 
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+def test_what_all_of_them_do_is_the_owners_to_see(server):
+    assert server.by_tcp("GET", "/metrics", token="alice").code == "forbidden"
+    assert server.get("/metrics").status == 200
+
+
 def test_reading_the_tokens_again_does_not_cut_the_grace_time_short(server):
     session = server.session(network_mode="none")
     asked = server.begin_run(session, {"command": "sleep 2; echo whole"})

@@ -1,5 +1,6 @@
 """Runs with a narrower network of their own (docs/decisions/0021). attacks.md O02, P01, Q03, Q06."""
 
+import json
 import os
 import select
 import signal
@@ -667,8 +668,9 @@ def test_whoever_stops_what_takes_over_holds_nobody(session):
     held = Held(session, "sh", "-c", "echo up; read x; head -c 20000000 /dev/urandom > /home/sandbox/large", network_mode="none",
                 keep_files=True, freeze=True)
     os.write(held.stdin, b"\n")
-    wait_until(lambda: events(session, "run.exit"), what="the end of the run")
-    late = time.monotonic() + 0.5
+    while os.read(held.out, 4096):
+        pass  # until nothing of it lives
+    late = time.monotonic() + 1
     wait_until(lambda: time.monotonic() > late, what="a moment")
     assert not select.select([held.connection.socket], [], [], 0)[0], "it was kept: the test shows nothing"
     assert session.ask({"op": "narrow", "network_mode": "allowlist", "network_allowlist": [KEPT]})["generation"] == 2
@@ -678,6 +680,8 @@ def test_whoever_stops_what_takes_over_holds_nobody(session):
     def begins():
         return "started" in session.ask({"op": "run", "argv": ["true"], "detach": True})
     wait_until(begins, what="a session that is nobody's")
+    [start], [end] = events(session, "run.start"), events(session, "run.exit")
+    assert [word for word in ("freeze", "keep_files") if word not in str(start["notices"])] == [] and "not kept" in end["error"], (start, end)
 
 
 ASKS = f"""
@@ -736,6 +740,8 @@ def test_what_cannot_be_kept_is_said(lab):
         assert error["code"] == "limit" and "not kept" in error["message"] and "second" in error["message"], error
         _, out, _ = made.run("sh", "-c", "ls -A /home/sandbox")
         assert out == "first\n", out  # and nothing of what is not whole
+        [end] = events(made, "run.exit")
+        assert end["exit_code"] != 0 and "not kept" in end["error"] and len(json.dumps(end)) < 4096, end
 
 
 def test_shares_that_are_kept_are_written(lab):
