@@ -29,7 +29,9 @@ WALL_CLOCK_USES = {
     "supervisor/live_session.cc": 1,   # `created` and `expires`, for people and for a session that sleeps
     "cli/session/command_session.cc": 1,  # how old a session is
     "session/registry.cc": 1,          # a session that sleeps may sleep through a reboot
+    "cli/command_session_wake.cc": 1,  # what is left of its time after sleep
     "daemon/dispatch.cc": 1,           # kept answers outlive the daemon
+    "daemon/things.cc": 1,             # what a killed daemon had begun outlives it
     "image/store_folder.cc": 1, "changes/keep.cc": 1, "cli/command_seal.cc": 1,  # sweeping by the age of files
     "supervisor/live_sandbox.cc": 2,   # the times of files that a command changes
 }

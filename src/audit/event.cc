@@ -100,6 +100,10 @@ std::string_view name_of(EventType type) {
       return "sandbox.start";
     case EventType::sandbox_exit:
       return "sandbox.exit";
+    case EventType::sandbox_asleep:
+      return "sandbox.asleep";
+    case EventType::sandbox_awake:
+      return "sandbox.awake";
     case EventType::dns_answer:
       return "dns.answer";
     case EventType::dns_refuse:
@@ -123,10 +127,11 @@ std::string_view name_of(EventType type) {
 }
 
 std::span<const EventType> all_types() {
-  static constexpr std::array kTypes = {EventType::sandbox_start, EventType::sandbox_exit, EventType::dns_answer,
-                                        EventType::dns_refuse,    EventType::flow_open,    EventType::flow_close,
-                                        EventType::flow_refuse,   EventType::limit,        EventType::policy_update,
-                                        EventType::run_start,     EventType::run_exit};
+  static constexpr std::array kTypes = {EventType::sandbox_start, EventType::sandbox_exit,  EventType::sandbox_asleep,
+                                        EventType::sandbox_awake, EventType::dns_answer,    EventType::dns_refuse,
+                                        EventType::flow_open,     EventType::flow_close,    EventType::flow_refuse,
+                                        EventType::limit,         EventType::policy_update, EventType::run_start,
+                                        EventType::run_exit};
   return kTypes;
 }
 

@@ -19,6 +19,8 @@ namespace weir::audit {
 enum class EventType : std::uint8_t {
   sandbox_start,
   sandbox_exit,
+  sandbox_asleep,
+  sandbox_awake,
   dns_answer,
   dns_refuse,
   flow_open,
@@ -82,8 +84,9 @@ struct Event {
   std::optional<std::uint64_t> bytes_down;
   std::optional<std::uint64_t> ms;
   std::optional<std::uint64_t> count;  // attempts this event stands for, when more than one
-  std::string error;                   // upstream trouble: an errno's name
-  // sandbox.start and sandbox.exit, run.start and run.exit; mode and notices also policy.update
+  // Upstream trouble: an errno's name. sandbox.asleep: why it could not be woken; sandbox.awake: why it stays awake.
+  std::string error;
+  // sandbox.start and sandbox.exit, run.start and run.exit; mode and notices also policy.update and sandbox.awake
   std::string mode;
   std::string command;
   std::string floor;

@@ -291,6 +291,7 @@ Result<> check_whole(const Event& event) {
   const bool refusal = event.type == EventType::flow_refuse || event.type == EventType::dns_refuse;
   if (refusal && event.reason.empty()) return fail("a refusal without a reason");
   if (event.type == EventType::sandbox_start && event.mode.empty()) return fail("a start without a mode");
+  if (event.type == EventType::sandbox_awake && event.mode.empty()) return fail("a waking without a mode");
   if (event.type == EventType::policy_update && event.mode.empty()) return fail("a new policy without a mode");
   if (event.type == EventType::run_start && (!event.run || event.mode.empty()))
     return fail("the start of a run without its number or mode");

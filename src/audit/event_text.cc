@@ -64,6 +64,10 @@ std::string body(const Event& event) {
     case EventType::sandbox_exit:
       return "exit    " + std::to_string(event.exit_code.value_or(0)) +
              (event.limits.empty() ? "" : " (" + limits(event) + ")");
+    case EventType::sandbox_asleep:
+      return event.error.empty() ? "asleep" : "asleep  still: " + event.error;
+    case EventType::sandbox_awake:
+      return "awake   " + (event.error.empty() ? "mode " + event.mode : "still: " + event.error);
     case EventType::dns_answer:
       return "answer  " + answer(event);
     case EventType::dns_refuse:

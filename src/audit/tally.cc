@@ -130,6 +130,8 @@ void Tally::add(const Event& event, std::string_view sandbox) {
     case EventType::run_exit:
     case EventType::sandbox_start:
     case EventType::sandbox_exit:
+    case EventType::sandbox_asleep:
+    case EventType::sandbox_awake:
       return;
   }
 }

@@ -42,6 +42,8 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::session_create:
     case CommandId::service_create:
       return session_create_command(line, caller);
+    case CommandId::session_wake:
+      return session_wake_command(line, caller);
     case CommandId::session_ls:
     case CommandId::session_show:
     case CommandId::session_narrow:
@@ -53,7 +55,7 @@ Result<Outcome> dispatch(const CommandLine& line, const Caller& caller) {
     case CommandId::service_rm:
     case CommandId::ps:
     case CommandId::stop:
-      return session_command(line);
+      return session_command(line, caller);
     case CommandId::session:
     case CommandId::session_run:
     case CommandId::session_shell:
@@ -107,7 +109,8 @@ Result<OutputFormat> output_format(const CommandLine& line) {
 }
 
 bool leaves_something_behind(std::span<const std::string> words) {
-  return words.size() > 1 && (words[0] == "session" || words[0] == "service") && words[1] == "create";
+  return words.size() > 1 && (words[0] == "session" || words[0] == "service") &&
+         (words[1] == "create" || words[1] == "wake");
 }
 
 Outcome execute(std::span<const std::string> words, const Caller& caller) {

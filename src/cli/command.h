@@ -59,8 +59,9 @@ Result<Outcome> log_command(const CommandLine& line);
 Result<Outcome> changes_command(const CommandLine& line, const Caller& caller);
 Result<Outcome> seal_command(const CommandLine& line);
 Result<Outcome> session_create_command(const CommandLine& line, const Caller& caller);
+Result<Outcome> session_wake_command(const CommandLine& line, const Caller& caller);
 // session ls, show, processes, signal, narrow, rm; service ls, show, rm; ps; stop.
-Result<Outcome> session_command(const CommandLine& line);
+Result<Outcome> session_command(const CommandLine& line, const Caller& caller);
 // session by itself, session run, shell, cp, output; service logs; exec: descriptors 0, 1 and 2 are theirs while they
 // run.
 Result<Outcome> session_bytes_command(const CommandLine& line, const Caller& caller);

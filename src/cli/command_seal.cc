@@ -11,6 +11,8 @@
 #include "base/json.h"
 #include "base/json_document.h"
 #include "cli/command.h"
+#include "session/registry.h"
+#include "session/wake.h"
 #include "supervisor/events_sweep.h"
 #include "supervisor/state_folder.h"
 #include "sys/errno.h"
@@ -63,6 +65,16 @@ Result<std::string> ask(const std::string& id) {
   return std::unexpected(Error(id + " ended before it was sealed").with_remedy("weir log " + id + " says why"));
 }
 
+// What is sealed now must be sealed when it wakes.
+Result<> wake_if_asleep(const std::string& id) {
+  WEIR_TRY(const session::Registry registry, session::Registry::open());
+  const auto found = registry.find(id);
+  if (!found || found->info.state != session::kAsleep) return {};
+  if (const auto woken = session::wake(registry, id); !woken)
+    return std::unexpected(Error(woken.error().message).with_remedy(woken.error().remedy));
+  return {};
+}
+
 std::string text_of(const Json& document, std::string_view key) {
   const auto found = document.find(key);
   return found != document.end() && found->is_string() ? found->get<std::string>() : std::string();
@@ -76,6 +88,7 @@ Result<Outcome> seal_command(const CommandLine& line) {
   if (!supervisor::is_sandbox_id(id)) {
     return std::unexpected(Error("'" + id + "' is no id of a sandbox").with_remedy("write one such as w-3f9a1c27"));
   }
+  WEIR_CHECK_OK(wake_if_asleep(id));
   WEIR_TRY(const std::string reply, ask(id));
   WEIR_TRY(const Json document, in_context(parse_json(reply), "the answer of " + id));
   if (!document.is_object()) return fail("the answer of " + id + " is no object");

@@ -7,8 +7,11 @@
 #include "cli/policy_input.h"
 #include "cli/run_plan.h"
 #include "cli/snapshot_input.h"
+#include "sandbox/tools.h"
 #include "session/registry.h"
+#include "supervisor/sleep_plan.h"
 #include "sys/files.h"
+#include "wire/labels.h"
 #include "wire/session_error.h"
 
 namespace weir::cli {
@@ -18,9 +21,6 @@ using supervisor::SessionOptions;
 using wire::Answer;
 using wire::ErrorCode;
 using wire::refuse;
-
-constexpr std::size_t kMaxLabels = 64;
-constexpr std::size_t kMaxLabelBytes = 256;
 
 Result<std::optional<std::chrono::milliseconds>> time_of(const CommandLine& line, OptionId id) {
   const auto text = line.value(id);
@@ -34,16 +34,13 @@ Result<std::optional<std::chrono::milliseconds>> time_of(const CommandLine& line
 Result<> plan_labels(const CommandLine& line, SessionOptions& session) {
   for (const std::string& text : line.values(OptionId::label)) {
     const std::size_t equals = text.find('=');
-    const std::string key = text.substr(0, equals);
-    const bool known = std::ranges::any_of(session.labels, [&](const auto& each) { return each.first == key; });
-    if (equals == std::string::npos || key.empty() || text.size() > kMaxLabelBytes || known ||
-        session.labels.size() == kMaxLabels) {
-      return std::unexpected(Error("option --label: '" + text.substr(0, 80) + "' is no label")
-                                 .with_remedy("write KEY=VALUE, each key once, at most 64 of 256 bytes"));
+    if (equals == std::string::npos) {
+      return std::unexpected(
+          Error("option --label: '" + text.substr(0, 80) + "' is no label").with_remedy("write KEY=VALUE"));
     }
-    session.labels.emplace_back(key, text.substr(equals + 1));
+    session.labels.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
-  return {};
+  return in_context(wire::check_labels(session.labels), "option --label");
 }
 
 Result<> plan_life(const CommandLine& line, SessionOptions& session) {
@@ -52,9 +49,12 @@ Result<> plan_life(const CommandLine& line, SessionOptions& session) {
   const auto on_idle = line.value(OptionId::on_idle);
   if (on_idle && !session.idle)
     return std::unexpected(Error("option --on-idle: nothing says when it is idle").with_remedy("add --idle TIME"));
-  if (on_idle && *on_idle != "stop")
-    return std::unexpected(
-        Error("option --on-idle: '" + *on_idle + "' is nothing that can be done").with_remedy("write stop"));
+  if (on_idle == session::kAsksToSleep) {
+    session.on_idle = SessionOptions::OnIdle::snapshot;
+  } else if (on_idle && *on_idle != "stop") {
+    return std::unexpected(Error("option --on-idle: '" + *on_idle + "' is nothing that can be done")
+                               .with_remedy("write stop or snapshot"));
+  }
   if (session.run.events.kind == supervisor::EventsSink::Kind::standard_output)
     return std::unexpected(Error("option --events -: a session has no standard output")
                                .with_remedy("name a file, or leave the option out"));
@@ -93,6 +93,31 @@ Result<> plan_service(const CommandLine& line, const Caller& caller, SessionOpti
   }
   return std::unexpected(
       Error("option --restart: '" + *restart + "' is no way to do it").with_remedy("write no, on-failure or always"));
+}
+
+// --on-idle snapshot: what it could not be woken with is said now. The credentials of a proxy are never written down.
+Result<> plan_sleep(SessionOptions& session) {
+  if (session.on_idle != SessionOptions::OnIdle::snapshot) return {};
+  const auto refused = [](const std::string& why, std::string remedy) {
+    return std::unexpected(Error("option --on-idle snapshot: " + why).with_remedy(std::move(remedy)));
+  };
+  const supervisor::RunOptions& run = session.run;
+  if (!run.no_snapshots.empty()) return refused(run.no_snapshots, "write --on-idle stop");
+  using In = policy::EgressProxy::CredentialsIn;
+  const auto in_variable = [](const policy::EgressProxy& each) { return each.credentials_in == In::variable; };
+  if (std::ranges::any_of(run.egress_proxies, in_variable)) {
+    return refused("the credentials of the upstream proxy are in a variable, which nobody has when it wakes",
+                   "keep them in a file");
+  }
+  WEIR_CHECK_OK(check_record_outside(run.snapshots_folder, run.spec.shares, "share it with :ro or :overlay"));
+  WEIR_TRY(const std::vector<sandbox::Tool> tools, sandbox::resolve_tools(run.spec.tools));
+  for (const sandbox::Tool& tool : tools) session.tool_sources.push_back(tool.source);
+  WEIR_CHECK_OK(check_guarded(run));
+  const auto plan = supervisor::sleep_plan_text(session, {.slept = {.snapshot = "s-00000000"}});
+  if (!plan) return refused(plan.error().what(), plan.error().remedy());
+  if (const auto again = supervisor::parse_sleep_plan(*plan); !again)
+    return refused("it could not be woken: " + again.error().what(), "use less of it, or write --on-idle stop");
+  return {};
 }
 
 template <class T>
@@ -141,8 +166,8 @@ Answer<SessionOptions> plan_session(const CommandLine& line, const Caller& calle
   WEIR_CHECK_OK(as_answer(plan_labels(line, session), ErrorCode::bad_request));
   WEIR_CHECK_OK(as_answer(plan_life(line, session), ErrorCode::bad_request));
   WEIR_CHECK_OK(as_answer(plan_service(line, caller, session), ErrorCode::bad_request));
-  session.create = line.option_words();
-  session.called_in = caller.folder;
+  session.layers_below = session.run.begun_from.layers.size();
+  WEIR_CHECK_OK(as_answer(plan_sleep(session), ErrorCode::bad_request));
   return session;
 }
 

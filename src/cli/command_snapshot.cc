@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "base/failure_line.h"
+#include "base/json.h"
 #include "base/json_document.h"
 #include "cli/command.h"
 #include "cli/image_input.h"
@@ -11,6 +12,7 @@
 #include "cli/session/reach.h"
 #include "cli/snapshot_input.h"
 #include "sys/errno.h"
+#include "wire/labels.h"
 
 namespace weir::cli {
 namespace {
@@ -54,6 +56,12 @@ std::string text_of(const Snapshot& snapshot) {
   return out;
 }
 
+std::string broken_json(const image::BrokenSnapshot& broken) {
+  JsonWriter json;
+  json.begin_object().field("id", std::string_view(broken.id)).field("name", std::string_view(broken.id));
+  return json.field("broken", std::string_view(broken.why)).end_object().take();
+}
+
 std::string notes(const image::Snapshots& store) {
   std::string text;
   for (const std::string& line : store.leftovers()) text += "weir: " + printable(line) + "\n";
@@ -61,16 +69,24 @@ std::string notes(const image::Snapshots& store) {
 }
 
 Result<Outcome> list(image::Snapshots& store, OutputFormat format) {
-  WEIR_TRY(const std::vector<Snapshot> snapshots, store.list());
+  WEIR_TRY(const image::Snapshots::All all, store.list());
+  const std::vector<Snapshot>& snapshots = all.readable;
   Outcome outcome;
   outcome.err = notes(store);
+  for (const image::BrokenSnapshot& each : all.broken) {
+    outcome.err += "weir: snapshot " + printable(each.id) + " cannot be read: " + printable(each.why) +
+                   "; weir snapshot rm " + printable(each.id) + " removes it\n";
+  }
   if (format == OutputFormat::json) {
+    for (const image::BrokenSnapshot& each : all.broken)
+      outcome.out += (outcome.out.empty() ? "[" : ",") + broken_json(each);
     for (const Snapshot& snapshot : snapshots)
       outcome.out += (outcome.out.empty() ? "[" : ",") + image::snapshot_summary(snapshot);
     outcome.out = outcome.out.empty() ? "[]\n" : outcome.out + "]\n";
     return outcome;
   }
-  if (snapshots.empty()) outcome.err += "weir: no snapshots; weir snapshot create SESSION makes one\n";
+  if (snapshots.empty() && all.broken.empty())
+    outcome.err += "weir: no snapshots; weir snapshot create SESSION makes one\n";
   for (const Snapshot& snapshot : snapshots) {
     outcome.out += padded(snapshot.id, 12) + padded(snapshot.name.empty() ? "-" : printable(snapshot.name), 24) +
                    padded(size_text(snapshot), 10) + padded(printable(snapshot.mode), 13) +
@@ -133,11 +149,12 @@ Result<Outcome> create(const CommandLine& line, OutputFormat format) {
   WEIR_CHECK_OK(check_name(request.name));
   for (const std::string& label : line.values(OptionId::label)) {
     const std::size_t equals = label.find('=');
-    if (equals == 0 || equals == std::string::npos) {
+    if (equals == std::string::npos) {
       return std::unexpected(Error("option --label: '" + label + "' is no label").with_remedy("write KEY=VALUE"));
     }
     request.labels.emplace_back(label.substr(0, equals), label.substr(equals + 1));
   }
+  WEIR_CHECK_OK(in_context(wire::check_labels(request.labels), "option --label"));
   WEIR_TRY(const session::Registry registry, session::Registry::open());
   WEIR_TRY(const wire::SnapshotInfo made,
            reply_as<wire::SnapshotInfo>(session::ask(registry, line.operands[0], request)));

@@ -96,6 +96,7 @@ constexpr std::array kSessionNarrowExamples = {
     Example{"weir session narrow --net none demo", "no network from now on, for all that runs in it"},
     Example{"weir session narrow --allow api.example.com:443 demo", "only this, of what it may reach"},
 };
+constexpr std::array kSessionWakeExamples = {Example{"weir session wake demo", "as the next command would"}};
 constexpr std::array kSessionRmExamples = {Example{"weir session rm demo build-7", "both, at once"}};
 constexpr std::array kSessionProcessesExamples = {Example{"weir session processes demo", "what was begun in it"}};
 constexpr std::array kSessionSignalExamples = {
@@ -274,6 +275,13 @@ constexpr std::array kCommands = {
         "allow is refused, connections that lost their permission are reset. There is no way back, and nothing is ever "
         "widened.",
         kSessionNarrowExamples},
+    CommandSpec{session_wake, "session wake", "ID", 1, 1, false, "wake a sleeping session",
+                "Starts a session that --on-idle snapshot has put to sleep, as every command that uses it does by "
+                "itself: with its "
+                "files, the policy that was in force, its ports and its service, until the end that it had. Where that "
+                "cannot be "
+                "it says why, and the session sleeps on. One that is awake is left as it is.",
+                kSessionWakeExamples},
     CommandSpec{session_rm, "session rm", "ID...", 1, kAnyNumber, false, "end and remove sessions",
                 "Ends everything in the sessions at once and removes their files, also of those that are asleep. Their "
                 "records stay (weir log). Goes on after one that fails; exit code 125 then.",

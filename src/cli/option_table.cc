@@ -29,8 +29,8 @@ constexpr CommandSet kNarrows = kInSession | only(session_narrow);
 constexpr CommandSet kPrints =
     any_of(run, script, policy_check, policy_explain, policy_show, policy_test, policy_sets, image_import, image_ls,
            image_rm, snapshot_create, snapshot_ls, snapshot_show, snapshot_export, snapshot_import, snapshot_rm,
-           session_create, session_run, session_ls, session_show, session_narrow, session_processes, service_ls,
-           service_show, ps, exec, log, diff, apply, seal, doctor, version);
+           session_create, session_run, session_ls, session_show, session_narrow, session_wake, session_processes,
+           service_ls, service_show, ps, exec, log, diff, apply, seal, doctor, version);
 
 constexpr std::array<std::string_view, 0> kNoAliases = {};
 constexpr std::array<std::string_view, 1> kNetworkAliases = {"network"};
@@ -252,8 +252,12 @@ constexpr std::array kOptions = {
         "Do what --on-idle says when for so long nobody is connected and none of the processes that were asked for "
         "lives.",
         "--idle 15m"},
-    OptionSpec{OptionId::on_idle, Group::process, "on-idle", kNoAliases, '\0', required, "stop", Repeat::once,
-               only(session_create), "What --idle does; stop ends the session.", "--idle 15m --on-idle stop"},
+    OptionSpec{
+        OptionId::on_idle, Group::process, "on-idle", kNoAliases, '\0', required, "stop", Repeat::once,
+        only(session_create),
+        "What --idle does; stop ends the session. snapshot lets it fall asleep: its files are kept, what runs in it "
+        "ends, and the next command that uses it wakes it, under the policy that was in force.",
+        "--idle 15m --on-idle snapshot"},
     OptionSpec{
         OptionId::bootstrap, Group::process, "bootstrap", kNoAliases, '\0', required, "SCRIPT", Repeat::once,
         only(session_create),

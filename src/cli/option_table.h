@@ -37,6 +37,7 @@ enum class CommandId : std::uint8_t {
   session_ls,
   session_show,
   session_narrow,
+  session_wake,
   session_rm,
   session_processes,
   session_signal,

@@ -10,6 +10,11 @@ namespace {
 
 constexpr std::size_t kMaxDigits = 7;  // 9,999,999 is more than any machine has of either
 
+// As docs/openapi.yaml has them. More processes than that the kernel has no numbers for (PID_MAX_LIMIT).
+constexpr std::uint32_t kMaxPids = 4'194'304;
+constexpr std::uint32_t kMaxCpus = 4096;
+constexpr std::uint32_t kMinCpuMillis = 10;
+
 std::unexpected<Error> bad_value(std::string what, std::string remedy) {
   return std::unexpected(Error(std::move(what)).with_remedy(std::move(remedy)));
 }
@@ -60,12 +65,14 @@ Result<std::uint32_t> parse_cpus(std::string_view text) {
   const bool short_enough = !behind.empty() && behind.size() <= 3;
   behind.resize(3, '0');
   const auto rest = whole_number(behind);
-  if (!whole || !rest || !short_enough || *whole > 1'000'000) {
+  if (!whole || !rest || !short_enough || *whole > kMaxCpus) {
     return bad_value("option --cpus: '" + std::string(text) + "' is no number of processors",
                      "write 2, 1.5 or 0.25, at most three digits behind the point");
   }
   const std::uint32_t millis = *whole * 1000 + *rest;
   if (millis == 0) return bad_value("option --cpus: 0 is not a limit", "leave it out for none");
+  if (millis < kMinCpuMillis || millis > kMaxCpus * 1000)
+    return bad_value("option --cpus: '" + std::string(text) + "' is not between 0.01 and 4096", "write 1.5 or 0.25");
   return millis;
 }
 
@@ -76,6 +83,9 @@ Result<std::uint32_t> parse_pids(std::string_view text) {
                      "write a whole number such as 256");
   }
   if (*number == 0) return bad_value("option --pids: 0 is not a limit", "leave it out for none");
+  if (*number > kMaxPids)
+    return bad_value("option --pids: more than " + std::to_string(kMaxPids) + " there cannot be",
+                     "leave it out for none");
   return *number;
 }
 

@@ -120,6 +120,8 @@ Result<> plan_spec(const CommandLine& line, const Caller& caller, policy::Mode m
   return plan_files(line, caller, spec);
 }
 
+constexpr int kMaxLinks = 40;  // the kernel's own bound, path_resolution(7)
+
 // Compares files, not spellings: the same folder may be mounted twice.
 bool lies_in(std::filesystem::path path, const std::filesystem::path& folder) {
   while (true) {
@@ -128,33 +130,6 @@ bool lies_in(std::filesystem::path path, const std::filesystem::path& folder) {
     if (!path.has_relative_path()) return false;
     path = path.parent_path();
   }
-}
-
-constexpr int kMaxLinks = 40;  // the kernel's own bound, path_resolution(7)
-
-// The command must not rewrite what is recorded about it. Every name on the way to the file matters: who may write the
-// folder of a link can replace the link. A link that leads to nothing yet counts too: opening makes the file.
-Result<> check_record_outside(const std::string& record, const std::vector<sandbox::Share>& shares,
-                              const std::string& remedy) {
-  std::error_code error;
-  std::filesystem::path name = record;
-  for (int links = 0; links <= kMaxLinks; ++links) {
-    const std::filesystem::path folder = std::filesystem::weakly_canonical(name.parent_path(), error);
-    if (error) break;
-    name = folder / name.filename();
-    for (const sandbox::Share& share : shares) {
-      if (share.access != sandbox::Share::Access::read_write || !lies_in(name, share.source)) continue;
-      return std::unexpected(
-          Error("the command could rewrite its own record: " + record + " lies in the share " + share.source)
-              .with_remedy(remedy));
-    }
-    std::error_code absent;
-    if (!std::filesystem::is_symlink(name, absent)) return {};
-    const std::filesystem::path next = std::filesystem::read_symlink(name, error);
-    if (error) break;
-    name = folder / next;
-  }
-  return fail("cannot resolve " + record + ": " + (error ? error.message() : "too many links"), error.value());
 }
 
 Result<> check_events(const supervisor::EventsSink& events, const std::vector<sandbox::Share>& shares) {
@@ -290,6 +265,44 @@ Result<> plan_control(const CommandLine& line, const Caller& caller, supervisor:
 }
 
 }  // namespace
+
+// The command must not rewrite what is recorded about it. Every name on the way to the file matters: who may write the
+// folder of a link can replace the link. A link that leads to nothing yet counts too: opening makes the file.
+Result<> check_record_outside(const std::string& record, const std::vector<sandbox::Share>& shares,
+                              const std::string& remedy) {
+  std::error_code error;
+  std::filesystem::path name = record;
+  for (int links = 0; links <= kMaxLinks; ++links) {
+    const std::filesystem::path folder = std::filesystem::weakly_canonical(name.parent_path(), error);
+    if (error) break;
+    name = folder / name.filename();
+    for (const sandbox::Share& share : shares) {
+      if (share.access != sandbox::Share::Access::read_write || !lies_in(name, share.source)) continue;
+      return std::unexpected(
+          Error("the command could rewrite its own record: " + record + " lies in the share " + share.source)
+              .with_remedy(remedy));
+    }
+    std::error_code absent;
+    if (!std::filesystem::is_symlink(name, absent)) return {};
+    const std::filesystem::path next = std::filesystem::read_symlink(name, error);
+    if (error) break;
+    name = folder / next;
+  }
+  return fail("cannot resolve " + record + ": " + (error ? error.message() : "too many links"), error.value());
+}
+
+Result<> check_guarded(const supervisor::RunOptions& run) {
+  for (const std::string& path : run.sensitive) {
+    for (const sandbox::Share& share : run.spec.shares) {
+      if (share.access != sandbox::Share::Access::read_write) continue;
+      if (!lies_in(path, share.source) && !lies_in(share.source, path)) continue;
+      return std::unexpected(Error("option --sensitive: " + path + " could be moved away in the share " + share.source +
+                                   ", and would not be guarded when the session wakes")
+                                 .with_remedy("share with :ro or :overlay, or write --on-idle stop"));
+    }
+  }
+  return {};
+}
 
 Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy) {
   supervisor::RunOptions options;

@@ -32,6 +32,11 @@ Result<std::string> parse_workdir(std::string_view text);
 // `path` seen from `folder`; it need not exist. `folder` may be empty when `path` is absolute.
 Result<std::string> absolute_path(std::string_view path, std::string_view folder);
 
+// What a command wrote through a share would be believed: an error where the file or folder `record` lies in one that
+// it can write.
+Result<> check_record_outside(const std::string& record, const std::vector<sandbox::Share>& shares,
+                              const std::string& remedy);
+
 // Everything together; reads env files and looks at shared folders, starts nothing.
 // Archives given as --image are unpacked here unless it is a dry run.
 Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& caller, const policy::Compiled& policy);
@@ -40,5 +45,9 @@ Result<supervisor::RunOptions> plan_run(const CommandLine& line, const Caller& c
 // `policy`: as `weir policy show` prints it, in the same format.
 std::string plan_text(const supervisor::RunOptions& options, std::string_view policy);
 std::string plan_json(const supervisor::RunOptions& options, std::string_view policy);
+
+// A session that sleeps guards its --sensitive files by their paths when it wakes: an error where what runs inside
+// could put another file in the place of one.
+Result<> check_guarded(const supervisor::RunOptions& run);
 
 }  // namespace weir::cli

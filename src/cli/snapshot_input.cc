@@ -11,14 +11,6 @@
 namespace weir::cli {
 namespace {
 
-Result<SnapshotChoice> chosen(const image::Snapshots& store, const std::string& which) {
-  WEIR_TRY(image::SnapshotLease lease, store.use(which));
-  SnapshotChoice choice;
-  if (!lease.snapshot().base.image.empty()) choice.image = lease.snapshot().base.image;
-  choice.lease = std::make_shared<const image::SnapshotLease>(std::move(lease));
-  return choice;
-}
-
 // A snapshot, an image, or a recipe; the caller's own before what ships.
 Result<SnapshotChoice> choose_template(const std::string& name, const Caller& caller) {
   WEIR_TRY(const image::Snapshots store, snapshot_store(caller));
@@ -29,7 +21,7 @@ Result<SnapshotChoice> choose_template(const std::string& name, const Caller& ca
     return std::unexpected(Error("'" + name + "' is a snapshot and an image: which one is meant?")
                                .with_remedy("write --snapshot " + name + " or --image " + name));
   }
-  if (snapshot) return chosen(store, name);
+  if (snapshot) return choose_stored(store, name);
   if (is_image) return SnapshotChoice{.lease = {}, .image = name};
   if (snapshot.error().code() != ENOENT) return std::unexpected(snapshot.error());
   for (const image::Recipe& recipe : image::kRecipes) {
@@ -45,6 +37,23 @@ Result<SnapshotChoice> choose_template(const std::string& name, const Caller& ca
 }
 
 }  // namespace
+
+Result<SnapshotChoice> choose_stored(const image::Snapshots& store, const std::string& which) {
+  WEIR_TRY(image::SnapshotLease lease, store.use(which));
+  SnapshotChoice choice;
+  if (!lease.snapshot().base.image.empty()) choice.image = lease.snapshot().base.image;
+  choice.lease = std::make_shared<const image::SnapshotLease>(std::move(lease));
+  return choice;
+}
+
+void take_layers(const SnapshotChoice& choice, supervisor::RunOptions& options) {
+  for (const std::string& folder : choice.lease->layers()) {
+    const std::uint32_t first =
+        sandbox::Identity::kind_of_caller() == sandbox::Identity::Kind::range ? image::kStoredFirst : 0;
+    options.spec.layers.push_back({.folder = folder, .first_id = first});
+  }
+  options.snapshot = choice.lease;
+}
 
 Result<image::Snapshots> snapshot_store(const Caller& caller) {
   WEIR_TRY(const std::string folder, image::store_folder("snapshots", caller.variable("XDG_DATA_HOME").value_or(""),
@@ -62,7 +71,7 @@ Result<SnapshotChoice> choose_snapshot(const CommandLine& line, const Caller& ca
   }
   if (template_name) return in_context(choose_template(*template_name, caller), "option --template");
   WEIR_TRY(const image::Snapshots store, in_context(snapshot_store(caller), "option --snapshot"));
-  return in_context(chosen(store, *snapshot), "option --snapshot");
+  return in_context(choose_stored(store, *snapshot), "option --snapshot");
 }
 
 Result<> plan_snapshot(const CommandLine& line, const SnapshotChoice& choice, std::string_view mode,
@@ -85,13 +94,7 @@ Result<> plan_snapshot(const CommandLine& line, const SnapshotChoice& choice, st
     options.start_notices.push_back("insisted: snapshot " + choice.lease->snapshot().id + " was written in mode " +
                                     taint + ", its files can get out now");
   }
-  if (!choice.lease) return {};
-  for (const std::string& folder : choice.lease->layers()) {
-    const std::uint32_t first =
-        sandbox::Identity::kind_of_caller() == sandbox::Identity::Kind::range ? image::kStoredFirst : 0;
-    options.spec.layers.push_back({.folder = folder, .first_id = first});
-  }
-  options.snapshot = choice.lease;
+  if (choice.lease) take_layers(choice, options);
   return {};
 }
 

@@ -30,6 +30,10 @@ struct SnapshotChoice {
   std::optional<std::string> image;  // the name of a stored image that lies below, or that the template is
 };
 Result<SnapshotChoice> choose_snapshot(const CommandLine& line, const Caller& caller);
+// By id or name, in use from here on.
+Result<SnapshotChoice> choose_stored(const image::Snapshots& store, const std::string& which);
+// Its layers become the sandbox's; it has a lease.
+void take_layers(const SnapshotChoice& choice, supervisor::RunOptions& options);
 
 // The layers, and the lease that keeps them. `mode`: of the sandbox, as policies spell it. An error where files that
 // were written without a way out would get one.

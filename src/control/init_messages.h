@@ -268,9 +268,9 @@ struct SignalProcess {
 };
 
 // A child that does one thing to files. Descriptors: a sealed memory file with the path (texts.h); the child's end of
-// the socket it answers on; for list, tar and untar its end of a pipe.
+// the socket it answers on; for list, tar, untar and merge its end of a pipe.
 struct StartFileTask {
-  enum class Do : std::uint8_t { get, put, list, stat, remove, make_folder, tar, untar, count_ };
+  enum class Do : std::uint8_t { get, put, list, stat, remove, make_folder, tar, untar, merge, count_ };
 
   std::uint64_t id = 0;
   Do what = Do::get;

@@ -5,6 +5,7 @@
 
 #include "daemon/body_fields.h"
 #include "wire/control_request.h"
+#include "wire/labels.h"
 #include "wire/signal_names.h"
 
 namespace weir::daemon {
@@ -140,6 +141,7 @@ Result<SnapshotBody> snapshot_of(JsonFields& fields) {
   WEIR_CHECK_OK(fields.text("name", body.snapshot.name));
   if (fields.has("name") && !is_plain_name(body.snapshot.name)) return fail("'name' is no name");
   WEIR_CHECK_OK(fields.pairs("labels", body.snapshot.labels));
+  WEIR_CHECK_OK(wire::check_labels(body.snapshot.labels));
   WEIR_CHECK_OK(fields.nothing_else());
   return body;
 }

@@ -10,54 +10,36 @@ namespace {
 
 using What = AttachedRun::Happened::What;
 
-// What is kept of one stream of a command.
-class Collected {
- public:
-  Collected(std::uint64_t most, Budget& memory) : most_(most), share_(memory) {}
-
-  void take(std::string_view bytes) {
-    const std::size_t kept = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), most_ - text_.size()));
-    if (kept < bytes.size()) truncated_ = true;
-    if (kept == 0) return;
-    if (!share_.grow(kept)) {
-      // Too much is being collected at once: what is more is dropped, and said so.
-      truncated_ = true;
-      most_ = text_.size();
-      return;
-    }
-    text_.append(bytes.substr(0, kept));
+void take(CollectedOutput& output, std::size_t which, std::string_view bytes, std::uint64_t& most) {
+  std::string& text = output.texts[which];
+  const std::size_t kept = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), most - text.size()));
+  if (kept < bytes.size()) output.truncated = true;
+  if (kept == 0) return;
+  if (output.memory->grow(kept)) {
+    text.append(bytes.substr(0, kept));
+    return;
   }
-  const std::string& text() const { return text_; }
-  bool truncated() const { return truncated_; }
-
- private:
-  std::uint64_t most_;
-  Budget::Share share_;
-  std::string text_;
-  bool truncated_ = false;
-};
+  // Too much is being collected at once: what is more is dropped, and said so.
+  output.truncated = true;
+  most = text.size();
+}
 
 }  // namespace
 
-Task<Outcome> collect(Daemon& daemon, AttachedRun run, std::uint64_t most) {
-  Collected out(most, daemon.memory);
-  Collected err(most, daemon.memory);
+Task<Outcome> collect(Call& call, AttachedRun run, std::uint64_t most) {
+  CollectedOutput output{.memory = std::make_shared<Budget::Share>(call.daemon.memory, owner_key(call.who))};
+  std::array<std::uint64_t, 2> most_of = {most, most};
   while (true) {
     auto happened = co_await run.next();
     switch (happened.what) {
       case What::out:
-        out.take(happened.bytes);
+        take(output, 0, happened.bytes, most_of[0]);
         break;
       case What::err:
-        err.take(happened.bytes);
+        take(output, 1, happened.bytes, most_of[1]);
         break;
-      case What::exited: {
-        std::string json = object_without_end(happened.exited);
-        append_output(json, "stdout", out.text(), Exactness::both);
-        append_output(json, "stderr", err.text(), Exactness::both);
-        json += std::string(",\"truncated\":") + (out.truncated() || err.truncated() ? "true" : "false") + "}";
-        co_return json_reply(200, std::move(json));
-      }
+      case What::exited:
+        co_return collected_reply(object_without_end(happened.exited), std::move(output));
       case What::gone:
         co_return nobody_there();
       case What::failed:

@@ -8,6 +8,6 @@ namespace weir::daemon {
 
 // A RunResult (docs/openapi.yaml), at most `most` bytes of each stream; what is more is read and dropped. A client that
 // goes ends the run.
-Task<Outcome> collect(Daemon& daemon, AttachedRun run, std::uint64_t most);
+Task<Outcome> collect(Call& call, AttachedRun run, std::uint64_t most);
 
 }  // namespace weir::daemon

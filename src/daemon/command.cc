@@ -19,6 +19,7 @@ namespace weir::daemon {
 namespace {
 
 constexpr std::size_t kMaxPrinted = 16u << 20;
+constexpr int kKilled = 128;  // an exit code from here on: by a signal
 constexpr int kOut = 0;
 constexpr int kErr = 1;
 constexpr int kEnd = 2;
@@ -26,16 +27,18 @@ constexpr int kEnd = 2;
 struct Printed {
   sys::OwnedFd fd;
   std::string text = {};
+  bool is_whole = true;
 };
 
-// Everything that is there. False: there will be nothing more.
+// Everything that is there; what there is no memory for is dropped, and said so. False: there will be nothing more.
 bool take(Printed& printed, Budget::Share& memory) {
   std::array<std::uint8_t, 65536> buffer;
   while (true) {
     const Moved moved = read_some(printed.fd.get(), buffer);
     if (moved.state == Moved::State::ended) return false;
     if (moved.bytes == 0) return true;
-    if (printed.text.size() + moved.bytes > kMaxPrinted || !memory.grow(moved.bytes)) continue;
+    if (printed.text.size() + moved.bytes > kMaxPrinted || !memory.grow(moved.bytes)) printed.is_whole = false;
+    if (!printed.is_whole) continue;
     printed.text.append(as_text(Bytes(buffer).first(moved.bytes)));
   }
 }
@@ -111,7 +114,7 @@ Task<wire::Answer<Ended>> run_command(Daemon& daemon, Principal who, Command com
   static_cast<void>(watch->add(printed[kOut].fd.get(), EPOLLIN, kOut));
   static_cast<void>(watch->add(printed[kErr].fd.get(), EPOLLIN, kErr));
   static_cast<void>(watch->add(running->pidfd(), EPOLLIN, kEnd));
-  Budget::Share memory(daemon.memory);
+  Budget::Share memory(daemon.memory, owner_key(who));
   const Deadline deadline = in_seconds(seconds);
   while (true) {
     const Watch::Ready ready = co_await watch->wait(deadline);
@@ -124,8 +127,13 @@ Task<wire::Answer<Ended>> run_command(Daemon& daemon, Principal who, Command com
   }
   // What it left running may hold the pipes; what it has printed itself is there by now.
   for (Printed& each : printed) take(each, memory);
-  co_return Ended{
-      .exit_code = running->exit_code(), .out = std::move(printed[kOut].text), .err = std::move(printed[kErr].text)};
+  const int exit_code = running->exit_code();
+  // How it went is not known where it was killed, or where what it said is not there.
+  if (exit_code >= kKilled) co_return wire::refuse(wire::ErrorCode::unavailable, "weir was killed", "try again later");
+  if (!printed[kOut].is_whole || !printed[kErr].is_whole) {
+    co_return wire::refuse(wire::ErrorCode::unavailable, "there is no memory for what weir says", "try again later");
+  }
+  co_return Ended{.exit_code = exit_code, .out = std::move(printed[kOut].text), .err = std::move(printed[kErr].text)};
 }
 
 wire::Refusal refusal_of(const Ended& ended) {

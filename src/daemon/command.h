@@ -24,7 +24,8 @@ struct Ended {
 };
 
 // Waits for its turn (`too_many` where it does not come), runs it and takes what it prints, at most 16 MiB of either. A
-// command that takes longer than `seconds` is killed (`unavailable`). `memory`: holds what is printed.
+// command that takes longer than `seconds` is killed. `unavailable`: it was killed, or there is no memory for all that
+// it prints; what it was to make may be there.
 Task<wire::Answer<Ended>> run_command(Daemon& daemon, Principal who, Command command, unsigned seconds);
 
 // A file in memory with this content, to be read from its beginning.

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 
 #include "base/json_document.h"
 #include "daemon/bodies.h"
 #include "daemon/body_fields.h"
+#include "wire/labels.h"
 
 namespace weir::daemon {
 
@@ -105,13 +107,11 @@ class Words {
     Words words(inner);
     WEIR_CHECK_OK(words.text("memory", "memory"));
     WEIR_CHECK_OK(words.text("disk", "disk"));
-    WEIR_CHECK_OK(words.number("pids", "pids", 4194304, ""));
+    WEIR_CHECK_OK(words.number("pids", "pids", std::numeric_limits<std::int64_t>::max(), ""));
     if (const Json* const cpus = inner.member("cpus"); cpus != nullptr) {
       if (!cpus->is_number()) return fail("'cpus' is no number");
-      const auto processors = cpus->get<double>();
-      if (!(processors >= 0.01 && processors <= 4096)) return fail("'cpus' is not between 0.01 and 4096");
-      std::array<char, 32> text{};
-      std::snprintf(text.data(), text.size(), "%.2f", processors);
+      std::array<char, 400> text{};  // for 1e308 as well: what is too much is said by who knows
+      std::snprintf(text.data(), text.size(), "%.3f", cpus->get<double>());
       words.add("cpus", text.data());
     }
     WEIR_CHECK_OK(inner.nothing_else());
@@ -122,10 +122,8 @@ class Words {
   Result<> labels() {
     JsonFields::Pairs labels;
     WEIR_CHECK_OK(fields_.pairs("labels", labels));
-    for (const auto& [key, value] : labels) {
-      if (key.empty() || key.find('=') != std::string::npos) return fail("a key of 'labels' can be none");
-      add("label", key + "=" + value);
-    }
+    WEIR_CHECK_OK(wire::check_labels(labels));
+    for (const auto& [key, value] : labels) add("label", key + "=" + value);
     return {};
   }
 

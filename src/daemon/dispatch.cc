@@ -129,7 +129,8 @@ Task<Outcome> handle_once(Call& call, std::string body) {
       break;
   }
   auto outcome = co_await handle_safely(call, std::move(body));
-  const Reply reply = outcome ? *outcome : error_reply(outcome.error());
+  const Reply refused = outcome ? Reply() : error_reply(outcome.error());
+  const Reply& reply = outcome ? *outcome : refused;
   // What could not be kept can be asked for again; it may then be done twice, which is said in docs/openapi.yaml.
   if (!is_worth_keeping(reply) || !call.daemon.store.finish(call.who, key, reply)) {
     call.daemon.store.abandon(call.who, key);
@@ -173,7 +174,7 @@ Task<Outcome> answer(Daemon& daemon, Exchange& exchange, Access access, Seen& se
                                       .who = seen.who,
                                       .connection = std::move(connection)});
   }
-  Budget::Share share(daemon.memory);
+  Budget::Share share(daemon.memory, owner_key(seen.who));
   std::string body;
   if (row.body == Body::json || row.body == Body::bytes) {
     auto whole = co_await exchange.whole_body(body_limit(row.endpoint), share);

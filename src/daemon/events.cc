@@ -91,11 +91,9 @@ Task<Outcome> send_events(Call& call, sys::OwnedFd file, std::optional<Growth> g
 }  // namespace
 
 Task<Outcome> follow_events(Call& call, std::string) {
-  auto reply = co_await ask_session(call.daemon, call.parameter(0), call.who, wire::ShowSession{});
-  WEIR_CO_CHECK(reply);
-  const auto* const session = reply->as<wire::SessionInfo>();
-  if (session == nullptr || session->events.empty())
-    co_return refuse(ErrorCode::not_found, "this session has no record");
+  auto session = co_await look_at_session(call.daemon, call.parameter(0), call.who);
+  WEIR_CO_CHECK(session);
+  if (session->events.empty()) co_return refuse(ErrorCode::not_found, "this session has no record");
   sys::OwnedFd file(::open(session->events.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!file.valid() || !is_regular_file(file.get()))
     co_return refuse(ErrorCode::gone, "the record is not there any more");

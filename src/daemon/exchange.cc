@@ -17,6 +17,7 @@ using wire::refuse;
 
 constexpr std::size_t kReceive = 65536;
 constexpr std::size_t kSendfileBytes = 1u << 20;
+constexpr std::size_t kLargeAnswer = 64u << 10;
 constexpr std::size_t kMaxLinger = 4u << 20;
 constexpr unsigned kLingerSeconds = 2;
 
@@ -58,6 +59,7 @@ Task<wire::Answer<bool>> Exchange::read_head() {
   begun_ = false;
   body_done_ = true;
   pace_.reset();
+  patience_ = std::chrono::seconds(kStallSeconds);
   if (pending_.empty()) {
     const auto first = co_await receive(in_seconds(kIdleSeconds));
     if (!first || *first == 0) co_return false;
@@ -101,7 +103,7 @@ Task<wire::Answer<std::size_t>> Exchange::read_body(MutableBytes into) {
       if (got > 0) count = static_cast<std::size_t>(got);
       if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) co_return went_away();
       if (got < 0 && errno == EAGAIN) {
-        const Waited waited = co_await waiter_->readable(in_seconds(kStallSeconds));
+        const Waited waited = co_await waiter_->readable(Clock::now() + patience_);
         if (waited == Waited::late) co_return too_slow();
         if (waited == Waited::failed) co_return went_away();
       }
@@ -117,6 +119,7 @@ Task<wire::Answer<std::size_t>> Exchange::read_body(MutableBytes into) {
 }
 
 Task<wire::Answer<std::size_t>> Exchange::read_chunked(MutableBytes into) {
+  const Deadline deadline = Clock::now() + patience_;
   while (true) {
     const auto step = reader_.take_body(pending_, into);
     if (!step) co_return std::unexpected(step.error());
@@ -124,7 +127,7 @@ Task<wire::Answer<std::size_t>> Exchange::read_chunked(MutableBytes into) {
     if (reader_.is_done()) body_done_ = true;
     if (step->made > 0 || body_done_) co_return step->made;
     if (step->used > 0) continue;
-    const auto more = co_await receive(in_seconds(kStallSeconds));
+    const auto more = co_await receive(deadline);
     if (!more) co_return std::unexpected(more.error());
     if (*more == 0) co_return went_away();
   }
@@ -136,11 +139,16 @@ Task<wire::Answer<std::string>> Exchange::whole_body(std::size_t limit, Budget::
   };
   if (head_.content_length.value_or(0) > limit) co_return too_large();
   std::string body;
+  Pace pace;
   std::vector<std::uint8_t> part(kReceive);
   while (true) {
+    const Deadline began = Clock::now();
+    patience_ = std::min<Pace::Duration>(pace.left(), std::chrono::seconds(kStallSeconds));
     const auto count = co_await read_body(part);
     if (!count) co_return std::unexpected(count.error());
     if (*count == 0) co_return body;
+    pace.waited(Clock::now() - began);
+    pace.took(*count);
     if (*count > limit - body.size()) co_return too_large();
     if (!share.grow(*count)) {
       co_return refuse(ErrorCode::too_many, "too much is being sent at once", "come back in a moment");
@@ -196,8 +204,13 @@ Task<bool> Exchange::send(const Reply& reply) {
   const std::string framing =
       reply.status == 204 ? "" : "Content-Length: " + std::to_string(reply.body.size()) + "\r\n";
   std::string text = head_text(reply.status, reply.type, reply.headers, framing);
-  text += reply.body;
-  const bool sent = co_await send_all(text);
+  // What is large is held for a reader while others wait for the memory, and not twice.
+  const bool is_large = reply.body.size() > kLargeAnswer;
+  if (is_large) keep_pace();
+  if (!is_large) text += reply.body;
+  const bool begun = co_await send_all(text);
+  if (!begun || !is_large) co_return begun;
+  const bool sent = co_await send_all(reply.body);
   co_return sent;
 }
 

@@ -37,7 +37,7 @@ class Exchange {
 
   // Bytes of the body, as many as there are; 0: that was all of it.
   Task<wire::Answer<std::size_t>> read_body(MutableBytes into);
-  // All of it. `share` holds its memory.
+  // All of it, at a pace. `share` holds its memory.
   Task<wire::Answer<std::string>> whole_body(std::size_t limit, Budget::Share& share);
 
   // Each is false where the peer has gone, or does not take it: then it is over.
@@ -82,6 +82,7 @@ class Exchange {
   bool begun_ = false;  // an answer
   bool broken_ = false;
   std::optional<Pace> pace_ = {};  // of this answer
+  Pace::Duration patience_ = {};   // for what comes next of this body
   std::uint64_t sent_ = 0;
 };
 

@@ -65,7 +65,7 @@ Task<Outcome> run_code(Call& call, std::string session, ExecuteBody body, const 
   auto started = co_await AttachedRun::start(call.daemon, session, call.who, std::move(run),
                                              std::move(body.run.stdin_text), call.exchange.fd());
   WEIR_CO_CHECK(started);
-  auto collected = co_await collect(call.daemon, std::move(*started), body.run.max_output);
+  auto collected = co_await collect(call, std::move(*started), body.run.max_output);
   WEIR_CO_CHECK(collected);
   if (is_missing(language, *collected)) co_return refuse(ErrorCode::language_unavailable, languages::missing(language));
   co_return collected;

@@ -25,6 +25,27 @@ std::string object_without_end(const wire::ExitedProcess& exited) {
   return text;
 }
 
+Reply collected_reply(const std::string& json, CollectedOutput output) {
+  const std::size_t held = output.texts[0].size() + output.texts[1].size();
+  while (true) {
+    std::string whole = json;
+    for (std::size_t which = 0; which < kKeys.size(); ++which) {
+      append_output(whole, kKeys[which], output.texts[which], Exactness::both);
+    }
+    whole += std::string(",\"truncated\":") + (output.truncated ? "true" : "false") + "}";
+    whole.shrink_to_fit();
+    const bool is_empty = output.texts[0].empty() && output.texts[1].empty();
+    // The texts go when this ends.
+    if (is_empty || whole.size() <= held || output.memory->grow(whole.size() - held)) {
+      Reply reply = json_reply(200, std::move(whole));
+      reply.memory = std::move(output.memory);
+      return reply;
+    }
+    output.truncated = true;
+    for (std::string& text : output.texts) text.resize(text.size() / 2);
+  }
+}
+
 Task<bool> EventStream::begin(std::uint32_t pid) {
   const bool begun = co_await exchange_.begin_stream(200, "application/x-ndjson");
   if (!begun || pid == 0) co_return begun;

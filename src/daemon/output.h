@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,16 @@ namespace weir::daemon {
 
 // The members of how a process ended, without the closing brace.
 std::string object_without_end(const wire::ExitedProcess& exited);
+
+// What was collected of a command's two streams. `memory` holds the texts.
+struct CollectedOutput {
+  std::array<std::string, 2> texts = {};
+  bool truncated = false;
+  std::shared_ptr<Budget::Share> memory;
+};
+// `json` (an object without its end) with it, whose memory is held until it is sent. What there is no memory for is cut
+// off the texts: JSON can be seven times as long as they are.
+Reply collected_reply(const std::string& json, CollectedOutput output);
 
 // Each is false where the client takes nothing any more.
 class EventStream {

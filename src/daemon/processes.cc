@@ -61,29 +61,26 @@ class OutputFiles {
   std::string buffer_;
 };
 
-Task<Outcome> collect(Daemon& daemon, OutputFiles files, wire::OutputInfo info) {
-  std::array<std::string, 2> texts;
-  Budget::Share share(daemon.memory);
-  bool truncated = info.truncated;
+Task<Outcome> collect(Call& call, OutputFiles files, wire::OutputInfo info) {
+  CollectedOutput output{.truncated = info.truncated,
+                         .memory = std::make_shared<Budget::Share>(call.daemon.memory, owner_key(call.who))};
+  std::array<std::string, 2>& texts = output.texts;
   for (std::size_t which = 0; which < texts.size(); ++which) {
     while (true) {
       const std::string_view piece = files.next(which);
       if (piece.empty()) break;
       co_await asio::post(asio::use_awaitable);
-      if (texts[which].size() + piece.size() > kMaxOutput || !share.grow(piece.size())) {
-        truncated = true;
+      if (texts[which].size() + piece.size() > kMaxOutput || !output.memory->grow(piece.size())) {
+        output.truncated = true;
         break;
       }
       texts[which] += piece;
     }
   }
-  std::string json = "{";
-  append_output(json, "stdout", texts[0], Exactness::both);
-  append_output(json, "stderr", texts[1], Exactness::both);
-  json += ",\"stdout_bytes\":" + std::to_string(info.stdout_bytes) +
-          ",\"stderr_bytes\":" + std::to_string(info.stderr_bytes) + ",\"truncated\":" + (truncated ? "true" : "false");
+  std::string json = "{\"stdout_bytes\":" + std::to_string(info.stdout_bytes) +
+                     ",\"stderr_bytes\":" + std::to_string(info.stderr_bytes);
   if (info.exited) json += ",\"exited\":" + object_without_end(*info.exited) + "}";
-  co_return json_reply(200, json + "}");
+  co_return collected_reply(json, std::move(output));
 }
 
 // All that is there now. False: the client has gone.
@@ -158,13 +155,17 @@ Task<Outcome> output_of(Call& call, std::uint32_t pid) {
     auto followed = co_await follow(call, std::move(*session), std::move(*files), info);
     co_return followed;
   }
-  auto collected = co_await collect(call.daemon, std::move(*files), info);
+  auto collected = co_await collect(call, std::move(*files), info);
   co_return collected;
 }
 
 }  // namespace
 
 Task<Outcome> list_processes(Call& call, std::string) {
+  const auto found = find_session(call.daemon, call.parameter(0), call.who);
+  WEIR_CO_CHECK(found);
+  // Nothing runs in one that is asleep, and nobody is woken to say so.
+  if (found->info.state == session::kAsleep) co_return json_reply(200, "{\"processes\":[]}");
   auto reply = co_await ask_session(call.daemon, call.parameter(0), call.who, wire::ListProcesses{});
   WEIR_CO_CHECK(reply);
   if (reply->as<wire::ProcessList>() == nullptr) co_return nonsense();
@@ -206,10 +207,9 @@ Task<Outcome> process_output(Call& call, std::string) {
 }
 
 Task<Outcome> service_logs(Call& call, std::string) {
-  auto shown = co_await ask_session(call.daemon, call.parameter(0), call.who, wire::ShowSession{});
-  WEIR_CO_CHECK(shown);
-  const auto* const session = shown->as<wire::SessionInfo>();
-  if (session == nullptr || !session->service) {
+  auto session = co_await look_at_session(call.daemon, call.parameter(0), call.who);
+  WEIR_CO_CHECK(session);
+  if (!session->service) {
     co_return refuse(ErrorCode::not_found, "there is no service " + call.parameter(0));
   }
   const auto pid = static_cast<std::uint32_t>(session->service->pid);

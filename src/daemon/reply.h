@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "daemon/budget.h"
 #include "wire/session_error.h"
 
 namespace weir::daemon {
@@ -15,6 +17,7 @@ struct Reply {
   std::string type = "application/json";
   std::string body = {};
   std::vector<std::pair<std::string, std::string>> headers = {};
+  std::shared_ptr<Budget::Share> memory = {};  // holds that of a large body until it is sent
   // streamed: all of it has been sent, and nothing here but the status says something.
   enum class Form : std::uint8_t { whole, streamed } form = Form::whole;
 };

@@ -63,7 +63,7 @@ constexpr std::array kRoutes = {
     Row{service_delete, "DELETE", "/v1/services/{name}", Needs::change},
     Row{service_logs, "GET", "/v1/services/{name}/logs", Needs::look, Body::none, kFollow},
     Row{health, "GET", "/healthz", Needs::nothing},
-    Row{metrics, "GET", "/metrics", Needs::look},
+    Row{metrics, "GET", "/metrics", Needs::owner},
     Row{openapi, "GET", "/openapi.json", Needs::nothing},
 };
 

@@ -64,7 +64,7 @@ Task<Outcome> run_in_session(Call& call, std::string body) {
     auto streamed_run = co_await stream(call.exchange, std::move(*run));
     co_return streamed_run;
   }
-  auto collected = co_await collect(call.daemon, std::move(*run), wanted.max_output);
+  auto collected = co_await collect(call, std::move(*run), wanted.max_output);
   co_return collected;
 }
 

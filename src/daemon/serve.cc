@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/failure_line.h"
+#include "daemon/command.h"
 #include "daemon/server.h"
 #include "daemon/tls.h"
 #include "session/state_folder.h"
@@ -153,9 +154,26 @@ Task<> end_in_order(Server& server, int signals, const Config& config, asio::io_
   const Deadline deadline = in_seconds(config.grace_seconds);
   while (server.daemon.metrics.requests_running > 0 && Clock::now() < deadline) {
     const Waited again = co_await waiter.readable(std::min(deadline, Clock::now() + std::chrono::milliseconds(50)));
-    if (again == Waited::ready) break;
+    signalfd_siginfo second{};
+    if (again != Waited::ready || ::read(signals, &second, sizeof second) != sizeof second) continue;
+    if (second.ssi_signo != SIGHUP) break;
+    // Also now a token that is removed loses what is being answered.
+    reload(server, config.token_file);
   }
   loop.stop();
+}
+
+// Sessions that sleep have nobody who ends them when their time is over; their files are for another command to sweep.
+Task<> end_sleepers(Daemon& daemon) {
+  constexpr auto kEvery = std::chrono::minutes(1);
+  while (!daemon.ending) {
+    co_await sleep_until(Clock::now() + kEvery);
+    bool expired = false;
+    const auto all = daemon.registry.list(&expired);
+    if (!all || !expired) continue;
+    auto swept = co_await run_command(daemon, machine_owner(), {.words = {"snapshot", "ls", "--output=json"}}, 60);
+    static_cast<void>(swept);
+  }
 }
 
 }  // namespace
@@ -189,6 +207,7 @@ Result<> serve(std::span<const std::string> words) {
     asio::co_spawn(daemon.executor, accept_all(server, i), asio::detached);
     say("listening on " + server.doors[i].where);
   }
+  asio::co_spawn(daemon.executor, end_sleepers(daemon), asio::detached);
   asio::co_spawn(daemon.executor, end_in_order(server, signals.get(), parts.config, *loop), asio::detached);
   loop->run();
   // What is still being answered goes with the loop, and holds references to everything else here.

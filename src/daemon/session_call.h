@@ -15,8 +15,10 @@ class SessionCall {
  public:
   static constexpr unsigned kPatience = 30;  // seconds, for an answer that a session gives at once
 
-  // To the session of that name or id, where `who` may see it: `not_found` otherwise, as where there is none.
-  static Task<wire::Answer<SessionCall>> open(Daemon& daemon, std::string who_is, const Principal& who);
+  // To the session of that name or id, where `who` may see it: `not_found` otherwise, as where there is none. One that
+  // is asleep is woken first, or left alone: `unavailable`.
+  static Task<wire::Answer<SessionCall>> open(Daemon& daemon, std::string who_is, const Principal& who,
+                                              session::Asleep asleep = session::Asleep::wake);
 
   // A line is taken at once or not at all: at most kMaxLine bytes.
   wire::Answer<> send(const wire::SessionRequest& request, std::vector<int> passed = {});
@@ -47,7 +49,12 @@ using SessionReply = session::Connection::Reply;
 
 // The usual one: a request, one reply.
 Task<wire::Answer<SessionReply>> ask_session(Daemon& daemon, std::string who_is, const Principal& who,
-                                             wire::SessionRequest request, unsigned seconds = SessionCall::kPatience);
+                                             wire::SessionRequest request, unsigned seconds = SessionCall::kPatience,
+                                             session::Asleep asleep = session::Asleep::wake);
+
+// What it is, live or as it fell asleep: nobody is woken by a look.
+Task<wire::Answer<wire::SessionInfo>> look_at_session(Daemon& daemon, std::string who_is, const Principal& who,
+                                                      unsigned seconds = SessionCall::kPatience);
 
 // Where `who` may see it: a token by its own name for it, or by its id in full. `not_found` otherwise, as where there
 // is none.

@@ -1,5 +1,6 @@
 // Sessions and services: made by `weir session create`, asked and ended by their sockets.
 #include <algorithm>
+#include <cerrno>
 
 #include "base/json.h"
 #include "base/json_document.h"
@@ -26,8 +27,20 @@ Making kind_of(const Call& call) {
   return call.route.row->pattern.starts_with("/v1/services") ? Making::service : Making::session;
 }
 
-bool is_session_there(Daemon& daemon, const std::string& id) {
-  return daemon.registry.open_folder(id).has_value();
+// Gone is what is known to be gone; who cannot look (EMFILE ...) knows nothing.
+Result<bool> is_session_there(Daemon& daemon, const std::string& id) {
+  const auto folder = daemon.registry.open_folder(id);
+  if (folder) return true;
+  if (folder.error().code() == ENOENT) return false;
+  return std::unexpected(folder.error());
+}
+
+// One that failed may stand all the same, or still come to stand: then it stays its caller's.
+void note_failure(Daemon& daemon, NewThing& thing, const wire::Refusal& refusal) {
+  const auto there = is_session_there(daemon, thing.id());
+  if (!there || (!*there && refusal.code == ErrorCode::unavailable)) return;
+  if (!*there) thing.failed();
+  if (*there) static_cast<void>(thing.is_made());
 }
 
 Answer<> check_room(Daemon& daemon, const Principal& who) {
@@ -37,8 +50,10 @@ Answer<> check_room(Daemon& daemon, const Principal& who) {
   };
   const auto making =
       std::ranges::count_if(daemon.making, [](const auto& each) { return session::is_session_id(each.first); });
-  if (daemon.registry.count() + static_cast<std::size_t>(making) >= daemon.limits.sessions)
-    return too_many("this machine");
+  // count() is the largest number where the folder cannot be read.
+  const std::size_t count = daemon.registry.count();
+  const std::size_t most = daemon.limits.sessions;
+  if (count >= most || static_cast<std::size_t>(making) >= most - count) return too_many("this machine");
   if (who.is_owner()) return {};
   const auto there = [&](const std::string& id) { return is_session_there(daemon, id); };
   WEIR_TRY(const auto own, present_things(daemon, Owned::session, who, there));
@@ -93,10 +108,8 @@ Answer<std::vector<session::Stored>> stored_sessions(Daemon& daemon, const Princ
 
 // Live where it answers; as its folder says where it sleeps, or does not answer.
 Task<wire::SessionInfo> seen(Daemon& daemon, wire::SessionInfo stored, const Principal& who) {
-  if (stored.state == session::kAsleep) co_return stored;
-  auto reply = co_await ask_session(daemon, stored.id, who, wire::ShowSession{}, kGlanceSeconds);
-  const auto* const live = reply ? reply->as<wire::SessionInfo>() : nullptr;
-  if (live != nullptr) co_return *live;
+  auto found = co_await look_at_session(daemon, stored.id, who, kGlanceSeconds);
+  if (found) co_return std::move(*found);
   co_return stored;
 }
 
@@ -129,8 +142,7 @@ Task<Answer<wire::SessionInfo>> make_session(Daemon& daemon, CreateWords words, 
   auto thing = begin_thing(daemon, Owned::session, who, name, there);
   WEIR_CO_CHECK(thing);
   auto made = co_await start_session(daemon, std::move(words), who, thing->id());
-  // One that was killed because it took too long may stand all the same.
-  if (!made && made.error().code != ErrorCode::unavailable) thing->failed();
+  if (!made) note_failure(daemon, *thing, made.error());
   WEIR_CO_CHECK(made);
   WEIR_CO_CHECK(thing->is_made());
   ++daemon.metrics.sessions_created;
@@ -166,18 +178,32 @@ Task<Outcome> list_sessions(Call& call, std::string) {
 
 Task<Outcome> show_session(Call& call, std::string) {
   const Making kind = kind_of(call);
-  const auto stored = find_session(call.daemon, call.parameter(0), call.who);
-  const bool asleep = stored && stored->info.state == session::kAsleep;
-  if (asleep && kind == Making::session) co_return json_reply(200, session_json(call.daemon, stored->info, call.who));
-  auto reply = co_await ask_session(call.daemon, call.parameter(0), call.who, wire::ShowSession{});
-  WEIR_CO_CHECK(reply);
-  const auto* const session = reply->as<wire::SessionInfo>();
-  if (session == nullptr) co_return refuse(ErrorCode::internal, "the session says something else than what it is");
+  auto session = co_await look_at_session(call.daemon, call.parameter(0), call.who);
+  WEIR_CO_CHECK(session);
   if (kind == Making::service && !session->service) {
     co_return refuse(ErrorCode::not_found, "there is no service " + call.parameter(0));
   }
   co_return json_reply(200, session_json(call.daemon, *session, call.who));
 }
+
+namespace {
+
+// With the snapshot that it consists of, which is not for this process to remove.
+// It may be awake again by then: it is asked as anybody who is awake.
+Task<Outcome> remove_asleep(Daemon& daemon, std::string who_is, Principal who, wire::StopSession how) {
+  auto found = find_session(daemon, who_is, who);
+  WEIR_CO_CHECK(found);
+  const std::string id = found->info.id;
+  std::vector<std::string> words = {"stop", "--", id};
+  if (how.kill) words = {"session", "rm", "--", id};
+  auto ended = co_await run_command(daemon, who, {.words = std::move(words)}, kCreateSeconds);
+  WEIR_CO_CHECK(ended);
+  if (ended->exit_code != 0) co_return std::unexpected(refusal_of(*ended));
+  daemon.store.disown(Owned::session, id);
+  co_return no_content();
+}
+
+}  // namespace
 
 Task<Outcome> delete_session(Call& call, std::string) {
   const Making kind = kind_of(call);
@@ -185,9 +211,14 @@ Task<Outcome> delete_session(Call& call, std::string) {
     const auto there = co_await show_session(call, "");
     WEIR_CO_CHECK(there);
   }
-  auto session = co_await SessionCall::open(call.daemon, call.parameter(0), call.who);
+  const wire::StopSession how{.kill = is_on(call.target, "kill")};
+  auto session = co_await SessionCall::open(call.daemon, call.parameter(0), call.who, session::Asleep::leave);
+  if (!session && session.error().code == ErrorCode::unavailable) {
+    auto removed = co_await remove_asleep(call.daemon, call.parameter(0), call.who, how);
+    co_return removed;
+  }
   WEIR_CO_CHECK(session);
-  WEIR_CO_CHECK(session->send(wire::StopSession{.kill = is_on(call.target, "kill")}));
+  WEIR_CO_CHECK(session->send(how));
   // Answered at once; what is inside has its grace time, and then the connection ends.
   while (true) {
     const auto reply = co_await session->receive(in_seconds(SessionCall::kPatience));

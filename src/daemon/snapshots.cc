@@ -66,8 +66,10 @@ Task<wire::Answer<std::vector<Json>>> own_snapshots(Daemon& daemon, const Princi
   auto all = co_await all_snapshots(daemon, who);
   WEIR_CO_CHECK(all);
   if (who.is_owner()) co_return all;
-  const auto things = present_things(daemon, Owned::snapshot, who, [&](const std::string& id) {
-    return has_id(*all, id) || !was_there(id) || making.contains(id);
+  const auto things = present_things(daemon, Owned::snapshot, who, [&](const std::string& id) -> Result<bool> {
+    if (has_id(*all, id)) return true;
+    if (!was_there(id) || making.contains(id)) return fail("it was made while the list was read");
+    return false;
   });
   WEIR_CO_CHECK(things);
   std::erase_if(*all, [&](const Json& each) {
@@ -113,13 +115,13 @@ std::unexpected<wire::Refusal> no_disk_left(std::uint64_t budget) {
 
 constexpr std::uint64_t kAny = std::numeric_limits<std::uint64_t>::max();
 
-// Refused where nothing is left.
+// What archives that are being imported may take, those that are under way included. Refused where nothing is left.
 wire::Answer<std::uint64_t> disk_left(Daemon& daemon, const std::vector<Json>& own, const Principal& who) {
   const std::uint64_t budget = daemon.limits.disk_per_token;
   if (who.is_owner() || budget == 0) return kAny;
-  const std::uint64_t used = bytes_of(own) + daemon.spooled[owner_key(who)] + daemon.store.answer_bytes(who);
-  if (used >= budget) return no_disk_left(budget);
-  return budget - used;
+  const std::uint64_t kept = bytes_of(own) + daemon.store.answer_bytes(who);
+  if (kept >= budget || daemon.spooled[owner_key(who)] >= budget - kept) return no_disk_left(budget);
+  return budget - kept;
 }
 
 Task<wire::Answer<>> remove_snapshot(Daemon& daemon, const Principal& who, std::string id) {
@@ -161,9 +163,12 @@ Task<wire::Answer<Room>> begin_snapshot(Daemon& daemon, const Principal& who, st
   co_return Room{.thing = std::move(*thing), .disk = *left};
 }
 
-// A session that does not answer may still make it, and so may a command that was killed.
+// A session that does not answer, or ended in the middle, may have made it or still make it, and so may a command that
+// was killed: then it stays its caller's.
 void note_failure(NewThing& thing, const wire::Refusal& refusal) {
-  if (refusal.code != ErrorCode::unavailable) thing.failed();
+  const bool is_known =
+      refusal.code != ErrorCode::unavailable && refusal.code != ErrorCode::gone && refusal.code != ErrorCode::internal;
+  if (is_known) thing.failed();
 }
 
 // The archive is gone again when this ends.

@@ -48,7 +48,7 @@ Spooled::~Spooled() {
 }
 
 wire::Answer<> Spooled::append(Bytes bytes, std::uint64_t left) {
-  if (bytes.size() > left || bytes_ > left - bytes.size()) {
+  if (bytes.size() > left || *sum_ > left - bytes.size()) {
     return refuse(ErrorCode::limit, "the archive is longer than what this token may still keep on the disk",
                   "delete snapshots, or ask the machine's owner: weir serve --max-disk-per-token");
   }

@@ -24,7 +24,7 @@ class Spooled {
   Spooled& operator=(Spooled&&) = delete;
   ~Spooled();
 
-  // Errors: as of the file; `limit` where the disk is full, or `left` is less.
+  // Errors: as of the file; `limit` where the disk is full, or all archives of its owner would be more than `left`.
   wire::Answer<> append(Bytes bytes, std::uint64_t left);
   Result<> open(const std::string& folder);
   std::uint64_t bytes() const { return bytes_; }
@@ -37,7 +37,7 @@ class Spooled {
   sys::OwnedFd file_;
 };
 
-// The body of the request. `left`: bytes that whoever asks may keep on the disk.
+// The body of the request. `left`: bytes that all archives of whoever asks may take.
 Task<wire::Answer<Spooled>> spool_body(Call& call, std::uint64_t left);
 
 // Runs a command and sends what it prints as it comes. Its failure before the first byte is an error like any other;

@@ -28,6 +28,14 @@ Result<std::string> draw_id(Owned kind) {
   return std::string(beginning_of(kind)) + text.data();
 }
 
+Result<std::string> draw_free_id(Daemon& daemon, Owned kind, const IsThere& is_there) {
+  while (true) {
+    WEIR_TRY(std::string id, draw_id(kind));
+    WEIR_TRY(const bool there, is_there(id));
+    if (!there && !daemon.making.contains(id)) return id;
+  }
+}
+
 wire::Answer<> check_name(Owned kind, const std::string& name) {
   if (name.starts_with(beginning_of(kind))) {
     return refuse(ErrorCode::bad_request, "the name '" + name + "' could be taken for an id",
@@ -69,7 +77,11 @@ wire::Answer<std::vector<Store::Thing>> present_things(Daemon& daemon, Owned kin
   auto all = daemon.store.things_of(kind, who);
   if (!all) return internal(all.error());
   std::erase_if(*all, [&](const Store::Thing& thing) {
-    if (is_there(thing.id) || daemon.making.contains(thing.id)) return false;
+    const auto there = is_there(thing.id);
+    if (!there || daemon.making.contains(thing.id)) return false;
+    // What a daemon or a command that was killed began has come: from here on it goes with what it stands for.
+    if (*there && thing.begun != 0) static_cast<void>(daemon.store.set_made(kind, thing.id));
+    if (*there) return false;
     if (thing.begun != 0 && now() - thing.begun < kMayComeSeconds) return false;
     daemon.store.disown(kind, thing.id);
     return true;
@@ -79,15 +91,17 @@ wire::Answer<std::vector<Store::Thing>> present_things(Daemon& daemon, Owned kin
 
 wire::Answer<NewThing> begin_thing(Daemon& daemon, Owned kind, const Principal& who, const std::string& name,
                                    const IsThere& is_there) {
-  auto id = draw_id(kind);
-  while (id && (is_there(*id) || daemon.making.contains(*id))) id = draw_id(kind);
+  auto id = draw_free_id(daemon, kind, is_there);
   if (!id) return internal(id.error());
   if (who.is_owner()) return NewThing(daemon, kind, std::move(*id), who);
   WEIR_CHECK_OK(check_name(kind, name));
   // What a daemon before this one began, and has not come, keeps its row and not its name.
   const std::string other = daemon.store.id_called(kind, name, who);
-  if (!other.empty() && !is_there(other) && !daemon.making.contains(other)) {
-    if (const auto free = daemon.store.unname(kind, other); !free) return internal(free.error());
+  if (!other.empty() && !daemon.making.contains(other)) {
+    const auto there = is_there(other);
+    if (!there) return internal(there.error());
+    const auto free = *there ? Result<>() : daemon.store.unname(kind, other);
+    if (!free) return internal(free.error());
   }
   const auto noted = daemon.store.note(kind, {.id = *id, .name = name, .begun = now()}, who);
   if (noted) return NewThing(daemon, kind, std::move(*id), who);

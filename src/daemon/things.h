@@ -32,15 +32,16 @@ class NewThing {
 // After so long nothing comes of a making that was not heard of again.
 inline constexpr std::int64_t kMayComeSeconds = 3600;
 
-using IsThere = std::function<bool(const std::string& id)>;
+// An error: it is not known.
+using IsThere = std::function<Result<bool>(const std::string& id)>;
 
-// A token's things that are there, are being made, or may still come. Rows of others go.
+// A token's things that are there, are being made, may still come, or of which nothing is known. Rows of others go.
 wire::Answer<std::vector<Store::Thing>> present_things(Daemon& daemon, Owned kind, const Principal& who,
                                                        const IsThere& is_there);
 
 // Notes the one that is to be made, under a name of the token's own (or none). The machine's owner gets an id only for
 // being counted: names are the registry's there. `name_taken`: this token has one of that name. `bad_request`: it could
-// be taken for an id.
+// be taken for an id. `internal`: it is not known what is there.
 wire::Answer<NewThing> begin_thing(Daemon& daemon, Owned kind, const Principal& who, const std::string& name,
                                    const IsThere& is_there);
 

@@ -236,14 +236,35 @@ void Admission::wait(const control::Connect& ask, const Place& place, std::uint6
   Event event = flow_event(EventType::limit, ask.protocol, ask.entry, place.dialled, place.name());
   event.limits = {hit_of(policy::Limit::connects_per_second)};
   recorder_.record(std::move(event));
-  waiting_[ask.flow] = reactor_.at(reactor_.now_ms() + wait_ms, [this, ask] {
+  const auto timer = reactor_.at(reactor_.now_ms() + wait_ms, [this, ask] {
+    if (suspended_) return void(waiting_.at(ask.flow).timer = 0);
     waiting_.erase(ask.flow);
     consider(ask, Turn::taken);
   });
+  waiting_[ask.flow] = {.ask = ask, .timer = timer};
+}
+
+void Admission::suspend() {
+  settle();
+  suspended_ = true;
+  egress_.suspend();
+}
+
+// Those whose turn came meanwhile take another: together they would be too fast.
+void Admission::go_on() {
+  suspended_ = false;
+  egress_.go_on();
+  std::vector<control::Connect> due;
+  for (const auto& [flow, each] : waiting_) {
+    if (each.timer == 0) due.push_back(each.ask);
+  }
+  std::ranges::sort(due, {}, &control::Connect::flow);
+  for (const control::Connect& ask : due) waiting_.erase(ask.flow);
+  for (const control::Connect& ask : due) consider(ask, Turn::to_take);
 }
 
 void Admission::stop_waiting() {
-  for (const auto& [flow, timer] : waiting_) reactor_.cancel(timer);
+  for (const auto& [flow, each] : waiting_) reactor_.cancel(each.timer);
   waiting_.clear();
 }
 
@@ -388,7 +409,7 @@ void Admission::on(const control::FlowClosed& closed) {
   if (closed.flow >= InboundFlows::kFirst)
     return inbound_.close(closed.flow, closed.bytes_up, closed.bytes_down, error);
   if (const auto waiting = waiting_.find(closed.flow); waiting != waiting_.end()) {
-    reactor_.cancel(waiting->second);
+    reactor_.cancel(waiting->second.timer);
     waiting_.erase(waiting);
   }
   close_flow(

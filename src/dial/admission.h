@@ -77,6 +77,11 @@ class Admission {
   // Its sockets go to the gateway now. False if it lost its permission meanwhile, which is recorded.
   bool pass_inbound(std::uint64_t flow) { return inbound_.pass(flow); }
 
+  // Nothing is dialled any more and no proxy is spoken to, but for what was admitted before, which is dialled now.
+  // Until go_on() nothing may be handled; who waits for a turn waits on.
+  void suspend();
+  void go_on();
+
   // From here on every new connection is refused (shutting-down).
   void refuse_new() { ending_ = true; }
   // The sandbox has ended: records the end of flows whose end nobody reported, and writes it.
@@ -217,14 +222,20 @@ class Admission {
   policy::NameBook book_;
   net::DomainName host_service_;
   bool ending_ = false;
+  bool suspended_ = false;
   std::uint64_t last_flow_ = 0;  // the highest number that was asked with
   FlowLimits limits_;
   Flows flows_;
-  std::size_t in_the_making_ = 0;                                     // of the flows: TCP without a connection yet
-  std::unordered_map<std::uint64_t, sys::Reactor::TimerId> waiting_;  // connects, by flow
-  std::vector<Admitted> admitted_;                                    // recorded with the next commit, then dialled
-  std::uint64_t failed_commits_ = 0;                                  // of the recorder, up to the last settle()
-  const policy::HostFacts* current_facts_ = nullptr;                  // asked for once between two calls of settle()
+  std::size_t in_the_making_ = 0;  // of the flows: TCP without a connection yet
+  // A connect that waits for its turn. `timer` is 0: it came while nothing is dialled.
+  struct Waiting {
+    control::Connect ask;
+    sys::Reactor::TimerId timer = 0;
+  };
+  std::unordered_map<std::uint64_t, Waiting> waiting_;  // by flow
+  std::vector<Admitted> admitted_;                      // recorded with the next commit, then dialled
+  std::uint64_t failed_commits_ = 0;                    // of the recorder, up to the last settle()
+  const policy::HostFacts* current_facts_ = nullptr;    // asked for once between two calls of settle()
 };
 
 }  // namespace weir::dial

@@ -93,6 +93,7 @@ void Admission::on(const control::OpenResolver& ask) {
     answer(control::ResolverAnswer{.query = ask.query, .error = static_cast<std::uint32_t>(error)});
   };
   if (ask.server >= settings_.resolvers.size()) return fail_with(EINVAL);
+  if (ending_ || suspended_) return fail_with(ECANCELED);
   if (!recorder_.healthy()) return fail_with(EIO);
   if (!policy::may_resolve(image_)) return fail_with(EACCES);
   if (dialer_.pending() >= kMaxDials) return fail_with(EAGAIN);

@@ -29,7 +29,7 @@ struct EgressDialer::Tunnel : sys::EventHandler {
       : owner(egress), id(number), client(std::move(talk)), on_done(std::move(callback)) {}
 
   void on_events(std::uint32_t) override {
-    if (!socket.valid()) return;
+    if (!socket.valid() || owner.suspended_) return;
     if (auto outcome = step()) owner.finish(id, std::move(*outcome));
   }
 
@@ -113,7 +113,29 @@ void EgressDialer::connected(Dialer::Id id, Dialled dialled) {
   tunnel.dial = 0;
   if (dialled.error != 0) return finish(id, failed(dialled.error, "not reached: " + errno_name(dialled.error)));
   tunnel.socket = std::move(dialled.socket);
-  if (!reactor_.watch(tunnel.socket.get(), EPOLLIN | EPOLLOUT, tunnel)) finish(id, failed(EMFILE, "EMFILE"));
+  if (!suspended_) talk(tunnel);
+}
+
+void EgressDialer::talk(Tunnel& tunnel) {
+  if (!reactor_.watch(tunnel.socket.get(), EPOLLIN | EPOLLOUT, tunnel)) finish(tunnel.id, failed(EMFILE, "EMFILE"));
+}
+
+void EgressDialer::suspend() {
+  suspended_ = true;
+  for (const auto& [id, tunnel] : tunnels_) {
+    if (tunnel->socket.valid()) reactor_.forget(tunnel->socket.get());
+  }
+}
+
+void EgressDialer::go_on() {
+  suspended_ = false;
+  std::vector<Dialer::Id> held;
+  for (const auto& [id, tunnel] : tunnels_) {
+    if (tunnel->socket.valid()) held.push_back(id);
+  }
+  for (const Dialer::Id id : held) {
+    if (const auto found = tunnels_.find(id); found != tunnels_.end()) talk(*found->second);
+  }
 }
 
 void EgressDialer::finish(Dialer::Id id, Dialled dialled) {

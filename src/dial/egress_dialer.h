@@ -38,14 +38,20 @@ class EgressDialer {
                      Dialer::OnDone on_done);
   void cancel(Dialer::Id id);
 
+  // Says nothing to any proxy until go_on().
+  void suspend();
+  void go_on();
+
  private:
   struct Tunnel;
+  void talk(Tunnel& tunnel);
   void connected(Dialer::Id id, Dialled dialled);
   void finish(Dialer::Id id, Dialled dialled);
 
   sys::Reactor& reactor_;
   Dialer& dialer_;
   Dialer::Id last_id_ = 0;
+  bool suspended_ = false;
   std::unordered_map<Dialer::Id, std::unique_ptr<Tunnel>> tunnels_;
 };
 

@@ -123,7 +123,8 @@ Result<> TreeWriter::count(const TarEntry& entry) {
   if (entry.size > limits_.bytes || tally_.bytes + entry.size > limits_.bytes) {
     return refuse(entry.path,
                   "with its " + std::to_string(entry.size) + " bytes the image is larger than " +
-                      std::to_string(limits_.bytes >> 30) + " GiB",
+                      (limits_.bytes >> 30 != 0 ? std::to_string(limits_.bytes >> 30) + " GiB"
+                                                : std::to_string(limits_.bytes >> 20) + " MiB"),
                   "make a smaller image");
   }
   tally_.bytes += entry.size;

@@ -64,6 +64,14 @@ wire::Answer<Opened> open_file(const session::Registry& registry, const std::str
   return Opened{.connection = std::move(connection), .reply = std::move(reply)};
 }
 
+// Its files are swept by whoever comes to the snapshots next.
+Expected<> remove_asleep(const session::Registry& registry, const std::string& id) {
+  auto folder = registry.take_asleep(id);
+  if (!folder) return library::failed(folder.error());
+  folder->remove();
+  return {};
+}
+
 }  // namespace
 
 Sandbox::Sandbox(std::unique_ptr<Session> session) : session_(std::move(session)) {}
@@ -137,9 +145,10 @@ Expected<std::string> Sandbox::get(const std::string& path, std::size_t max_byte
 Expected<> Sandbox::stop() {
   if (!session_) return {};
   const std::unique_ptr<Session> ending = std::move(session_);
-  auto connection = session::Connection::open(ending->registry, ending->info.id);
+  auto connection = session::Connection::open(ending->registry, ending->info.id, {.asleep = session::Asleep::leave});
   if (!connection) {
     const ErrorCode code = connection.error().code;
+    if (code == ErrorCode::unavailable) return remove_asleep(ending->registry, ending->info.id);
     if (code == ErrorCode::gone || code == ErrorCode::not_found) return {};
     return library::failed(connection.error());
   }

@@ -7,9 +7,9 @@
 #include <string_view>
 #include <utility>
 
-#include "library/create.h"
 #include "library/session_handle.h"
 #include "library/words.h"
+#include "session/starter.h"
 
 namespace weir {
 
@@ -140,7 +140,8 @@ Expected<Sandbox> SandboxBuilder::start() const {
   auto words = command_line();
   if (!words) return std::unexpected(std::move(words).error());
   WEIR_LIBRARY_TRY(session::Registry registry, session::Registry::open());
-  WEIR_LIBRARY_TRY(wire::SessionInfo info, library::create_session(*words));
+  registry.set_weir(words->front());
+  WEIR_LIBRARY_TRY(wire::SessionInfo info, session::run_starter(*words));
   return Sandbox(std::make_unique<Sandbox::Session>(std::move(registry), std::move(info)));
 }
 

@@ -5,12 +5,15 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstring>
 #include <map>
 #include <vector>
 
+#include "changes/remove_tree.h"
 #include "sandbox/folder_walk.h"
 #include "sys/errno.h"
 #include "sys/files.h"
+#include "sys/folder.h"
 #include "sys/open_resolved.h"
 #include "wire/tar.h"
 #include "wire/tar_writer.h"
@@ -22,6 +25,11 @@ using wire::TarEntry;
 
 constexpr std::size_t kBuffer = 256 * 1024;
 constexpr std::uint32_t kPermissions = 0777;
+// OCI image specification, layers: whiteouts.
+constexpr std::string_view kMark = ".wh.";
+constexpr std::string_view kOpaque = ".wh..wh..opq";
+// No archive of changes has a file of that name.
+constexpr std::string_view kUnfinished = ".wh..weir-unfinished";
 
 std::unexpected<Error> refuse(const std::string& path, const std::string& why, int code) {
   return fail("entry " + wire::quoted_path(path) + ": " + why, code);
@@ -123,7 +131,10 @@ class PipeStream : public wire::ByteStream {
 
 class Reader {
  public:
-  explicit Reader(const sys::OwnedFd& root) : root_(root) {}
+  Reader(const sys::OwnedFd& root, Archive kind)
+      : root_(root),
+        kind_(kind),
+        within_(kind == Archive::of_changes ? sys::kBeneath | RESOLVE_NO_XDEV : sys::kBeneath) {}
 
   Result<> take(const TarEntry& entry, wire::ByteStream& content) {
     if (++entries_ > kMaxArchiveEntries)
@@ -132,13 +143,18 @@ class Reader {
     const std::size_t slash = entry.path.rfind('/');
     const std::string folder = slash == std::string::npos ? "" : entry.path.substr(0, slash);
     WEIR_TRY(const sys::OwnedFd parent, folder_at(folder, entry.path));
+    const std::string name = entry.path.substr(slash + 1);
+    if (kind_ == Archive::of_changes && name.starts_with(kMark)) return unmake(entry.path, parent, name);
     return make({.entry = entry, .parent = parent, .name = entry.path.substr(slash + 1)}, content);
   }
 
   // Now that nothing more goes into them.
   Result<> finish() {
     for (auto folder = folders_.rbegin(); folder != folders_.rend(); ++folder) {
-      const sys::OwnedFd open = sys::open_resolved(root_.get(), folder->path, O_RDONLY | O_DIRECTORY, sys::kBeneath);
+      const sys::OwnedFd there = sys::open_resolved(root_.get(), folder->path, O_PATH | O_DIRECTORY, within_);
+      if (!there.valid()) return broken(folder->path, "cannot open it again");
+      if (!folder->made && !is_own(there)) continue;
+      const sys::OwnedFd open(::openat(there.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
       if (!open.valid()) return broken(folder->path, "cannot open it again");
       WEIR_CHECK_OK(dress(open, folder->path, folder->mode, folder->mtime));
     }
@@ -155,11 +171,12 @@ class Reader {
     std::string path;
     std::uint32_t mode;
     std::int64_t mtime;
+    bool made;  // it was not there
   };
 
   // Folders that no entry spoke of are made on the way.
   Result<sys::OwnedFd> folder_at(const std::string& path, const std::string& entry) {
-    sys::OwnedFd folder = sys::open_resolved(root_.get(), path, O_PATH | O_DIRECTORY, sys::kBeneath);
+    sys::OwnedFd folder = sys::open_resolved(root_.get(), path, O_PATH | O_DIRECTORY, within_);
     if (folder.valid()) return folder;
     if (errno == ELOOP || errno == ENOTDIR)
       return refuse(entry, "its folder is a link or a file in the sandbox", errno);
@@ -169,7 +186,7 @@ class Reader {
     const std::string name = path.substr(slash + 1);
     if (::mkdirat(parent.get(), name.c_str(), 0755) != 0 && errno != EEXIST)
       return broken(entry, "cannot make its folder");
-    folder = sys::open_resolved(parent.get(), name, O_PATH | O_DIRECTORY, sys::kBeneath);
+    folder = sys::open_resolved(parent.get(), name, O_PATH | O_DIRECTORY, within_);
     if (!folder.valid()) return broken(entry, "cannot open its folder");
     return folder;
   }
@@ -197,7 +214,35 @@ class Reader {
     return refuse(entry.path, "a device or a named pipe", EINVAL);
   }
 
-  static Result<> make_room(const Making& making) {
+  // What only weir's own root may change (/tmp, /) stays as it is.
+  bool is_own(const sys::OwnedFd& folder) const {
+    struct stat status{};
+    return kind_ == Archive::of_files || (::fstat(folder.get(), &status) == 0 && status.st_uid == ::geteuid());
+  }
+
+  static Result<> remove(const sys::OwnedFd& parent, const std::string& name, const std::string& path) {
+    struct stat there{};
+    if (::fstatat(parent.get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT) return {};
+    if (!changes::remove_tree(parent, name))
+      return refuse(path, "not all of what is in its place can be removed", EPERM);
+    return {};
+  }
+
+  // A mark: of a name that is gone, or of a folder in which nothing is left of what was there.
+  Result<> unmake(const std::string& path, const sys::OwnedFd& parent, const std::string& name) {
+    if (name != kOpaque) return remove(parent, name.substr(kMark.size()), path);
+    std::vector<std::string> names;
+    WEIR_TRY(sys::OwnedFd open, sys::checked_fd(::openat(parent.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                                                "cannot empty the folder of " + wire::quoted_path(path)));
+    const sys::Folder folder = sys::folder_of(std::move(open));
+    if (folder == nullptr) return broken(path, "cannot list its folder");
+    while (const dirent* entry = sys::next_entry(folder)) names.emplace_back(entry->d_name);
+    for (const std::string& each : names) WEIR_CHECK_OK(remove(parent, each, path));
+    return {};
+  }
+
+  Result<> make_room(const Making& making) const {
+    if (kind_ == Archive::of_changes) return remove(making.parent, making.name, making.entry.path);
     if (::unlinkat(making.parent.get(), making.name.c_str(), 0) == 0 || errno == ENOENT) return {};
     if (errno == EISDIR) return refuse(making.entry.path, "there is a folder of that name", EISDIR);
     return broken(making.entry.path, "cannot remove what is in its place");
@@ -208,24 +253,67 @@ class Reader {
     const int parent = making.parent.get();
     const bool is_there = ::fstatat(parent, making.name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0;
     if (is_there && !S_ISDIR(there.st_mode)) WEIR_CHECK_OK(make_room(making));
-    if (::mkdirat(parent, making.name.c_str(), 0700) != 0 && errno != EEXIST)
-      return broken(making.entry.path, "cannot make the folder");
-    folders_.push_back({.path = making.entry.path, .mode = making.entry.mode, .mtime = making.entry.mtime});
+    const bool made = ::mkdirat(parent, making.name.c_str(), 0700) == 0;
+    if (!made && errno != EEXIST) return broken(making.entry.path, "cannot make the folder");
+    // What goes into it was written before it was closed to its owner. finish() gives it the mode that it has by now.
+    const bool is_closed =
+        !made && kind_ == Archive::of_changes && there.st_uid == ::geteuid() && (there.st_mode & S_IRWXU) != S_IRWXU;
+    if (is_closed &&
+        ::fchmodat(parent, making.name.c_str(), (there.st_mode & kPermissions) | S_IRWXU, AT_SYMLINK_NOFOLLOW) != 0)
+      return broken(making.entry.path, "cannot open the folder to its owner");
+    folders_.push_back(
+        {.path = making.entry.path, .mode = making.entry.mode, .mtime = making.entry.mtime, .made = made});
     return {};
   }
 
   Result<> make_file(const Making& making, wire::ByteStream& content) {
     const TarEntry& entry = making.entry;
-    WEIR_CHECK_OK(make_room(making));
-    const sys::OwnedFd file = sys::open_resolved(making.parent.get(), making.name,
-                                                 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, sys::kBeneath, 0600);
+    const bool whole = kind_ == Archive::of_changes;
+    const std::string name = whole ? std::string(kUnfinished) : making.name;
+    if (whole) {
+      ::unlinkat(making.parent.get(), name.c_str(), 0);
+    } else {
+      WEIR_CHECK_OK(make_room(making));
+    }
+    const sys::OwnedFd file =
+        sys::open_resolved(making.parent.get(), name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, within_, 0600);
     if (!file.valid()) return broken(entry.path, "cannot make the file");
+    auto made = fill(file, entry, content);
+    if (made && whole) made = put_in_place(making, name);
+    if (!made && whole) ::unlinkat(making.parent.get(), name.c_str(), 0);
+    return made;
+  }
+
+  Result<> fill(const sys::OwnedFd& file, const TarEntry& entry, wire::ByteStream& content) {
     while (true) {
       WEIR_TRY(const std::size_t got, content.read(buffer_));
       if (got == 0) break;
-      WEIR_CHECK_OK(sys::write_whole(file, "entry " + wire::quoted_path(entry.path), Bytes(buffer_).first(got)));
+      const Bytes part = Bytes(buffer_).first(got);
+      if (kind_ == Archive::of_changes && is_zero(part)) {
+        if (::lseek(file.get(), static_cast<off_t>(got), SEEK_CUR) < 0) return broken(entry.path, "cannot write it");
+      } else {
+        WEIR_CHECK_OK(sys::write_whole(file, "entry " + wire::quoted_path(entry.path), part));
+      }
     }
+    if (kind_ == Archive::of_changes && ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
+      return broken(entry.path, "cannot set its size");
     return dress(file, entry.path, entry.mode, entry.mtime);
+  }
+
+  // A hole where it was written: it is one here as well, and no memory.
+  static bool is_zero(Bytes part) {
+    return part.front() == 0 && std::memcmp(part.data(), part.data() + 1, part.size() - 1) == 0;
+  }
+
+  Result<> put_in_place(const Making& making, const std::string& unfinished) const {
+    struct stat there{};
+    const int parent = making.parent.get();
+    const bool is_folder =
+        ::fstatat(parent, making.name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(there.st_mode);
+    if (is_folder) WEIR_CHECK_OK(make_room(making));
+    if (::renameat(parent, unfinished.c_str(), parent, making.name.c_str()) != 0)
+      return broken(making.entry.path, "cannot put it in place");
+    return {};
   }
 
   // To a regular file that is below the folder, not through a link.
@@ -234,7 +322,7 @@ class Reader {
     const std::size_t slash = entry.link.rfind('/');
     const std::string folder = slash == std::string::npos ? "" : entry.link.substr(0, slash);
     const std::string name = entry.link.substr(slash + 1);
-    const sys::OwnedFd from = sys::open_resolved(root_.get(), folder, O_PATH | O_DIRECTORY, sys::kBeneath);
+    const sys::OwnedFd from = sys::open_resolved(root_.get(), folder, O_PATH | O_DIRECTORY, within_);
     struct stat status{};
     if (name.empty() || !from.valid() || ::fstatat(from.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||
         !S_ISREG(status.st_mode))
@@ -245,8 +333,9 @@ class Reader {
     return {};
   }
 
-  static Result<> dress(const sys::OwnedFd& made, const std::string& path, std::uint32_t mode, std::int64_t mtime) {
-    if (::fchmod(made.get(), mode & kPermissions) != 0) return broken(path, "cannot set its mode");
+  Result<> dress(const sys::OwnedFd& made, const std::string& path, std::uint32_t mode, std::int64_t mtime) const {
+    const std::uint32_t kept = kind_ == Archive::of_changes ? kPermissions | S_ISVTX : kPermissions;
+    if (::fchmod(made.get(), mode & kept) != 0) return broken(path, "cannot set its mode");
     const std::array<timespec, 2> times = {timespec{.tv_sec = mtime, .tv_nsec = 0},
                                            timespec{.tv_sec = mtime, .tv_nsec = 0}};
     if (::futimens(made.get(), times.data()) != 0) return broken(path, "cannot set its time");
@@ -254,6 +343,8 @@ class Reader {
   }
 
   const sys::OwnedFd& root_;
+  Archive kind_;
+  std::uint64_t within_;
   std::size_t entries_ = 0;
   std::vector<Folder> folders_;
   std::vector<std::uint8_t> buffer_ = std::vector<std::uint8_t>(kBuffer);
@@ -267,10 +358,10 @@ Result<> write_archive(const sys::OwnedFd& folder, const sys::OwnedFd& to) {
   return writer.end();
 }
 
-Result<> read_archive(const sys::OwnedFd& from, const sys::OwnedFd& folder) {
+Result<> read_archive(const sys::OwnedFd& from, const sys::OwnedFd& folder, Archive kind) {
   PipeStream stream(from);
   wire::TarReader archive(stream);
-  Reader reader(folder);
+  Reader reader(folder, kind);
   while (true) {
     WEIR_TRY(const auto entry, archive.next());
     if (!entry) return reader.finish();

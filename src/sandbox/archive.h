@@ -17,8 +17,13 @@ inline constexpr std::size_t kMaxArchiveEntries = 500'000;
 // left out. A file that grows while it is read is as long as it was; one that shrinks is an error.
 Result<> write_archive(const sys::OwnedFd& folder, const sys::OwnedFd& to);
 
-// Entries go below the folder and through no link; what is there gives way, except a folder to something else. Owners
-// are the sandbox's user, set-id bits are left out. What came before an error stays.
-Result<> read_archive(const sys::OwnedFd& from, const sys::OwnedFd& folder);
+// Of files: what is there gives way, except a folder to something else. Of changes (what was written over that folder
+// in an overlay, in the spelling of the OCI image specification): whiteouts remove, opaque folders are emptied first, a
+// folder gives way as well, and each file is put in place whole.
+enum class Archive : std::uint8_t { of_files, of_changes };
+
+// Entries go below the folder, through no link and onto no other mount. Owners are the sandbox's user, set-id bits are
+// left out. What came before an error stays.
+Result<> read_archive(const sys::OwnedFd& from, const sys::OwnedFd& folder, Archive kind = Archive::of_files);
 
 }  // namespace weir::sandbox

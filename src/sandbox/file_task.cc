@@ -65,7 +65,9 @@ class Task {
       case Do::tar:
         return tar();
       case Do::untar:
-        return untar();
+        return untar(Archive::of_files);
+      case Do::merge:
+        return untar(Archive::of_changes);
       case Do::count_:
         break;
     }
@@ -220,10 +222,10 @@ class Task {
     return write_archive(folder, pipe_);
   }
 
-  Result<> untar() {
+  Result<> untar(Archive kind) {
     WEIR_TRY(const sys::OwnedFd folder, folder_at(path_));
     WEIR_CHECK_OK(answer({.type = control::FileType::folder}));
-    const Result<> read = read_archive(pipe_, folder);
+    const Result<> read = read_archive(pipe_, folder, kind);
     // Without an errno it is the archive that is wrong, and not this machine.
     if (read || read.error().code() != 0) return read;
     return std::unexpected(Error(read.error().what(), EINVAL).with_remedy(read.error().remedy()));

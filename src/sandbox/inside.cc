@@ -176,6 +176,10 @@ std::size_t Inside::processes() const {
   return processes_.size();
 }
 
+bool Inside::is_at_work() const {
+  return !processes_.empty() || !files_.empty() || !leaving_.empty();
+}
+
 bool Inside::take(const control::FromInit& message, sys::OwnedFd& passed) {
   if (const auto* started = std::get_if<control::ProcessStarted>(&message)) return take(*started, passed);
   if (passed.valid()) return false;

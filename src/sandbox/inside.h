@@ -36,6 +36,8 @@ class Inside {
   // Processes that live at a time, and file tasks: each costs init a table entry and the machine a process.
   static constexpr std::size_t kMaxProcesses = 1024;
   static constexpr std::size_t kMaxFileTasks = 64;
+  // Those among them that are over, but whose child was not seen to end.
+  static constexpr std::size_t kMaxLeaving = 256;
 
   // Init, or the child of a file task, answers within microseconds; somebody who stopped it does not.
   static constexpr std::uint64_t kInitPatienceMs = 30'000;
@@ -81,6 +83,9 @@ class Inside {
   // The size of its terminal.
   void resize(Id process, std::uint16_t rows, std::uint16_t columns);
   std::size_t processes() const;
+  // What was asked for lives, or may begin yet: init may not have read of it. File tasks count that were given up, and
+  // those that are done, until their child is gone.
+  bool is_at_work() const;
 
   // One file task is one child of init, with the rights of the sandbox's user and its root, that ends with the task.
   // The user's links are followed inside; links of /proc (/proc/self/root ...) and files of the kernel never.
@@ -98,7 +103,7 @@ class Inside {
     std::uint32_t mode = 0;     // permission bits
     std::int64_t modified = 0;  // seconds since 1970
     control::FileType type = control::FileType::file;
-    // get: the file, read-only. put: a file to write. list, tar: a pipe to read. untar: a pipe to write.
+    // get: the file, read-only. put: a file to write. list, tar: a pipe to read. untar, merge: a pipe to write.
     sys::OwnedFd fd;
   };
   using OnAnswer = std::function<void(Result<FileAnswer>)>;
@@ -106,7 +111,7 @@ class Inside {
 
   // on_answer once; after an error nothing more. Then on_done once with how it ended: right away for get, stat, remove
   // and make_folder; when all was written for list (within kListPatienceMs) and tar; when all was read and stands for
-  // untar; after commit() or abandon() for put. A put replaces what is there whole, or leaves it as it was.
+  // untar and merge; after commit() or abandon() for put. A put replaces what is there whole, or leaves it as it was.
   Id files(const FileTask& task, OnAnswer on_answer, OnDone on_done);
   // Of a put that was answered: what was written is put in place.
   void commit(Id put);
@@ -132,6 +137,7 @@ class Inside {
  private:
   struct Process;
   struct File;
+  struct Leaving;
   // Orders for which init had no room yet.
   struct Order {
     control::ToInit order;
@@ -162,6 +168,7 @@ class Inside {
   void watch_deadline(File& file, std::uint64_t patience_ms = kInitPatienceMs);
   void watch_end(File& file);
   std::unique_ptr<File> remove(Id id);
+  void see_off(Id id, sys::Channel channel);
   void end_when_tidied(Id put);
   void finish(Id id, Result<> how);
 
@@ -171,6 +178,7 @@ class Inside {
   Id last_id_ = 0;
   std::map<Id, Process> processes_;
   std::map<Id, std::unique_ptr<File>> files_;
+  std::map<Id, std::unique_ptr<Leaving>> leaving_;
   std::deque<Order> waiting_;
   Motion motion_ = Motion::moves;
   OnDone on_still_;

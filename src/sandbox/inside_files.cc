@@ -1,6 +1,7 @@
 // The supervisor's side of file tasks. Each has a socket of its own; its child is as hostile as init.
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +35,11 @@ bool passes_file(Do what) {
   return what == Do::get || what == Do::put;
 }
 
+// With an archive.
+bool is_fed(Do what) {
+  return what == Do::untar || what == Do::merge;
+}
+
 // Open for what was asked, and nothing that could lead elsewhere.
 bool is_as_asked(Do what, const sys::OwnedFd& file) {
   if (!file.valid() || !is_stored_file(file.get())) return false;
@@ -50,6 +56,7 @@ Inside::~Inside() {
     reactor_.cancel(file->deadline);
     reactor_.forget(file->channel.fd());
   }
+  for (const auto& [id, leaving] : leaving_) reactor_.forget(leaving->channel.fd());
 }
 
 Inside::Id Inside::files(const FileTask& task, OnAnswer on_answer, OnDone on_done) {
@@ -66,6 +73,7 @@ Inside::Id Inside::files(const FileTask& task, OnAnswer on_answer, OnDone on_don
 
 Result<> Inside::begin(Id id, const FileTask& task, std::unique_ptr<File> file) {
   WEIR_CHECK_OK(check_room(files_.size(), kMaxFileTasks, "file tasks"));
+  WEIR_CHECK_OK(check_room(leaving_.size(), kMaxLeaving, "file tasks that are ending"));
   if (!task.path.starts_with('/')) return fail("a path inside begins with a slash", EINVAL);
   if (task.path.size() >= PATH_MAX) return fail("the path is longer than 4095 bytes", ENAMETOOLONG);
   std::vector<sys::OwnedFd> passed(1);
@@ -73,9 +81,9 @@ Result<> Inside::begin(Id id, const FileTask& task, std::unique_ptr<File> file) 
   WEIR_TRY(auto channels, sys::Channel::pair());
   file->channel = std::move(channels.first);
   passed.push_back(channels.second.take());
-  if (task.what == Do::list || task.what == Do::tar || task.what == Do::untar) {
+  if (task.what == Do::list || task.what == Do::tar || is_fed(task.what)) {
     WEIR_TRY(sys::Pipe pipe, make_pipe());
-    const bool reads = task.what == Do::untar;
+    const bool reads = is_fed(task.what);
     passed.push_back(std::move(reads ? pipe.reading : pipe.writing));
     file->pipe = std::move(reads ? pipe.writing : pipe.reading);
   }
@@ -90,7 +98,7 @@ Result<> Inside::begin(Id id, const FileTask& task, std::unique_ptr<File> file) 
 // After the answer. put, tar and untar: the caller's turn, as long as it stays; whoever goes abandons the task. Nobody
 // is there for a list any more, and a guest that stops its children must not use up the tasks there may be.
 void Inside::watch_end(File& file) {
-  if (file.what == Do::put || file.what == Do::tar || file.what == Do::untar) return;
+  if (file.what == Do::put || file.what == Do::tar || is_fed(file.what)) return;
   // What is no list is said to be done right after.
   watch_deadline(file, file.what == Do::list ? kListPatienceMs : kInitPatienceMs);
 }
@@ -180,8 +188,21 @@ std::unique_ptr<Inside::File> Inside::remove(Id id) {
   std::unique_ptr<File> file = std::move(files_.extract(found).mapped());
   reactor_.cancel(file->deadline);
   reactor_.forget(file->channel.fd());
-  file->channel = sys::Channel();
+  see_off(id, std::move(file->channel));
   return file;
+}
+
+// The child reads an end, as if it were closed. Where its own end cannot be waited for it counts as one that lives.
+void Inside::see_off(Id id, sys::Channel channel) {
+  ::shutdown(channel.fd(), SHUT_WR);
+  Leaving& leaving = *(leaving_[id] = std::make_unique<Leaving>(*this, id, std::move(channel)));
+  // What it still says is nobody's: only EPOLLHUP, which always is told.
+  static_cast<void>(reactor_.watch(leaving.channel.fd(), 0, leaving));
+}
+
+void Inside::Leaving::on_events(std::uint32_t) {
+  owner.reactor_.forget(channel.fd());
+  owner.reactor_.retire(std::move(owner.leaving_.extract(id).mapped()));
 }
 
 void Inside::finish(Id id, Result<> how) {

@@ -37,4 +37,14 @@ struct Inside::File : sys::EventHandler {
   bool answered = false;
 };
 
+// A file task that is over for who asked for it. Only its child, and the order that begins it, hold the other end.
+struct Inside::Leaving : sys::EventHandler {
+  Leaving(Inside& inside, Id number, sys::Channel end) : owner(inside), id(number), channel(std::move(end)) {}
+  void on_events(std::uint32_t) override;
+
+  Inside& owner;
+  Id id;
+  sys::Channel channel;
+};
+
 }  // namespace weir::sandbox

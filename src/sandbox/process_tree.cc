@@ -71,11 +71,15 @@ Result<Living> living_below(pid_t init, std::size_t most) {
   // Of init itself it has to be there: without it (a kernel without these lists) everything would look empty.
   const std::string first = proc.folder_of(init) + "/task/" + std::to_string(init) + "/children";
   WEIR_CHECK_OK(sys::read_file(first, kMaxChildren));
-  WEIR_TRY(const auto tree, tree_below(proc, init));
-  if (!tree) return Living{.any = true, .pids = {}};
-  Living living{.any = tree->size() > 1, .pids = {}};
-  for (std::size_t i = 1; i < tree->size() && living.pids.size() < most; ++i) {
-    if (const std::uint32_t pid = pid_inside(proc, (*tree)[i]); pid != 0) living.pids.push_back(pid);
+  std::vector<pid_t> tree = {init};
+  for (std::size_t next = 0; next < tree.size() && tree.size() <= most + 1; ++next) {
+    const auto counted = add_children(proc, tree[next], tree);
+    if (!counted && next == 0) return std::unexpected(counted.error());
+    if (counted && !*counted) return Living{.any = true, .pids = {}};
+  }
+  Living living{.any = tree.size() > 1, .pids = {}};
+  for (std::size_t i = 1; i < tree.size() && living.pids.size() < most; ++i) {
+    if (const std::uint32_t pid = pid_inside(proc, tree[i]); pid != 0) living.pids.push_back(pid);
   }
   return living;
 }

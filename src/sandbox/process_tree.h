@@ -23,7 +23,8 @@ struct Proc {
 Result<std::optional<std::vector<pid_t>>> tree_below(const Proc& proc, pid_t init);
 
 // The pid of each process in the namespace of `init` but init's own, as they are called inside; those that can be
-// looked at, at most `most`. Empty: nothing lives there but init. An error: it cannot be found out.
+// looked at, at most `most`, and not much further is looked. Empty: nothing lives there but init. An error: it cannot
+// be found out.
 struct Living {
   bool any = false;
   std::vector<std::uint32_t> pids;

@@ -310,6 +310,12 @@ void Sandbox::forward_window_size() {
   }
 }
 
+Result<Living> Sandbox::living(std::size_t most) const {
+  WEIR_TRY(Living living, living_below(init_.pid(), most));
+  if (inside_ && inside_->is_at_work()) living.any = true;
+  return living;
+}
+
 std::uint64_t Sandbox::memory_used() const {
   const auto used = memory_of_tree(init_.pid(), kUncountable);
   return used && *used != kUncountable ? *used : 0;

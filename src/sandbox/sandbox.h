@@ -119,8 +119,9 @@ class Sandbox {
   // Gives the terminal the size that the caller's has now.
   void forward_window_size();
 
-  // What lives inside besides init, as it is seen from outside; at most `most` are named.
-  Result<Living> living(std::size_t most) const { return living_below(init_.pid(), most); }
+  // What lives inside besides init, as it is seen from outside; at most `most` are named. Of what was asked for and may
+  // begin yet the host's procfs knows nothing: it counts.
+  Result<Living> living(std::size_t most) const;
 
   // Bytes that what lives inside has in memory now, by the kernel's cheap counters; 0 where they cannot be had.
   std::uint64_t memory_used() const;

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "sandbox/id_mapped.h"
+#include "sandbox/image_root.h"
 #include "sandbox/machine_mounts.h"
 #include "sandbox/root_files.h"
 #include "sandbox/share_copy.h"
@@ -107,20 +108,24 @@ bool files_count(const Limits& limits) {
   return limits.disk_bytes || limits.memory_bytes;
 }
 
-bool has_counted_overlay(const Spec& spec) {
-  return files_count(spec.limits) &&
-         std::ranges::any_of(spec.shares, [](const Share& share) { return share.access == Share::Access::overlay; });
+bool has_overlay(const Spec& spec) {
+  return std::ranges::any_of(spec.shares, [](const Share& share) { return share.access == Share::Access::overlay; });
+}
+
+// Over layers that were in strangers' hands the place for those of a share is made before they show: what they have by
+// that name (a folder, a link out of here) is covered, and nobody asks what it is.
+bool layers_lie_in_root(const Spec& spec) {
+  return files_count(spec.limits) || is_layered(spec);
 }
 
 // The folder for the layers of one overlay.
 Result<std::string> make_layers(const Spec& spec, std::size_t number) {
-  if (!files_count(spec.limits)) {
+  if (!layers_lie_in_root(spec)) {
     WEIR_TRY(const sys::OwnedFd layers, sys::new_filesystem("tmpfs", {{"mode", "0700"}}, kShared));
     WEIR_CHECK_OK(make_folder(kLayers, 0700));
     WEIR_CHECK_OK(sys::attach_mount(layers, AT_FDCWD, kLayers));
     return kLayers;
   }
-  if (::access(kLayers, F_OK) != 0) WEIR_CHECK_OK(make_folder(kLayers, 0700));
   std::string folder = std::string(kLayers) + "/" + std::to_string(number);
   WEIR_CHECK_OK(make_folder(folder, 0700));
   return folder;
@@ -128,16 +133,16 @@ Result<std::string> make_layers(const Spec& spec, std::size_t number) {
 
 // The overlay has its layers, and nobody else needs their names.
 Result<> leave_layers(const Spec& spec, const std::string& folder) {
-  const bool counted = files_count(spec.limits);
-  const std::string mount = counted ? folder + "/lower" : folder;
-  if (::umount2(mount.c_str(), MNT_DETACH) != 0 || (!counted && ::rmdir(kLayers) != 0))
+  const bool in_root = layers_lie_in_root(spec);
+  const std::string mount = in_root ? folder + "/lower" : folder;
+  if (::umount2(mount.c_str(), MNT_DETACH) != 0 || (!in_root && ::rmdir(kLayers) != 0))
     return sys::errno_error("cannot hide the layers of an overlay");
   return {};
 }
 
 // Layers that lie in the root are behind an empty folder that nobody inside can move away.
-Result<> hide_layers() {
-  if (::access(kLayers, F_OK) != 0) return {};
+Result<> hide_layers(const Spec& spec) {
+  if (!has_overlay(spec) || !layers_lie_in_root(spec)) return {};
   WEIR_TRY(const sys::OwnedFd empty,
            sys::new_filesystem("tmpfs", {{"mode", "0555"}, {"size", "4k"}, {"nr_inodes", "2"}},
                                kShared | MOUNT_ATTR_RDONLY));
@@ -230,7 +235,7 @@ Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identi
 }
 
 Result<sys::OwnedFd> take_layers(const Spec& spec) {
-  if (!has_counted_overlay(spec)) return sys::OwnedFd();
+  if (!has_overlay(spec)) return sys::OwnedFd();
   WEIR_CHECK_OK(make_folder(kLayers, 0700));
   return sys::clone_mount(AT_FDCWD, kLayers, sys::Submounts::left_out, kShared);
 }
@@ -244,6 +249,7 @@ Result<> put_layers(const sys::OwnedFd& layers) {
 }
 
 Result<> mount_shares(const std::vector<PreparedShare>& shares, const Spec& spec, const LayerTaker& taker) {
+  if (has_overlay(spec) && layers_lie_in_root(spec) && !is_layered(spec)) WEIR_CHECK_OK(make_folder(kLayers, 0700));
   std::uint32_t number = 0;
   for (const PreparedShare& prepared : shares) {
     WEIR_TRY(const sys::OwnedFd layer,
@@ -251,7 +257,7 @@ Result<> mount_shares(const std::vector<PreparedShare>& shares, const Spec& spec
     if (spec.shows_layers && layer.valid()) WEIR_CHECK_OK(taker(number, layer));
     ++number;
   }
-  return hide_layers();
+  return hide_layers(spec);
 }
 
 }  // namespace weir::sandbox

@@ -29,10 +29,10 @@ struct PreparedShare {
 Result<std::vector<PreparedShare>> prepare_shares(const Spec& spec, const Identity& identity,
                                                   Placeholders& placeholders);
 
-// The folder for the layers of counted overlays, from the tmpfs whose size is the sandbox's: an image covers that one
-// with an overlay, on which no other can lie. In init, take_layers() before the image is entered (an empty descriptor:
-// nothing needs the others), make_place_for_layers() in the private layer, so that it covers what is below,
-// put_layers() after it.
+// Over other layers (is_layered()): the folder for those of shares, from the tmpfs whose size is the sandbox's: an
+// image covers that one with an overlay, on which no other can lie. In init, take_layers() before the image is entered
+// (an empty descriptor: nothing needs the others), make_place_for_layers() in the private layer, so that it covers what
+// is below, put_layers() after it.
 Result<sys::OwnedFd> take_layers(const Spec& spec);
 Result<> make_place_for_layers();
 Result<> put_layers(const sys::OwnedFd& layers);

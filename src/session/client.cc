@@ -1,7 +1,10 @@
 #include "session/client.h"
 
+#include <time.h>
+
 #include <cerrno>
 
+#include "session/wake.h"
 #include "sys/reactor.h"
 #include "sys/unix_listener.h"
 
@@ -16,6 +19,9 @@ using wire::refuse;
 constexpr std::size_t kMaxReply = 4u << 20;
 // A session that does not take a request line stands still.
 constexpr std::uint64_t kSendPatienceMs = 10'000;
+// One that nobody listens for either sleeps by then, or has thought better of it.
+constexpr std::uint64_t kSleepyPatienceMs = 30'000;
+constexpr timespec kLookAgain{.tv_sec = 0, .tv_nsec = 5'000'000};
 
 }  // namespace
 
@@ -35,20 +41,41 @@ std::unexpected<wire::Refusal> Connection::failed(const Error& error) const {
   }
 }
 
-Answer<Connection> Connection::open(const Registry& registry, std::string_view who, sys::WhenFull when_full) {
-  WEIR_TRY(const Stored stored, registry.find(who));
-  const std::string& id = stored.info.id;
-  if (stored.info.state == kAsleep) return refuse(ErrorCode::unavailable, "session " + id + " is asleep");
-  Connection none(id, {});
-  const auto folder = registry.open_folder(id);
+// Nothing: nobody listens, and whoever has the session's lock is about to sleep, or was.
+Answer<std::optional<Connection>> Connection::try_open(const Registry& registry, const Stored& stored, Reach how) {
+  Connection none(stored.info.id, {});
+  const auto folder = registry.open_folder(stored.info.id);
   if (!folder) return none.gone();
-  auto socket = sys::connect_unix_in(*folder, OwnFolder::kSocket, when_full);
-  if (!socket && socket.error().code() == EAGAIN) return refuse(ErrorCode::too_many, "too many ask session " + id);
-  if (!socket && (socket.error().code() == ECONNREFUSED || socket.error().code() == ENOENT)) return none.gone();
+  auto socket = sys::connect_unix_in(*folder, OwnFolder::kSocket, how.when_full);
+  if (!socket && socket.error().code() == EAGAIN)
+    return refuse(ErrorCode::too_many, "too many ask session " + stored.info.id);
+  const bool nobody = !socket && (socket.error().code() == ECONNREFUSED || socket.error().code() == ENOENT);
+  if (nobody && stored.info.on_idle == kAsksToSleep) return std::optional<Connection>();
+  if (nobody) return none.gone();
   if (!socket) return none.failed(socket.error());
   auto stream = sys::LineStream::of(std::move(*socket), kMaxReply);
   if (!stream) return none.failed(stream.error());
-  return Connection(id, std::move(*stream));
+  return std::optional(Connection(stored.info.id, std::move(*stream)));
+}
+
+Answer<Connection> Connection::open(const Registry& registry, std::string_view who, Reach how) {
+  const std::uint64_t deadline = sys::monotonic_ms() + kSleepyPatienceMs;
+  std::string name(who);
+  while (true) {
+    WEIR_TRY(const Stored stored, registry.find(name));
+    name = stored.info.id;
+    if (stored.info.state == kAsleep) {
+      if (how.asleep == Asleep::leave) return refuse(ErrorCode::unavailable, "session " + name + " is asleep");
+      WEIR_CHECK_OK(wake(registry, name));
+      continue;
+    }
+    WEIR_TRY(auto connection, try_open(registry, stored, how));
+    if (connection) return std::move(*connection);
+    if (how.when_full == sys::WhenFull::refuse)
+      return refuse(ErrorCode::too_many, "session " + name + " is falling asleep");
+    if (sys::monotonic_ms() > deadline) return Connection(name, {}).gone();
+    ::nanosleep(&kLookAgain, nullptr);
+  }
 }
 
 Answer<> Connection::send(const wire::SessionRequest& request, std::span<const int> passed) {
@@ -90,8 +117,8 @@ std::optional<Answer<Connection::Reply>> Connection::next() {
 }
 
 Answer<Connection::Reply> ask(const Registry& registry, std::string_view who, const wire::SessionRequest& request,
-                              std::uint64_t deadline_ms) {
-  WEIR_TRY(Connection connection, Connection::open(registry, who));
+                              std::uint64_t deadline_ms, Reach how) {
+  WEIR_TRY(Connection connection, Connection::open(registry, who, how));
   WEIR_CHECK_OK(connection.send(request));
   return connection.receive(deadline_ms);
 }

@@ -22,6 +22,14 @@ namespace weir::session {
 // For deadlines: as long as it takes.
 inline constexpr std::uint64_t kNoDeadline = std::numeric_limits<std::uint64_t>::max();
 
+// What becomes of one that is asleep: woken first (wake.h), or left alone: `unavailable`.
+enum class Asleep : std::uint8_t { wake, leave };
+
+struct Reach {
+  sys::WhenFull when_full = sys::WhenFull::wait;
+  Asleep asleep = Asleep::wake;
+};
+
 class Connection {
  public:
   // A reply never is a Refusal: that is the error of the Answer.
@@ -37,10 +45,10 @@ class Connection {
     }
   };
 
-  // To the session of that id, name, or beginning of an id. Codes as Registry::find(), and `too_many` where so many
-  // wait already that this would have to, and `when_full` says that it does not.
-  static wire::Answer<Connection> open(const Registry& registry, std::string_view who,
-                                       sys::WhenFull when_full = sys::WhenFull::wait);
+  // To the session of that id, name, or beginning of an id. Codes as Registry::find(), those of wake(), and `too_many`
+  // where it would have to wait (so many do already, or the session is about to fall asleep), and `how` says that it
+  // does not.
+  static wire::Answer<Connection> open(const Registry& registry, std::string_view who, Reach how = {});
 
   // Once; the connection stays open for what belongs to the request. `passed` (at most 3) are duplicated.
   wire::Answer<> send(const wire::SessionRequest& request, std::span<const int> passed = {});
@@ -65,6 +73,7 @@ class Connection {
   Connection(std::string id, sys::LineStream stream) : id_(std::move(id)), stream_(std::move(stream)) {}
   std::unexpected<wire::Refusal> gone() const;
   std::unexpected<wire::Refusal> failed(const Error& error) const;
+  static wire::Answer<std::optional<Connection>> try_open(const Registry& registry, const Stored& stored, Reach how);
   wire::Answer<Reply> reply_of(sys::LineStream::Line line) const;
 
   std::string id_;
@@ -74,6 +83,6 @@ class Connection {
 
 // A request with one reply, for who waits: connects, asks, takes the reply.
 wire::Answer<Connection::Reply> ask(const Registry& registry, std::string_view who, const wire::SessionRequest& request,
-                                    std::uint64_t deadline_ms = kNoDeadline);
+                                    std::uint64_t deadline_ms = kNoDeadline, Reach how = {});
 
 }  // namespace weir::session

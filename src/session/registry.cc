@@ -16,6 +16,7 @@
 #include "sys/files.h"
 #include "sys/folder.h"
 #include "sys/pending_file.h"
+#include "sys/reactor.h"
 #include "wire/json_fields.h"
 
 namespace weir::session {
@@ -30,6 +31,12 @@ constexpr std::size_t kMaxStored = 4u << 20;  // session.json: a request line, a
 constexpr std::size_t kMaxName = 64;          // a file in names/: an id
 constexpr std::size_t kIdLength = 10;
 constexpr const char* kDocument = "session.json";
+constexpr const char* kLock = "lock";
+constexpr const char* kExpired = ".expired";  // beside the folders: the time of one that slept was over
+// Of one that falls asleep (supervisor/sleep_plan.h, supervisor/session_sleep.cc).
+constexpr std::string_view kPlan = "plan.json";
+constexpr std::string_view kSleptPrefix = "slept-";
+constexpr timespec kLookAgain{.tv_sec = 0, .tv_nsec = 10'000'000};
 
 std::string sessions_of(const std::string& state) {
   return state + "/sessions";
@@ -64,7 +71,7 @@ Result<sys::OwnedFd> lock_registry(const std::string& state) {
 }
 
 Result<sys::OwnedFd> open_lock(const sys::OwnedFd& folder, int flags) {
-  return sys::checked_fd(::openat(folder.get(), "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600),
+  return sys::checked_fd(::openat(folder.get(), kLock, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600),
                          "cannot open the lock of a session");
 }
 
@@ -94,10 +101,20 @@ Result<Stored> read_stored(const std::string& folder) {
   Stored stored;
   WEIR_TRY(stored.info, wire::parse_session(session->dump()));
   wire::JsonFields fields(document);
-  WEIR_CHECK_OK(fields.texts("create", stored.create));
-  WEIR_CHECK_OK(fields.text("called_in", stored.called_in));
   WEIR_CHECK_OK(fields.number("expires_at", stored.expires_at));
   return stored;
+}
+
+// There is something in its folder that only those that sleep leave.
+bool may_sleep(const sys::OwnedFd& folder) {
+  const sys::Folder entries =
+      sys::folder_of(sys::OwnedFd(::openat(folder.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  if (entries == nullptr) return true;
+  while (const dirent* entry = sys::next_entry(entries)) {
+    const std::string_view name = entry->d_name;
+    if (name == kPlan || name.starts_with(kSleptPrefix)) return true;
+  }
+  return errno != 0;
 }
 
 bool has_expired(const Stored& stored) {
@@ -137,6 +154,11 @@ std::unexpected<wire::Refusal> not_found(std::string_view who) {
                 "weir ps lists them");
 }
 
+std::unexpected<wire::Refusal> is_damaged(const std::string& id, const Error& why) {
+  return refuse(ErrorCode::internal, "what session " + id + " says of itself cannot be read: " + why.what(),
+                "weir session rm " + id + " removes it with its files");
+}
+
 }  // namespace
 
 bool is_session_id(std::string_view text) {
@@ -148,16 +170,33 @@ Result<> OwnFolder::write(const Stored& stored) const {
   JsonWriter json;
   json.begin_object();
   wire::write_session(json.key("session"), stored.info);
-  json.key("create").begin_array();
-  for (const std::string& word : stored.create) json.value(std::string_view(word));
-  json.end_array().field("called_in", std::string_view(stored.called_in)).field("expires_at", stored.expires_at);
-  json.end_object();
-  const std::string path = path_ + "/" + kDocument;
+  json.field("expires_at", stored.expires_at).end_object();
   const std::string text = json.text() + "\n";
-  WEIR_TRY(const sys::PendingFile file, sys::PendingFile::prepare(path));
-  if (stored.info.state == kAsleep) return file.write(as_bytes(text));
+  if (stored.info.state == kAsleep) return put(kDocument, as_bytes(text));
   // What runs does not outlive the machine: to wait for the disk here is to wait for nothing.
+  const std::string path = path_of(kDocument);
+  WEIR_TRY(const sys::PendingFile file, sys::PendingFile::prepare(path));
   return file.write([&](const sys::OwnedFd& fd) { return sys::write_whole(fd, path, as_bytes(text)); }, 0600);
+}
+
+Result<> OwnFolder::put(const std::string& name, Bytes content) const {
+  WEIR_TRY(const sys::PendingFile file, sys::PendingFile::prepare(path_of(name)));
+  return file.write(content);
+}
+
+void OwnFolder::keep_only(std::span<const std::string> names) const {
+  const sys::Folder entries(::opendir(path_.c_str()));
+  if (entries == nullptr) return;
+  while (const dirent* entry = sys::next_entry(entries)) {
+    const std::string_view name = entry->d_name;
+    if (name == kDocument || name == kLock || std::ranges::find(names, name) != names.end()) continue;
+    ::unlinkat(::dirfd(entries.get()), entry->d_name, 0);
+  }
+}
+
+void OwnFolder::let_go() {
+  lock_.reset();
+  folder_.reset();
 }
 
 void OwnFolder::remove() {
@@ -222,12 +261,22 @@ Result<Registry::Seen> Registry::look_at(const std::string& id) const {
   if (!free) return Seen{.life = Life::running, .stored = std::move(*stored)};
   if (stored && stored->info.state == kAsleep && !has_expired(*stored))
     return Seen{.life = Life::asleep, .stored = std::move(*stored)};
+  // What may be all that there is of a session goes only when somebody says so.
+  if (!stored && stored.error().code() != ENOENT && may_sleep(*folder))
+    return Seen{.life = Life::damaged, .stored = {}, .why = stored.error()};
+  if (stored && stored->info.state == kAsleep) remember_expired();
   give_up_name(state_, id);
   empty_folder(path_of(id));
-  return Seen{.life = Life::swept};
+  return Seen{.life = Life::swept, .stored = stored ? std::move(*stored) : Stored{}};
 }
 
-Result<std::vector<Stored>> Registry::list() const {
+// Its files are elsewhere, where this room does not go: whoever lists next has them swept.
+void Registry::remember_expired() const {
+  const std::string path = sessions_of(state_) + "/" + kExpired;
+  const sys::OwnedFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+}
+
+Result<std::vector<Stored>> Registry::list(bool* expired) const {
   WEIR_TRY(const sys::OwnedFd held, lock());
   WEIR_TRY(const std::vector<std::string> all, ids());
   std::vector<Stored> found;
@@ -235,6 +284,8 @@ Result<std::vector<Stored>> Registry::list() const {
     WEIR_TRY(Seen seen, look_at(id));
     if (seen.life == Life::running || seen.life == Life::asleep) found.push_back(std::move(seen.stored));
   }
+  const std::string left = sessions_of(state_) + "/" + kExpired;
+  if (expired != nullptr) *expired = ::unlink(left.c_str()) == 0;
   std::ranges::sort(found, {}, [](const Stored& each) { return std::pair(each.info.created, each.info.id); });
   return found;
 }
@@ -273,8 +324,12 @@ Answer<Stored> Registry::find(std::string_view who) const {
     case Life::none:
       return not_found(who);
     case Life::swept:
-      return refuse(ErrorCode::gone, "session " + id + " is gone: its supervisor was killed",
+      return refuse(ErrorCode::gone,
+                    "session " + id + " is gone: " +
+                        (seen->stored.info.state == kAsleep ? "its time was over" : "its supervisor was killed"),
                     "weir session create makes another");
+    case Life::damaged:
+      return is_damaged(id, seen->why);
     case Life::starting:
       return refuse(ErrorCode::unavailable, "session " + id + " does not stand yet", "ask again in a moment");
     case Life::running:
@@ -304,7 +359,7 @@ Answer<> Registry::take_name(const std::string& name, const std::string& id) con
     const Life life = seen->life;
     if (attempt != 0 || (life != Life::none && life != Life::swept)) {
       return refuse(ErrorCode::name_taken, "the name '" + name + "' is that of session " + other,
-                    "choose another, or end that one: weir rm " + name);
+                    "choose another, or end that one: weir stop " + name);
     }
     // What a killed one left.
     ::unlink(path.c_str());
@@ -338,19 +393,49 @@ Answer<OwnFolder> Registry::create(const std::string& id, const std::string& nam
   return OwnFolder(state_, id, std::move(*folder), std::move(*own));
 }
 
-Answer<OwnFolder> Registry::take_asleep(const std::string& id) const {
+// Nothing: it sleeps by now, or wakes, in a moment.
+Answer<std::optional<OwnFolder>> Registry::try_asleep(const std::string& id) const {
   const auto held = lock();
   if (!held) return internal(held.error());
-  if (!is_session_id(id)) return not_found(id);
   const auto seen = look_at(id);
   if (!seen) return internal(seen.error());
+  const bool in_between = seen->life == Life::running && seen->stored.info.state == kAsleep;
+  if (in_between) return std::optional<OwnFolder>();
   if (seen->life == Life::starting || seen->life == Life::running)
     return refuse(ErrorCode::conflict, "session " + id + " is awake already");
+  if (seen->life == Life::damaged) return is_damaged(id, seen->why);
   if (seen->life != Life::asleep) return not_found(id);
   auto folder = open_folder(id);
   auto own = take_lock(folder, O_CREAT);
   if (!own) return internal(own.error());
+  return std::optional(OwnFolder(state_, id, std::move(*folder), std::move(*own)));
+}
+
+Answer<OwnFolder> Registry::take_damaged(std::string_view who) const {
+  const auto held = lock();
+  if (!held) return internal(held.error());
+  WEIR_TRY(const std::string id, resolve(who));
+  const auto seen = look_at(id);
+  if (!seen) return internal(seen.error());
+  if (seen->life != Life::damaged) return not_found(id);
+  auto folder = open_folder(id);
+  auto own = take_lock(folder, O_CREAT);
+  if (!own) return internal(own.error());
   return OwnFolder(state_, id, std::move(*folder), std::move(*own));
+}
+
+Answer<OwnFolder> Registry::take_asleep(const std::string& id) const {
+  if (!is_session_id(id)) return not_found(id);
+  const std::uint64_t deadline = sys::monotonic_ms() + kTransitionPatienceMs;
+  while (true) {
+    WEIR_TRY(auto folder, try_asleep(id));
+    if (folder) return std::move(*folder);
+    if (sys::monotonic_ms() > deadline) {
+      return refuse(ErrorCode::unavailable, "session " + id + " is falling asleep or waking, and does not come to it",
+                    "ask again in a moment");
+    }
+    ::nanosleep(&kLookAgain, nullptr);
+  }
 }
 
 }  // namespace weir::session

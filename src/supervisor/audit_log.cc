@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "audit/event_line.h"
 #include "supervisor/events_sweep.h"
 #include "supervisor/state_folder.h"
 #include "sys/errno.h"
@@ -29,11 +30,33 @@ Result<sys::OwnedFd> open_file(const std::string& path, int more) {
   return std::unexpected(std::move(fd).error().with_remedy("name another file with --events FILE, or --events none"));
 }
 
+// The number of the sandbox's last whole line, among the last lines of the file; 0 where none can be read.
+std::uint64_t last_sequence(const std::string& path, off_t size, std::string_view sandbox) {
+  const sys::OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  std::string text(2 * audit::kMaxLine, '\0');
+  const off_t from = std::max<off_t>(0, size - static_cast<off_t>(text.size()));
+  const ssize_t got = file.valid() ? ::pread(file.get(), text.data(), text.size(), from) : 0;
+  std::string_view rest(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+  std::uint64_t last = 0;
+  for (std::size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
+    const auto line = audit::parse_line(rest.substr(0, end));
+    if (line && line->sandbox == sandbox) last = std::max(last, line->sequence);
+    rest.remove_prefix(end + 1);
+  }
+  return last;
+}
+
 ssize_t write_now(int fd, std::string_view lines) {
   pollfd writable{.fd = fd, .events = POLLOUT, .revents = 0};
   if (::poll(&writable, 1, 0) == 1) return ::write(fd, lines.data(), lines.size());
   errno = EAGAIN;
   return -1;
+}
+
+// Few and short, and they take something away or end it: they find room beyond the end of a full record.
+bool is_always_taken(audit::EventType type) {
+  return type == audit::EventType::policy_update || type == audit::EventType::run_exit ||
+         type == audit::EventType::sandbox_asleep || type == audit::EventType::sandbox_awake;
 }
 
 }  // namespace
@@ -51,6 +74,25 @@ AuditLog::AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string
 }
 
 Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& envelope) {
+  return open(sink, envelope, Default::must_be_new);
+}
+
+Result<AuditLog> AuditLog::open_again(const EventsSink& sink, const audit::Envelope& envelope, std::uint64_t sequence) {
+  WEIR_TRY(AuditLog log, open(sink, envelope, Default::may_be_there));
+  log.go_on(sequence);
+  return log;
+}
+
+// Whoever was killed while it wrote its last lines has not said how far it came: the record itself does.
+void AuditLog::go_on(std::uint64_t sequence) {
+  sequence_ = committed_sequence_ = sequence;
+  struct stat info{};
+  if (!regular_ || ::fstat(fd_.get(), &info) != 0) return;
+  written_ = static_cast<std::uint64_t>(info.st_size);
+  sequence_ = committed_sequence_ = std::max(sequence, last_sequence(path_, info.st_size, envelope_.sandbox));
+}
+
+Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& envelope, Default file) {
   switch (sink.kind) {
     case EventsSink::Kind::none:
       return AuditLog(envelope, {}, {}, sink.kind);
@@ -72,7 +114,7 @@ Result<AuditLog> AuditLog::open(const EventsSink& sink, const audit::Envelope& e
     return std::unexpected(std::move(made).error().with_remedy("name a file with --events FILE, or --events none"));
   }
   std::string path = folder + "/" + envelope.sandbox + ".jsonl";
-  WEIR_TRY(sys::OwnedFd fd, open_file(path, O_EXCL));
+  WEIR_TRY(sys::OwnedFd fd, open_file(path, file == Default::must_be_new ? O_EXCL : O_NOFOLLOW));
   mark_as_written(fd.get());
   if (sweeps(envelope.sandbox)) sweep_events(folder, wall_clock().seconds);
   return AuditLog(envelope, std::move(fd), std::move(path), sink.kind);
@@ -89,8 +131,7 @@ bool AuditLog::record(audit::Event event) {
   const bool rolls_up = audit::is_refusal(event.type) || event.type == audit::EventType::dns_answer ||
                         event.type == audit::EventType::limit;
   if (rolls_up && !full_ && absorb(event)) return true;
-  // Changes of the policy are few and short, and they take something away: they find room beyond the end.
-  const bool taken = (!full_ || event.type == audit::EventType::policy_update) && take(event);
+  const bool taken = (!full_ || is_always_taken(event.type)) && take(event);
   if (!taken && rolls_up) repeats_.erase(audit::roll_up_key(event));  // nothing stands there to be repeated
   // What could not be recorded does not happen; but a refusal has happened.
   if (taken || audit::is_refusal(event.type)) count(event);
@@ -142,7 +183,7 @@ bool AuditLog::take(const audit::Event& event) {
   if (!fd_.valid()) return true;  // --events none
   const std::size_t before = lines_.size();
   writer_.append(lines_, event, sequence_ + 1, wall_clock());
-  const bool bounded = kind_ == EventsSink::Kind::default_file && event.type != audit::EventType::policy_update;
+  const bool bounded = kind_ == EventsSink::Kind::default_file && !is_always_taken(event.type);
   if (bounded && written_ + lines_.size() > kMaxDefaultFile) {
     lines_.resize(before);
     full_ = true;

@@ -24,6 +24,10 @@ class AuditLog : public dial::Recorder {
   // that exists already is the record of another sandbox: an error with the code EEXIST.
   static Result<AuditLog> open(const EventsSink& sink, const audit::Envelope& envelope);
 
+  // The same for one that slept: its own record goes on behind its last line, also in a default file, which is made
+  // again where it was swept meanwhile. `sequence`: of that line, at least; counts where the sink cannot be read.
+  static Result<AuditLog> open_again(const EventsSink& sink, const audit::Envelope& envelope, std::uint64_t sequence);
+
   // Timers for roll-ups run here. Without it repeats are written one by one.
   void attach(sys::Reactor& reactor) { reactor_ = &reactor; }
 
@@ -48,6 +52,8 @@ class AuditLog : public dial::Recorder {
   const std::string& failure() const { return failure_; }
   // Empty for none and standard output.
   const std::string& path() const { return path_; }
+  // Of the last line that was recorded.
+  std::uint64_t sequence() const { return sequence_; }
 
  private:
   struct Repeats {
@@ -57,6 +63,9 @@ class AuditLog : public dial::Recorder {
   };
 
   AuditLog(const audit::Envelope& envelope, sys::OwnedFd fd, std::string path, EventsSink::Kind kind);
+  enum class Default : std::uint8_t { must_be_new, may_be_there };
+  static Result<AuditLog> open(const EventsSink& sink, const audit::Envelope& envelope, Default file);
+  void go_on(std::uint64_t sequence);
   bool has_room_for(const audit::Event& event) const;
   bool take(const audit::Event& event);
   std::size_t write_lines();

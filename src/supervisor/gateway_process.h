@@ -24,6 +24,9 @@ class GatewayProcess {
   sys::Channel& channel() { return channel_; }
   // Readable when it has died.
   int pidfd() const { return child_.pidfd(); }
+  // Nothing of it runs until go_on(). Blocks for less than a millisecond, unless the machine is stuck.
+  Result<> stop() { return child_.stop(); }
+  void go_on() { child_.go_on(); }
   // How it ended, in words, with the bound on its memory: beyond it the gateway ends like after any other fault. Waits
   // for the end; once only, and pidfd() is closed afterwards.
   std::string end();

@@ -24,7 +24,21 @@ std::string code_of(const Error& error) {
   return error.code() == 0 ? "invalid_policy" : "failed";
 }
 
-// The answer and the record are one line each, whatever was asked for: a line of the record fits into PIPE_BUF.
+wire::ControlReply reply_of(const Result<Generations::Change>& change) {
+  if (!change) return refusal_of(code_of(change.error()), change.error());
+  return {.refused = {},
+          .generation = change->generation,
+          .policy = change->policy,
+          .cut = change->cut,
+          .warnings = change->warnings};
+}
+
+Error fell_asleep() {
+  return Error("the session has just fallen asleep", ESHUTDOWN).with_remedy("ask again: that wakes it");
+}
+
+}  // namespace
+
 std::vector<std::string> shortened(std::vector<std::string> warnings) {
   constexpr std::size_t kLongest = 300;
   constexpr std::size_t kMost = 5;
@@ -36,17 +50,6 @@ std::vector<std::string> shortened(std::vector<std::string> warnings) {
   if (more > 0) warnings.push_back("and " + std::to_string(more) + " more like these");
   return warnings;
 }
-
-wire::ControlReply reply_of(const Result<Generations::Change>& change) {
-  if (!change) return refusal_of(code_of(change.error()), change.error());
-  return {.refused = {},
-          .generation = change->generation,
-          .policy = change->policy,
-          .cut = change->cut,
-          .warnings = change->warnings};
-}
-
-}  // namespace
 
 std::string reply_line_of(const Result<Generations::Change>& change) {
   return wire::control_reply_line(reply_of(change));
@@ -95,15 +98,13 @@ void Generations::put_in_force(Change change, Network::Policy next, OnDone on_do
   };
   const std::uint64_t generation = change.generation;
   auto open = std::make_shared<Open>(std::move(change), std::move(on_done), follower_ ? 2 : 1);
-  const auto confirmed = [this, open] {
+  const auto confirmed = [this, open](std::size_t cut) {
+    open->change.cut += cut;
     if (--open->confirmations > 0) return;
     confirmed_ = {.generation = open->change.generation, .policy = open->change.policy, .cut = 0, .warnings = {}};
     open->on_done(std::move(open->change));
   };
-  network_.narrow(std::move(next), generation, [open, confirmed](std::size_t cut) {
-    open->change.cut = cut;
-    confirmed();
-  });
+  network_.narrow(std::move(next), generation, confirmed);
   if (follower_) follower_(network_.policy(), confirmed);
 }
 
@@ -118,6 +119,7 @@ Result<> Generations::check_room(const policy::Narrowed& narrowed) const {
 }
 
 void Generations::narrow(const policy::Narrowing& by, OnDone on_done) {
+  if (closed_) return on_done(std::unexpected(fell_asleep()));
   auto narrowed = policy::narrow_policy(network_.policy(), by);
   if (!narrowed) return on_done(std::unexpected(std::move(narrowed).error()));
   if (auto room = check_room(*narrowed); !room) return on_done(std::unexpected(std::move(room).error()));
@@ -129,6 +131,7 @@ void Generations::narrow(const policy::Narrowing& by, OnDone on_done) {
 
 void Generations::enter_after(const Cause& cause, OnDone on_done) {
   if (state_ == After::entered) return on_done(confirmed_);
+  if (closed_) return on_done(std::unexpected(fell_asleep()));
   waiting_.push_back(std::move(on_done));
   if (state_ == After::entering) return;
   state_ = After::entering;

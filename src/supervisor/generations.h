@@ -44,12 +44,16 @@ class Generations {
   enum class Door : std::uint8_t { control, seal };
 
   // Both must outlive it. `after`: what enter_after() puts inside, if there is such a thing.
-  Generations(Network& network, AuditLog& log, std::optional<policy::Narrowing> after, OnFailure on_failure)
+  Generations(Network& network, AuditLog& log, std::optional<policy::Narrowing> after, OnFailure on_failure,
+              PolicyStage begin)
       : network_(network),
         log_(log),
+        generation_(begin.generation),
         after_(std::move(after)),
         on_failure_(std::move(on_failure)),
-        confirmed_{.generation = 1, .policy = std::string(network.policy().hash()), .cut = 0, .warnings = {}} {}
+        state_(begin.entered_after ? After::entered : After::ahead),
+        confirmed_{
+            .generation = begin.generation, .policy = std::string(network.policy().hash()), .cut = 0, .warnings = {}} {}
 
   // Recorded (policy.update), then in force, all before this returns; `on_done` when the gateway has followed. Where it
   // cannot be recorded a warning says so.
@@ -59,13 +63,19 @@ class Generations {
   // stands in its way ends the sandbox (`on_failure`), and `on_done` is not called then: nobody goes on without it.
   void enter_after(const Cause& cause, OnDone on_done);
 
-  // Hears of each policy when it is in force, whoever asked for it; `done`, once, when that is followed. Whoever asked
-  // is told when all have.
-  using Follower = std::function<void(const policy::Image& now, std::function<void()> done)>;
+  // Hears of each policy when it is in force, whoever asked for it; `done`, once, when that is followed, with how many
+  // flows were cut. Whoever asked is told when all have.
+  using Follower = std::function<void(const policy::Image& now, Network::OnTaken done)>;
   void follow_with(Follower follower) { follower_ = std::move(follower); }
+
+  // What is in force now is what is kept: from here on nothing changes, and who asks is told so.
+  void close() { closed_ = true; }
 
   // The last change that the gateway has followed, or the policy of the start.
   const Change& confirmed() const { return confirmed_; }
+
+  // The last change, whether or not the gateway has followed.
+  PolicyStage stage() const { return {.generation = generation_, .entered_after = state_ != After::ahead}; }
 
   // A line of a socket.
   void serve(Door door, const wire::ControlRequest& request, const ControlSocket::Answer& answer);
@@ -78,18 +88,23 @@ class Generations {
 
   Network& network_;
   AuditLog& log_;
-  std::uint64_t generation_ = 1;
+  std::uint64_t generation_;
   std::optional<policy::Narrowing> after_;
   OnFailure on_failure_;
   Follower follower_;
   enum class After : std::uint8_t { ahead, entering, entered };
-  After state_ = After::ahead;
+  After state_;
+  bool closed_ = false;
   std::vector<OnDone> waiting_;  // for the end of After::entering; as many as sockets may ask at a time
   Change confirmed_;             // the last one that the gateway has followed
 };
 
 // What a socket answers, newline included.
 std::string reply_line_of(const Result<Generations::Change>& change);
+
+// The first of a policy's warnings, cut where they are long: the answer and the record are one line each, whatever was
+// asked for, and a line of the record fits into PIPE_BUF.
+std::vector<std::string> shortened(std::vector<std::string> warnings);
 
 // A compiled policy as a sealed memory file.
 Result<std::shared_ptr<const sys::OwnedFd>> sealed_image(Bytes image);

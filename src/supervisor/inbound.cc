@@ -107,6 +107,10 @@ void Inbound::reached_guest(const std::shared_ptr<Client>& client, sandbox::Gues
 }
 
 void Inbound::hand_over(Client& client) {
+  if (suspended_) {
+    tell_gone(client);
+    return admission_.close_inbound(client.flow, ECANCELED);
+  }
   if (!admission_.pass_inbound(client.flow)) return tell_gone(client);
   send_(control::InboundClient{.flow = client.flow, .protocol = client.arrival.protocol}, std::move(client.socket));
   send_(control::InboundGuest{.flow = client.flow}, std::move(client.guest));
@@ -132,8 +136,18 @@ void Inbound::resume() {
   for (const auto& each : ports_) set_interest(*each);
 }
 
+void Inbound::suspend() {
+  suspended_ = true;
+  for (const auto& each : ports_) set_interest(*each);
+}
+
+void Inbound::go_on() {
+  suspended_ = false;
+  for (const auto& each : ports_) set_interest(*each);
+}
+
 void Inbound::set_interest(Port& port) {
-  if (!port.shut) reactor_.change(port.fd(), paused_ || port.busy ? 0 : kReady, port);
+  if (!port.shut) reactor_.change(port.fd(), suspended_ || paused_ || port.busy ? 0 : kReady, port);
 }
 
 }  // namespace weir::supervisor

@@ -48,6 +48,9 @@ class Inbound {
   void on(const control::InboundTaken& taken);
   // Closes them; what is under way ends. Not from within the event loop.
   void stop();
+  // Nobody is let in until go_on(), and who was on the way is turned away.
+  void suspend();
+  void go_on();
 
  private:
   // Recorded, and waiting for its socket inside.
@@ -107,6 +110,7 @@ class Inbound {
   std::vector<std::unique_ptr<Port>> ports_;
   std::size_t under_way_ = 0;
   bool paused_ = false;
+  bool suspended_ = false;
   bool stopped_ = false;
 };
 

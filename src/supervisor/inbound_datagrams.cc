@@ -15,7 +15,7 @@ constexpr int kSendersPerRound = 64;
 }  // namespace
 
 void Inbound::look_at_datagrams(Port& port) {
-  for (int i = 0; !port.busy && !stopped_; ++i) {
+  for (int i = 0; !port.busy && !stopped_ && !suspended_; ++i) {
     const dial::Head head = dial::look(port.fd());
     if (head.state == dial::Head::State::nothing) return no_longer_early(port, port.taken);
     // From here on it is readable, so that it is looked at again.
@@ -56,7 +56,9 @@ void Inbound::spoke(Port& port, const dial::Sender& sender) {
 }
 
 void Inbound::begin(Port& port, const std::shared_ptr<Client>& client) {
-  if (client->flow == 0) {
+  // There may be no gateway that could take it, and none is started.
+  if (suspended_ && client->flow != 0) admission_.close_inbound(client->flow, ECANCELED);
+  if (suspended_ || client->flow == 0) {
     one_less();
     return drop(port);
   }
@@ -129,7 +131,7 @@ Inbound::Port& Inbound::beside(Port& port, const dial::Sender& sender) {
   auto made = std::make_unique<Port>(*this, std::move(published));
   made->every = &port;
   made->number = static_cast<std::uint16_t>(ports_.size() + 1);
-  if (!reactor_.watch(made->fd(), paused_ ? 0 : std::uint32_t{EPOLLIN | EPOLLRDHUP}, *made)) return port;
+  if (!reactor_.watch(made->fd(), paused_ || suspended_ ? 0 : std::uint32_t{EPOLLIN | EPOLLRDHUP}, *made)) return port;
   ports_.push_back(std::move(made));
   return *ports_.back();
 }

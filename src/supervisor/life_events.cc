@@ -23,4 +23,25 @@ audit::Event exit_event(const Ending& ending) {
   return event;
 }
 
+audit::Event asleep_event(const std::string& why_not) {
+  audit::Event event;
+  event.type = audit::EventType::sandbox_asleep;
+  event.error = why_not;
+  return event;
+}
+
+audit::Event awake_event(std::string_view mode, const std::vector<PublishedPort>& ports) {
+  audit::Event event;
+  event.type = audit::EventType::sandbox_awake;
+  event.mode = mode;
+  for (const PublishedPort& port : ports) event.published.push_back(policy::publish_text(port.publish));
+  return event;
+}
+
+audit::Event stays_awake_event(std::string_view mode, const std::string& why_not) {
+  audit::Event event = awake_event(mode, {});
+  event.error = why_not;
+  return event;
+}
+
 }  // namespace weir::supervisor

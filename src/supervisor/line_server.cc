@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "sys/errno.h"
 
@@ -42,23 +43,43 @@ Result<std::unique_ptr<LineServer>> LineServer::serve(sys::Reactor& reactor, sys
   return self;
 }
 
-void LineServer::accept() {
+bool LineServer::shut() {
+  listener_.shut();
+  reactor_.forget(listener_.fd());
+  while (accept()) {
+  }
+  // Out of descriptors: somebody may wait whom nobody can ask what he wants.
+  const bool missed = resume_ != 0;
+  reactor_.cancel(std::exchange(resume_, 0));
+  return clients_.empty() && !missed;
+}
+
+Result<> LineServer::open_again() {
+  WEIR_CHECK_OK(listener_.open_again());
+  return reactor_.watch(listener_.fd(), EPOLLIN, on_connection_);
+}
+
+bool LineServer::accept() {
   auto accepted = listener_.accept();
   if (!accepted.socket.valid()) {
     if (sys::is_exhaustion(errno)) pause();
-    return;
+    return false;
   }
   auto stream = sys::LineStream::of(std::move(accepted.socket), bounds_.max_line);
-  if (!stream) return;
+  if (!stream) return true;
   const ClientId id = ++last_client_;
   auto client = std::make_unique<Client>(std::move(*stream));
   client->on_readable = sys::CallbackHandler([this, id](std::uint32_t) { read(id); });
   Client& added = *clients_.emplace(id, std::move(client)).first->second;
   if (clients_.size() == 1) owner_.on_clients_changed();
-  if (accepted.peer != sys::UnixListener::Accepted::Peer::same_user) return send_away(id, Trouble::another_user);
-  if (clients_.size() > bounds_.max_clients) return send_away(id, Trouble::too_many);
+  const bool is_owner = accepted.peer == sys::UnixListener::Accepted::Peer::same_user;
+  if (!is_owner || clients_.size() > bounds_.max_clients) {
+    send_away(id, is_owner ? Trouble::too_many : Trouble::another_user);
+    return true;
+  }
   added.deadline = reactor_.at(sys::monotonic_ms() + kPatienceMs, [this, id] { send_away(id, Trouble::too_late); });
   if (!reactor_.watch(added.stream.fd(), EPOLLIN, added.on_readable)) drop(id);
+  return true;
 }
 
 // Whoever waits stays queued, and the listener readable: asked at once it would only say so again.

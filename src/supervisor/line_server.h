@@ -62,10 +62,16 @@ class LineServer {
   void drop(ClientId client);
   std::size_t clients() const { return clients_.size(); }
 
+  // Nobody can connect from here on. True: and nobody is connected. False: somebody is, or was about to be;
+  // open_again() is to follow.
+  bool shut();
+  Result<> open_again();
+
  private:
   struct Client;
   LineServer(sys::Reactor& reactor, sys::UnixListener listener, Bounds bounds, Owner& owner);
-  void accept();
+  // False: nobody waits for it.
+  bool accept();
   void pause();
   void read(ClientId id);
   void hand_over(ClientId id);

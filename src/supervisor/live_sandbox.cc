@@ -116,10 +116,12 @@ Result<> LiveSandbox::open_control() {
 
 // Before the command: from its first instruction no open goes unseen.
 Result<> LiveSandbox::guard_files() {
-  if (options_.sensitive.empty()) return {};
+  if (options_.sensitive.empty() || options_.stage.entered_after) return {};
   const auto touched = [this](const std::string& path) {
     generations_->enter_after({.name = Generations::kSensitive, .path = path},
-                              [this](const Result<Generations::Change>&) { sensitive_->release(); });
+                              [this](const Result<Generations::Change>& done) {
+                                if (done) sensitive_->release();  // else everything inside is about to end
+                              });
   };
   const auto lost = [this](const std::string& why) { end_with(Error("the sandbox was ended: " + why)); };
   WEIR_TRY(sensitive_, SensitiveFiles::guard(reactor_, options_.sensitive, sandbox_->init_pidfd(),
@@ -164,7 +166,7 @@ Result<> LiveSandbox::start_network() {
     end_with(
         Error("the sandbox was ended: its [after] cannot be entered: " + error.what()).with_remedy(error.remedy()));
   };
-  generations_.emplace(*network_, log_, options_.after, stuck);
+  generations_.emplace(*network_, log_, options_.after, stuck, options_.stage);
   if (ports_.empty()) return {};
   WEIR_TRY(guest_sockets_, sandbox_->serve_sockets(reactor_));
   return network_->publish(std::move(ports_), *guest_sockets_);

@@ -53,9 +53,12 @@ class LiveSandbox {
 
   // Valid from the constructor to tear_down(), where it could be prepared.
   sandbox::Sandbox* sandbox() { return sandbox_ ? &*sandbox_ : nullptr; }
+  // Files are watched over (--sensitive), by a guard that can end this one sandbox and no other.
+  bool guards_files() const { return sensitive_ && !sensitive_->is_released(); }
   // Null without a gateway and published ports.
   Generations* generations() { return generations_ ? &*generations_ : nullptr; }
   const Network* network() const { return network_.get(); }
+  Network* network() { return network_.get(); }
   // A network beside the sandbox's own: with the same name servers and proxies, and another policy. `log` outlives it.
   Result<std::unique_ptr<Network>> network_beside(sandbox::Capture capture, std::shared_ptr<const sys::OwnedFd> policy,
                                                   dial::Recorder& log, Network::OnFailure on_failure) const;

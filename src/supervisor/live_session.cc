@@ -1,6 +1,7 @@
 #include "supervisor/live_session.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 
 #include "base/quantity.h"
 #include "policy/text/compile.h"
+#include "supervisor/life_events.h"
 
 namespace weir::supervisor {
 
@@ -16,8 +18,22 @@ namespace {
 
 using wire::ErrorCode;
 
+// Who woke a session is about to connect to it.
+constexpr std::uint64_t kOnTheWayMs = 5000;
+
+// Of trying to fall asleep again: each time everything inside stands still, and what was written is read.
+constexpr std::uint64_t kLeastPutOffMs = 1000;
+constexpr std::uint64_t kMostPutOffMs = 3'600'000;
+
 std::string wall_time(std::uint64_t seconds) {
   return audit::rfc3339({.seconds = static_cast<std::int64_t>(seconds), .microseconds = 0});
+}
+
+// As sys::BootTimer counts.
+std::uint64_t boot_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
 }
 
 // As -p takes it: of TCP nothing is said.
@@ -34,6 +50,12 @@ bool is_held(const wire::SessionRequest& request) {
   return std::holds_alternative<wire::FileRequest>(request);
 }
 
+// Who only looks neither keeps a session awake nor stands in the way of its sleep.
+bool is_a_look(std::uint64_t number, const std::string& line) {
+  const auto request = wire::parse_session_request(line);
+  return number == 1 && request && std::holds_alternative<wire::ShowSession>(*request);
+}
+
 // The codes of --control are older than those of sessions.
 wire::SessionReply session_reply_of(const wire::ControlReply& reply) {
   if (!reply.refused) {
@@ -46,6 +68,20 @@ wire::SessionReply session_reply_of(const wire::ControlReply& reply) {
   if (code == "invalid_policy") known = ErrorCode::bad_policy;
   if (code == "nothing_to_enter") known = ErrorCode::conflict;
   return wire::Refusal{.code = known, .message = reply.refused->message, .remedy = reply.refused->remedy};
+}
+
+// A socket of this machine hands on whatever descriptors its other end, which a wider run may have, puts into it.
+Result<> check_apart(const std::vector<sys::OwnedFd>& passed) {
+  for (const sys::OwnedFd& fd : passed) {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX) continue;
+    return std::unexpected(
+        Error("a unix socket is no standard descriptor of a run with a network of its own: descriptors come through it",
+              EINVAL)
+            .with_remedy("pass pipes or files; in a shell: cat | weir session run ... | cat"));
+  }
+  return {};
 }
 
 }  // namespace
@@ -79,12 +115,11 @@ Result<> LiveSession::start() {
   if (live_.has_ended()) return fail("the session was ended before it stood");
   WEIR_CHECK_OK(open_socket());
   WEIR_CHECK_OK(start_timers());
-  return folder_.write(
-      {.info = info(), .create = options_.create, .called_in = options_.called_in, .expires_at = expires_at_});
+  return folder_.write({.info = info(), .expires_at = expires_at_});
 }
 
 Result<> LiveSession::open_socket() {
-  WEIR_TRY(sandbox::Inside* const inside, live_.sandbox()->serve_inside(reactor_));
+  WEIR_TRY(inside_, live_.sandbox()->serve_inside(reactor_));
   const int copy = ::dup(folder_.fd().get());
   if (copy < 0) return fail("cannot open the session's folder again");
   WEIR_TRY(sys::UnixListener listener, sys::UnixListener::create_in(sys::OwnedFd(copy), session::OwnFolder::kSocket));
@@ -94,19 +129,20 @@ Result<> LiveSession::open_socket() {
       SessionProcesses::Ground{.reactor = reactor_,
                                .log = log_,
                                .server = *server_,
-                               .inside = *inside,
+                               .inside = *inside_,
                                .folder = folder_.fd(),
                                .env = options_.run.spec.env,
                                .workdir = options_.run.spec.workdir,
                                .grace_ms = static_cast<std::uint64_t>(options_.run.grace.count()),
                                .on_changed = [this] { on_processes_changed(); }});
-  files_ = std::make_unique<SessionFiles>(*server_, *inside);
-  WEIR_TRY(snapshots_,
-           SessionSnapshots::prepare(
-               {.reactor = reactor_, .inside = *inside, .run = options_.run, .name = options_.name}, *live_.sandbox()));
+  files_ = std::make_unique<SessionFiles>(*server_, *inside_);
+  WEIR_TRY(snapshots_, SessionSnapshots::prepare(
+                           {.reactor = reactor_, .inside = *inside_, .run = options_.run, .name = options_.name},
+                           *live_.sandbox()));
+  prepare_sleep();
   if (Generations* const generations = live_.generations()) {
-    generations->follow_with([this](const policy::Image& now, std::function<void()> done) {
-      if (!narrow_run_) return done();
+    generations->follow_with([this](const policy::Image& now, Network::OnTaken done) {
+      if (!narrow_run_) return done(0);
       narrow_run_->follow(now, std::move(done));
     });
   }
@@ -114,19 +150,19 @@ Result<> LiveSession::open_socket() {
   return {};
 }
 
+// Of one that slept the beginning and the end are what they were.
 Result<> LiveSession::start_timers() {
   const auto now = static_cast<std::uint64_t>(::time(nullptr));
-  created_ = wall_time(now);
+  created_ = options_.slept ? options_.slept->created : wall_time(now);
   if (options_.ttl) {
     const auto ttl = static_cast<std::uint64_t>(options_.ttl->count());
-    expires_at_ = now + (ttl + 999) / 1000;
+    expires_at_ = options_.slept ? options_.slept->expires_at : now + (ttl + 999) / 1000;
     WEIR_TRY(ttl_, sys::BootTimer::create(reactor_, [this] { begin_to_end(Grace::given); }));
     WEIR_CHECK_OK(ttl_->set(ttl));
   }
   if (options_.idle) {
-    WEIR_TRY(idle_, sys::BootTimer::create(reactor_, [this] {
-               if (is_idle_) begin_to_end(Grace::given);
-             }));
+    WEIR_TRY(idle_, sys::BootTimer::create(reactor_, [this] { on_idle(); }));
+    if (options_.slept) idle_since_ = boot_ms() + kOnTheWayMs;
   }
   look_at_idleness();
   return {};
@@ -147,6 +183,8 @@ Ending LiveSession::give_up(Error error) {
 
 // They refer to the sandbox, which is about to go.
 void LiveSession::forget_inside() {
+  sleep_.reset();
+  held_.clear();
   service_.reset();
   processes_.reset();
   files_.reset();
@@ -192,20 +230,21 @@ wire::SessionInfo LiveSession::info() {
                          .limits = {.memory_bytes = limits.memory_bytes.value_or(0),
                                     .cpu_millis = limits.cpu_millis.value_or(0),
                                     .processes = limits.processes.value_or(0),
-                                    .disk_bytes = limits.disk_bytes.value_or(0)},
+                                    .disk_bytes = options_.disk_bytes().value_or(0)},
                          .processes = processes_ ? processes_->living() : 0,
                          .events = log_.path(),
                          .supervisor = static_cast<std::uint64_t>(::getpid())};
   if (options_.idle) {
     info.idle_seconds = static_cast<std::uint64_t>(options_.idle->count()) / 1000;
-    info.on_idle = "stop";
+    info.on_idle = options_.on_idle == SessionOptions::OnIdle::stop ? "stop" : session::kAsksToSleep;
   }
   if (options_.run.spec.image) info.image = options_.run.spec.image->name;
-  if (options_.run.snapshot) info.snapshot = options_.run.snapshot->snapshot().id;
+  info.snapshot = options_.run.begun_from.parent;
   if (service_) info.service = service_->info();
   if (processes_) info.usage = {.cpu_ms = processes_->cpu_us() / 1000, .processes = processes_->living()};
   if (const Network* const network = live_.network()) info.usage.flows = network->flows();
   if (sandbox::Sandbox* const sandbox = live_.sandbox()) info.usage.memory_bytes = sandbox->memory_used();
+  if (snapshots_) info.usage.disk_bytes = snapshots_->disk_bytes();
   if (const Generations* const generations = live_.generations()) {
     info.generation = generations->confirmed().generation;
     info.policy = generations->confirmed().policy;
@@ -219,6 +258,10 @@ void LiveSession::answer(ClientId client, const wire::SessionReply& reply) {
 
 void LiveSession::on_line(ClientId client, std::uint64_t number, sys::LineStream::Line line) {
   if (!processes_) return;  // everything ends
+  if (sleep_ && sleep_->is_under_way() && !is_a_look(number, line.text)) {
+    held_.push_back({client, number, std::move(line)});
+    return sleep_->call_off();
+  }
   if (files_->take_line(client, line)) return;
   if (number > 1) {
     on_end(client);
@@ -245,6 +288,10 @@ void LiveSession::serve(ClientId client, const wire::SessionRequest& request, st
   }
   if (is_held(request) && server_->clients() > kMaxClients - kShortPlaces)
     return server_->finish(client, line_of(LineServer::Trouble::too_many));
+  if (!std::holds_alternative<wire::ShowSession>(request)) {
+    idle_since_.reset();
+    put_off_ms_ = 0;
+  }
   std::visit(
       [&]<class Request>(const Request& each) {
         if constexpr (std::is_same_v<Request, wire::ShowSession>) {
@@ -293,13 +340,18 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
   const auto refused = [&](ErrorCode code, std::string message, std::string remedy) {
     answer(client, wire::Refusal{.code = code, .message = std::move(message), .remedy = std::move(remedy)});
   };
-  if (request.freeze || request.keep_files)
-    return refused(ErrorCode::unavailable, "this version has no freeze and no keep_files", "leave them out");
+  if (request.freeze && options_.run.spec.network == sandbox::Network::host)
+    return refused(ErrorCode::unavailable, "a session with the host's own network cannot be suspended", "");
+  // Whoever opens one waits until the session's gateway knows of the narrower policy: for ever, while it is stopped.
+  if (request.freeze && !options_.run.sensitive.empty())
+    return refused(ErrorCode::unavailable, "a session with sensitive files is not suspended",
+                   "end what lives there, and run it without freeze");
   if (request.detach)
     return refused(ErrorCode::bad_request, "a run with a network of its own is not detached",
                    "stay connected, or narrow the session");
-  if (auto whole = SessionProcesses::check_descriptors(request, passed); !whole)
-    return refused(ErrorCode::bad_request, whole.error().what(), whole.error().remedy());
+  auto whole = SessionProcesses::check_descriptors(request, passed);
+  if (whole) whole = check_apart(passed);
+  if (!whole) return refused(ErrorCode::bad_request, whole.error().what(), whole.error().remedy());
   const auto& proxies = options_.run.egress_proxies;
   const auto has_secret = [](const policy::EgressProxy& proxy) {
     return proxy.credentials_in != policy::EgressProxy::CredentialsIn::nowhere;
@@ -309,22 +361,29 @@ void LiveSession::run_narrower(ClientId client, const wire::RunProcess& request,
     return refused(ErrorCode::unavailable,
                    "this session's upstream proxy has credentials, which no second sandbox gets",
                    "narrow the session, or make another");
+  // A supervisor that is stuck leaves it to the guard to end whoever could read them.
+  if (live_.guards_files())
+    return refused(ErrorCode::unavailable,
+                   "this session has sensitive files that were not opened yet, and their guard guards it alone",
+                   "open one, seal the session, or make another session without --sensitive");
   if (snapshots_->is_making())
     return refused(ErrorCode::conflict, "a snapshot of this session is being made", "ask again when it is done");
   const Network* const network = live_.network();
   auto policy = RunPolicy::of(request, network == nullptr ? nullptr : &network->policy(), options_.run.policy_mode);
   if (!policy) return answer(client, std::move(policy).error());
-  narrow_run_ =
-      std::make_unique<NarrowRun>(NarrowRun::Ground{.reactor = reactor_,
-                                                    .log = log_,
-                                                    .server = *server_,
-                                                    .processes = *processes_,
-                                                    .live = live_,
-                                                    .run = options_.run,
-                                                    .number = ++narrow_runs_,
-                                                    .files_are_open = [this] { return files_->is_busy(); },
-                                                    .on_over = [this] { reactor_.retire(std::move(narrow_run_)); }},
-                                  client, request, std::move(passed), std::move(*policy));
+  narrow_run_ = std::make_unique<NarrowRun>(
+      NarrowRun::Ground{.reactor = reactor_,
+                        .log = log_,
+                        .server = *server_,
+                        .processes = *processes_,
+                        .live = live_,
+                        .inside = *inside_,
+                        .run = options_.run,
+                        .number = ++narrow_runs_,
+                        .files_are_open = [this] { return files_->is_busy(); },
+                        .on_keep = [this](const std::string& mode) { kept_mode_ = image::taint_of(mode, kept_mode_); },
+                        .on_over = [this] { reactor_.retire(std::move(narrow_run_)); }},
+      client, request, std::move(passed), std::move(*policy));
   narrow_run_->begin();
 }
 
@@ -345,7 +404,7 @@ void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot& request) {
   const std::string_view mode =
       network == nullptr ? options_.run.policy_mode : policy::name_of(network->policy().mode());
   const std::string_view hash = network == nullptr ? options_.run.policy_hash : network->policy().hash();
-  snapshots_->make(request, {.mode = mode, .hash = hash},
+  snapshots_->make(request, {.mode = mode, .hash = hash, .kept_mode = kept_mode_},
                    [this, client](const wire::SessionReply& reply) { answer(client, reply); });
 }
 
@@ -375,14 +434,92 @@ void LiveSession::on_processes_changed() {
 void LiveSession::look_at_idleness() {
   if (!idle_ || !processes_) return;
   const bool waits = service_ && service_->is_waiting();
-  const bool idle = server_->clients() == 0 && processes_->living() == 0 && !waits;
+  const bool busy = processes_->living() != 0 || waits || narrow_run_ != nullptr;
+  if (busy) idle_since_.reset();
+  const bool idle = server_->clients() == 0 && !busy;
+  if (sleep_ && idle) sleep_->on_quiet();
   if (idle == std::exchange(is_idle_, idle)) return;
   if (!idle) return idle_->clear();
-  if (auto set = idle_->set(static_cast<std::uint64_t>(options_.idle->count())); !set) live_.end_with(set.error());
+  start_idle_time();
+}
+
+void LiveSession::start_idle_time() {
+  const std::uint64_t now = boot_ms();
+  if (!idle_since_) idle_since_ = now;
+  const std::uint64_t due = *idle_since_ + std::max(static_cast<std::uint64_t>(options_.idle->count()), put_off_ms_);
+  if (auto set = idle_->set(due > now ? due - now : 0); !set) live_.end_with(set.error());
+}
+
+void LiveSession::on_idle() {
+  if (!is_idle_ || ending_) return;
+  if (!sleep_) return begin_to_end(Grace::given);
+  // What is left of one that nobody waits for any more.
+  if (narrow_run_) {
+    idle_since_ = boot_ms();
+    return start_idle_time();
+  }
+  if (!sleep_->is_under_way()) sleep_->begin();
+}
+
+void LiveSession::prepare_sleep() {
+  if (options_.on_idle != SessionOptions::OnIdle::snapshot) return;
+  const auto fell_asleep = [this] {
+    asleep_ = true;
+    if (Generations* const generations = live_.generations()) generations->close();
+    live_.end({.exit_code = 0, .error = {}});
+  };
+  sleep_ = std::make_unique<SessionSleep>(
+      SessionSleep::Ground{.reactor = reactor_,
+                           .options = options_,
+                           .folder = folder_,
+                           .server = *server_,
+                           .snapshots = *snapshots_,
+                           .in_force = [this] { return in_force(); },
+                           .on_asleep = fell_asleep,
+                           .on_stays_awake = [this](const Error& why) { stay_awake(why); },
+                           .on_moving = [this] { serve_held(); },
+                           .on_lost = [this](Error why) { live_.end_with(std::move(why)); }});
+}
+
+SessionSleep::InForce LiveSession::in_force() {
+  SessionSleep::InForce now{.stage = options_.run.stage,
+                            .sequence = log_.sequence(),
+                            .stored = {.info = info(), .expires_at = expires_at_},
+                            .created = created_,
+                            .kept_mode = kept_mode_};
+  if (const Network* const network = live_.network()) now.policy = &network->policy();
+  if (const Generations* const generations = live_.generations()) now.stage = generations->stage();
+  return now;
+}
+
+// Tried again later and later, as long as nobody wants anything of it; said once as long as it is the same.
+void LiveSession::stay_awake(const Error& why) {
+  const Network* const network = live_.network();
+  if (std::exchange(not_asleep_, why.what()) != why.what()) {
+    log_.record(stays_awake_event(
+        network != nullptr ? policy::name_of(network->policy().mode()) : options_.run.policy_mode, why.what()));
+    log_.commit();
+  }
+  idle_since_ = boot_ms();
+  put_off_ms_ = std::clamp(2 * put_off_ms_, kLeastPutOffMs, kMostPutOffMs);
+}
+
+void LiveSession::serve_held() {
+  if (is_idle_) start_idle_time();
+  for (Held& each : std::exchange(held_, {})) {
+    if (!server_->has(each.client)) continue;
+    on_line(each.client, each.number, std::move(each.line));
+    if (each.ended) on_end(each.client);
+  }
 }
 
 void LiveSession::on_end(ClientId client) {
   if (!processes_) return;
+  const auto held = std::ranges::find(held_, client, &Held::client);
+  if (held != held_.end()) {
+    held->ended = true;
+    return;
+  }
   if (narrow_run_) narrow_run_->client_ended(client);
   processes_->client_ended(client);
   files_->client_ended(client);

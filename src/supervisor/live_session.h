@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "session/registry.h"
 #include "supervisor/line_server.h"
@@ -15,6 +16,7 @@
 #include "supervisor/session_options.h"
 #include "supervisor/session_processes.h"
 #include "supervisor/session_service.h"
+#include "supervisor/session_sleep.h"
 #include "supervisor/session_snapshots.h"
 #include "sys/boot_timer.h"
 
@@ -41,6 +43,8 @@ class LiveSession : private LineServer::Owner {
   Ending run();
   // Ends it before it has run.
   Ending give_up(Error error);
+  // After run(): its folder says that it is asleep.
+  bool is_asleep() const { return asleep_; }
 
  private:
   using ClientId = LineServer::ClientId;
@@ -63,6 +67,12 @@ class LiveSession : private LineServer::Owner {
   void begin_to_end(Grace grace);
   void look_at_idleness();
   void on_processes_changed();
+  void on_idle();
+  void start_idle_time();
+  void prepare_sleep();
+  SessionSleep::InForce in_force();
+  void stay_awake(const Error& why);
+  void serve_held();
   Result<> start_timers();
   Result<> open_socket();
   void begin_service();
@@ -77,17 +87,32 @@ class LiveSession : private LineServer::Owner {
   std::vector<std::string> ports_text_;
   std::optional<sys::SignalWatch> signals_;
   LiveSandbox live_;
+  sandbox::Inside* inside_ = nullptr;  // the sandbox's, from start() on
   std::unique_ptr<sys::BootTimer> ttl_;
   std::unique_ptr<sys::BootTimer> idle_;
   bool is_idle_ = false;
+  std::optional<std::uint64_t> idle_since_;  // boot time, ms; nothing: it is in use
+  std::uint64_t put_off_ms_ = 0;             // since it could not fall asleep
   bool ending_ = false;
+  bool asleep_ = false;
+  std::string not_asleep_;  // why it could not fall asleep the last time
+  // Who came while it fell asleep: served as soon as it moves again.
+  struct Held {
+    ClientId client = 0;
+    std::uint64_t number = 0;
+    sys::LineStream::Line line;
+    bool ended = false;
+  };
+  std::vector<Held> held_;
   std::unique_ptr<LineServer> server_;
   std::unique_ptr<SessionProcesses> processes_;
   std::unique_ptr<SessionFiles> files_;
   std::unique_ptr<SessionSnapshots> snapshots_;
   std::unique_ptr<SessionService> service_;
+  std::unique_ptr<SessionSleep> sleep_;
   std::unique_ptr<NarrowRun> narrow_run_;  // one at a time
   std::uint64_t narrow_runs_ = 0;
+  std::string kept_mode_;  // the narrowest of those whose files were kept; empty: none, or not worth a taint
 };
 
 }  // namespace weir::supervisor

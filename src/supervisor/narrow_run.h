@@ -16,6 +16,8 @@
 #include "supervisor/run_policy.h"
 #include "supervisor/run_record.h"
 #include "supervisor/session_processes.h"
+#include "supervisor/written_files.h"
+#include "sys/child_process.h"
 #include "sys/reactor.h"
 #include "wire/session_error.h"
 #include "wire/session_request.h"
@@ -30,8 +32,14 @@ class NarrowRun {
   static constexpr std::uint64_t kLookAgainMs = 5;
   // Of those that live there, so many are named.
   static constexpr std::size_t kMostNamed = 16;
+  // So much of why it failed is recorded.
+  static constexpr std::size_t kMaxRecordedError = 512;
   // Until the second sandbox stands.
   static constexpr std::uint64_t kStartPatienceMs = 60'000;
+  // Until everything in it that was killed is gone. What is not gone after that lives: its session is ended.
+  static constexpr std::uint64_t kEndPatienceMs = 60'000;
+  // Until what it wrote is kept: others, who live by then, can stop the process that takes it over.
+  static constexpr std::uint64_t kKeepPatienceMs = 300'000;
 
   struct Ground {
     sys::Reactor& reactor;
@@ -39,10 +47,12 @@ class NarrowRun {
     LineServer& server;
     SessionProcesses& processes;
     LiveSandbox& live;
+    sandbox::Inside& inside;  // of the session
     const RunOptions& run;
-    std::uint64_t number = 0;              // of this one, from 1
-    std::function<bool()> files_are_open;  // somebody reads or writes files of the session
-    std::function<void()> on_over;         // everything of it is gone, and its client knows; the object may go
+    std::uint64_t number = 0;                              // of this one, from 1
+    std::function<bool()> files_are_open;                  // somebody reads or writes files of the session
+    std::function<void(const std::string& mode)> on_keep;  // what it wrote becomes the session's, in part at least
+    std::function<void()> on_over;  // everything of it is gone, and its client knows; the object may go
   };
   // Answers the client, now or later, and calls on_over, later. `policy`: that of the request.
   NarrowRun(Ground ground, ClientId client, wire::RunProcess request, std::vector<sys::OwnedFd> passed,
@@ -60,12 +70,16 @@ class NarrowRun {
   // Ends it, and its client is told why.
   void end(wire::Refusal why);
   // The session's policy is narrower now. `done` when this one is as well, or has ended.
-  void follow(const policy::Image& session, std::function<void()> done);
+  void follow(const policy::Image& session, Network::OnTaken done);
 
  private:
-  enum class State : std::uint8_t { waiting, starting, running, ending, over };
+  enum class State : std::uint8_t { waiting, starting, running, ending, keeping, over };
 
+  bool has_ended() const { return state_ == State::ending || state_ == State::keeping || state_ == State::over; }
   void look_for_others();
+  void freeze();
+  Result<> suspend();
+  void thaw();
   void start();
   Result<> prepare();
   sandbox::Spec spec() const;
@@ -75,14 +89,24 @@ class NarrowRun {
   Result<> start_network();
   Result<> record_start();
   void look_at_limits();
-  void process_ended(const wire::ExitedProcess* exited);
+  void process_ended(Result<wire::ExitedProcess> exited);
   void fail(const Error& error);
   void wind_up();
   void kill();
   void on_dead();
+  void hear_out();
+  void report_limits();
   void conclude();
   void record_end();
-  Result<> follow(RunPolicy next, const std::function<void()>& done);
+  bool keeps_files() const;
+  void keep();
+  Result<> begin_copy(const sys::OwnedFd& to);
+  void on_copied();
+  void merged(const Result<>& how);
+  void kept(Result<> how);
+  void tell();
+  void adopt(RunPolicy next);
+  Result<> follow(RunPolicy next, const Network::OnTaken& done);
 
   Ground ground_;
   ClientId client_;
@@ -93,17 +117,28 @@ class NarrowRun {
   sandbox::Spec spec_;
   State state_ = State::waiting;
   std::uint64_t deadline_ = 0;
-  sys::Reactor::TimerId timer_ = 0;  // of looking, of the start, of the end
+  sys::Reactor::TimerId timer_ = 0;  // of looking, of the start, of the end, of keeping
   sys::Reactor::TimerId limits_timer_ = 0;
   sys::CallbackHandler on_control_;
   sys::CallbackHandler on_dead_;
   std::optional<sandbox::Sandbox> sandbox_;
   std::unique_ptr<Network> network_;
+  std::optional<WrittenFiles> written_;  // where they may be kept
+  sys::ChildProcess copier_;
+  sys::OwnedFd copied_;  // what the copier says
+  std::string copier_error_;
+  bool copier_did_it_ = false;
+  sandbox::Inside::Id keeping_ = 0;  // the task that takes it over
+  bool is_merged_ = false;           // it says that it has, and the copier is waited for
+  sys::CallbackHandler on_copied_;
   std::uint64_t generation_ = 1;  // of its policy, for its gateway
+  bool frozen_ = false;           // the session's processes, or they are about to be
+  bool suspended_ = false;        // the session's network
   std::uint64_t process_ = 0;     // its number, once it was asked for
   bool recorded_ = false;         // that it began
   std::optional<wire::Answer<wire::ExitedProcess>> how_;
-  std::vector<std::function<void()>> following_;  // who waits until it has followed
+  std::vector<Network::OnTaken> following_;  // who waits until it has followed
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
 }  // namespace weir::supervisor

@@ -72,10 +72,10 @@ Network::Network(sys::Reactor& reactor, sandbox::Capture capture, const sandbox:
       first_packet_handler_([this](std::uint32_t) { first_packet(); }),
       gateway_handler_([this](std::uint32_t events) {
         // What can be written now is written at the end of the round.
-        if ((events & ~std::uint32_t{EPOLLOUT}) != 0) on_gateway_readable();
+        if ((events & ~std::uint32_t{EPOLLOUT}) != 0 && !suspended_) on_gateway_readable();
       }),
       death_handler_([this](std::uint32_t) {
-        read_messages();
+        if (!suspended_) read_messages();
         lose_gateway();
       }) {}
 
@@ -138,10 +138,46 @@ void Network::narrow(Policy next, std::uint64_t generation, OnTaken on_taken) {
                        .udp_idle_timeout_ms = admission_->limit(policy::Limit::udp_idle_timeout_ms),
                        .datagram_clients = admission_->datagram_clients()},
        std::move(copy));
-  const auto deadline =
-      reactor_.at(sys::monotonic_ms() + kTakeMs, [this] { fail("the gateway did not take the narrower policy"); });
+  const auto deadline = suspended_ ? 0 : deadline_of_change();
   changes_.push_back({.generation = generation, .cut = cut, .on_taken = std::move(on_taken), .deadline = deadline});
   flush();
+}
+
+sys::Reactor::TimerId Network::deadline_of_change() {
+  return reactor_.at(sys::monotonic_ms() + kTakeMs, [this] { fail("the gateway did not take the narrower policy"); });
+}
+
+Result<> Network::suspend() {
+  if (gateway_) WEIR_CHECK_OK(gateway_->stop());
+  suspended_ = true;
+  admission_->suspend();
+  if (inbound_) inbound_->suspend();
+  for (Change& change : changes_) reactor_.cancel(std::exchange(change.deadline, 0));
+  if (gateway_) {
+    gateway_is_behind_ = false;
+    // Also where it has shut its channel, of which epoll tells whatever is asked for.
+    reactor_.forget(gateway_->channel().fd());
+  } else if (capture_.tun.valid()) {
+    reactor_.forget(capture_.tun.get());
+    reactor_.forget(capture_.listener.get());
+  }
+  return {};
+}
+
+// What it is to know it finds when it looks.
+void Network::go_on() {
+  if (!std::exchange(suspended_, false) || stopping_) return;
+  for (Change& change : changes_) change.deadline = deadline_of_change();
+  admission_->go_on();
+  if (gateway_) {
+    if (auto watched = reactor_.watch(gateway_->channel().fd(), EPOLLIN, gateway_handler_); !watched)
+      return fail(watched.error().what());
+    flush();
+    if (gateway_) gateway_->go_on();
+  } else if (auto waits = wait_for_first_packet(); !waits) {
+    fail(waits.error().what());
+  }
+  if (inbound_) inbound_->go_on();
 }
 
 // Everything that the gateway had to say before, it has said: what it was told to cut and has not is a lie.
@@ -172,7 +208,7 @@ Result<> Network::wait_for_first_packet() {
 }
 
 void Network::first_packet() {
-  if (gateway_) return;  // both descriptors may be ready in one round
+  if (gateway_ || suspended_) return;  // both descriptors may be ready in one round
   reactor_.forget(capture_.tun.get());
   reactor_.forget(capture_.listener.get());
   if (auto started = start_gateway(); !started) fail(started.error().what());
@@ -230,7 +266,7 @@ void Network::end_packet() {
 
 // A gateway that is behind is written to again when its channel is writable.
 void Network::flush() {
-  while (gateway_ && !stopping_) {
+  while (gateway_ && !stopping_ && !suspended_) {
     if (unsent_.empty()) end_packet();
     if (unsent_.empty()) return;
     const auto sent = send_packet(unsent_.front());
@@ -265,6 +301,7 @@ void Network::on_gateway_readable() {
 
 // A process that dies closes its channel a moment before it has ended.
 void Network::lose_gateway() {
+  if (on_heard_out_) return heard_out();
   if (!gateway_ || stopping_) return;
   pollfd ended{.fd = gateway_->pidfd(), .events = POLLIN, .revents = 0};
   if (::poll(&ended, 1, kDyingMs) == 1) return fail("the gateway died: " + gateway_->end());
@@ -300,17 +337,44 @@ void Network::fail(std::string why) {
   on_failure_(std::move(why));
 }
 
-void Network::stop() {
+// "No more from me": the gateway finishes what the guest sent, reports its flows and exits.
+void Network::ask_for_last_words() {
   stopping_ = true;
   reactor_.cancel(std::exchange(retry_, 0));
   for (const Change& change : std::exchange(changes_, {})) reactor_.cancel(change.deadline);
   if (inbound_) inbound_->stop();
-  if (!gateway_) return admission_->end();
   admission_->refuse_new();
+  if (!gateway_) return;
+  if (std::exchange(suspended_, false)) gateway_->go_on();
+  was_heard_ = ::shutdown(gateway_->channel().fd(), SHUT_WR) != 0;
+}
+
+void Network::hear_out(std::function<void()> done) {
+  on_heard_out_ = std::move(done);
+  ask_for_last_words();
+  if (!gateway_ || was_heard_) return heard_out();
+  reactor_.change(gateway_->channel().fd(), EPOLLIN, gateway_handler_);
+  last_words_ = reactor_.at(sys::monotonic_ms() + kLastWordsMs, [this] {
+    was_heard_ = true;
+    heard_out();
+  });
+}
+
+// What the gateway has sent by now, and nobody has read, stop() reads.
+void Network::heard_out() {
+  reactor_.cancel(last_words_);
+  if (gateway_) reactor_.forget(gateway_->channel().fd());
+  if (gateway_) reactor_.forget(gateway_->pidfd());
+  last_words_ = reactor_.at(sys::monotonic_ms(), std::exchange(on_heard_out_, nullptr));
+}
+
+void Network::stop() {
+  reactor_.cancel(std::exchange(last_words_, 0));
+  if (!was_heard_) ask_for_last_words();
+  if (!gateway_) return admission_->end();
   reactor_.forget(gateway_->channel().fd());
   reactor_.forget(gateway_->pidfd());
-  // "No more from me": the gateway finishes what the guest sent, reports its flows and exits.
-  if (::shutdown(gateway_->channel().fd(), SHUT_WR) == 0) read_last_messages();
+  if (!was_heard_) read_last_messages();
   gateway_.reset();
   admission_->end();
 }

@@ -55,6 +55,13 @@ class Network {
   using OnTaken = std::function<void(std::size_t cut)>;
   void narrow(Policy next, std::uint64_t generation, OnTaken on_taken);
 
+  // Nothing passes any more, whatever the guest does: the gateway is stopped, or none is started; no question of it is
+  // answered, and nobody is let in. What the kernel had taken before (bytes written to a connection, a connect under
+  // way) goes its way. A change of the policy is in force at once and is taken when this is over. An error: everything
+  // goes on.
+  Result<> suspend();
+  void go_on();
+
   // Serves published ports. `guest`: opens the sockets inside, and outlives this object.
   Result<> publish(std::vector<PublishedPort> ports, sandbox::GuestSockets& guest);
 
@@ -64,6 +71,9 @@ class Network {
   // Kills the gateway, after the sandbox's processes are gone (dataplane.md section 6: the order of death). What it
   // still had to say is read first.
   void stop();
+  // For an event loop that serves others meanwhile: hears what it still has to say; `done`, later, when that was all,
+  // or after kLastWordsMs. Then the object may go, without a wait.
+  void hear_out(std::function<void()> done);
 
  private:
   // Messages that travel together, and the descriptors that ride along.
@@ -97,7 +107,10 @@ class Network {
   bool read_messages();
   void disconnect_queued(std::uint64_t flow);
   void taken(std::uint64_t generation);
+  sys::Reactor::TimerId deadline_of_change();
   void read_last_messages();
+  void ask_for_last_words();
+  void heard_out();
   void lose_gateway();
   void fail(std::string why);
 
@@ -119,6 +132,10 @@ class Network {
   sys::Reactor::TimerId retry_ = 0;  // 0: none is due
   sys::Reactor::RoundId round_ = 0;
   bool stopping_ = false;
+  std::function<void()> on_heard_out_;
+  sys::Reactor::TimerId last_words_ = 0;  // until when they are waited for, or their end is told
+  bool was_heard_ = false;
+  bool suspended_ = false;
 };
 
 }  // namespace weir::supervisor

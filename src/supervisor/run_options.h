@@ -43,6 +43,12 @@ enum class Verbosity : std::uint8_t {
 // How the summary at exit is written (-o). One JSON object on one line of stderr for json.
 enum class SummaryFormat : std::uint8_t { text, json };
 
+// How far the policy of a sandbox has come: further than the start for a session that slept.
+struct PolicyStage {
+  std::uint64_t generation = 1;
+  bool entered_after = false;
+};
+
 struct RunOptions {
   sandbox::Spec spec;
 
@@ -81,6 +87,7 @@ struct RunOptions {
   // [after] or --after; with a command spec.seals says whether there is one. What lives on has no command that could
   // hold the descriptor: weir seal and --sensitive enter it.
   std::optional<policy::Narrowing> after;
+  PolicyStage stage = {};
 
   // --sensitive: files and folders of shares, absolute, links resolved; only with `after`.
   std::vector<std::string> sensitive;

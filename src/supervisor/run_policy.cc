@@ -15,8 +15,11 @@ ErrorCode code_of(const Error& error) {
 }
 
 Result<RunPolicy> policy_of(policy::Narrowed narrowed, const policy::Narrowing& by) {
-  RunPolicy policy{
-      .mode = {}, .hash = std::move(narrowed.hash), .image = {}, .warnings = std::move(narrowed.warnings), .by = by};
+  RunPolicy policy{.mode = {},
+                   .hash = std::move(narrowed.hash),
+                   .image = {},
+                   .warnings = shortened(std::move(narrowed.warnings)),
+                   .by = by};
   WEIR_TRY(policy.image, sealed_image(narrowed.image));
   WEIR_TRY(const policy::Image image, policy::Image::open(narrowed.image));
   policy.mode = policy::name_of(image.mode());

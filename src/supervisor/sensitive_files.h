@@ -47,6 +47,7 @@ class SensitiveFiles {
 
   // The files are as any other from here on.
   void release();
+  bool is_released() const { return released_; }
 
  private:
   struct File {

@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "session/registry.h"
 #include "supervisor/run_options.h"
 #include "wire/session_reply.h"
 
@@ -22,14 +24,33 @@ struct SessionOptions {
   wire::SessionInfo::Labels labels = {};
   // From the moment it stands; nothing: for ever.
   std::optional<std::chrono::milliseconds> ttl = {};
-  // Without a connection and a process for so long it stops; nothing: it may be idle for ever.
+  // Without a connection and a process for so long it stops, or falls asleep; nothing: it may be idle for ever.
   std::optional<std::chrono::milliseconds> idle = {};
+  enum class OnIdle : std::uint8_t { stop, snapshot } on_idle = OnIdle::stop;
   // A script for /bin/sh that is begun with the session; empty: none.
   std::string bootstrap = {};
   // What happens when it ends.
   enum class Restart : std::uint8_t { no, on_failure, always } restart = Restart::on_failure;
-  std::vector<std::string> create = {};  // the words behind `weir session create`
-  std::string called_in = {};            // the folder they were said in
+  // What spec.tools led to when the session was made; only with OnIdle::snapshot.
+  std::vector<std::string> tool_sources = {};
+  // Of run.begun_from.layers, those that it was made with: the others are its own, from before it slept.
+  std::size_t layers_below = 0;
+
+  // Of one that has slept: where it goes on.
+  struct Slept {
+    std::string snapshot = {};                     // the id of the one that its files are in
+    std::string created = {};                      // RFC 3339
+    std::uint64_t expires_at = 0;                  // seconds since 1970; 0: never
+    std::uint64_t sequence = 0;                    // of the last line of its record, at least
+    std::optional<std::uint64_t> disk_bytes = {};  // --disk; spec.limits has what its layers leave of it
+    bool operator==(const Slept&) const = default;
+  };
+  std::optional<Slept> slept = {};
+  // --disk, as it was asked for.
+  std::optional<std::uint64_t> disk_bytes() const { return slept ? slept->disk_bytes : run.spec.limits.disk_bytes; }
+  // With it: the folder that it slept in.
+  std::shared_ptr<session::OwnFolder> folder = {};
+
   enum class Report : std::uint8_t { text, json } report = Report::text;
 };
 
@@ -39,7 +60,8 @@ constexpr std::string_view name_of(SessionOptions::Restart restart) {
   return kNames[static_cast<std::size_t>(restart)];
 }
 
-// What `weir session create` does: the supervisor of a new session, child of nobody, is left behind when this returns.
+// What `weir session create` and `weir session wake` do: the supervisor of a session, child of nobody, is left behind
+// when this returns. One that cannot be woken sleeps on.
 // Prints the id, or the session as JSON. Returns the exit code: 0, or kExitOwnFailure after saying why (with
 // Report::json as {"error": ...} on standard output). `inherited`: descriptors that this process was started with,
 // which the supervisor shall not keep open. Call from the main thread of a process without others.

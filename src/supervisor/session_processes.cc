@@ -22,7 +22,6 @@ using sandbox::Inside;
 using wire::ErrorCode;
 
 constexpr std::size_t kStandard = 3;  // descriptors of a process
-constexpr std::size_t kMaxArgv0 = 256;
 
 // A folder, or a handle without rights, would be a way out of the sandbox (openat(2)).
 Result<> check_stdio(const sys::OwnedFd& fd) {
@@ -166,11 +165,12 @@ Result<std::uint64_t> SessionProcesses::run_elsewhere(ClientId client, const wir
   return number;
 }
 
-void SessionProcesses::finish(std::uint64_t number, const wire::Answer<wire::ExitedProcess>& how) {
+void SessionProcesses::finish(std::uint64_t number, wire::Answer<wire::ExitedProcess> how) {
   const auto found = processes_.find(number);
   if (found == processes_.end()) return;
   Process& process = found->second;
   ground_.reactor.cancel(process.timer);
+  if (how && process.inside != nullptr) how->duration_ms = sys::monotonic_ms() - process.started_ms;
   if (process.client != 0)
     ground_.server.finish(process.client, how ? wire::session_reply_line(*how) : wire::error_line(how.error()));
   forget(number);
@@ -210,7 +210,7 @@ void SessionProcesses::begun(std::uint64_t number, Result<Inside::Begun> begun, 
     processes_.erase(number);
     --living_;
     ground_.on_changed();
-    if (on_ended_elsewhere) on_ended_elsewhere(nullptr);
+    if (on_ended_elsewhere) on_ended_elsewhere(std::unexpected(error));
     if (on_ended) on_ended({.exit_code = kExitCannotExecute, .not_executed = why});
     return;
   }
@@ -292,8 +292,7 @@ void SessionProcesses::ended(std::uint64_t number, const Inside::Ended& how) {
   cpu_us_ += how.user_us + how.system_us;
   if (process.pid_elsewhere != 0) {
     process.inside = nullptr;
-    const wire::ExitedProcess exited = exit_of(process, how);
-    return process.on_ended_elsewhere(&exited);
+    return process.on_ended_elsewhere(exit_of(process, how));
   }
   process.exited = exit_of(process, how);
   process.refused_before.clear();

@@ -26,6 +26,8 @@ class SessionProcesses {
   static constexpr std::size_t kMaxRemembered = 256;
   // What all outputs together may keep; where there is little left, the oldest that have ended are forgotten.
   static constexpr std::uint64_t kMaxKept = 256ull << 20;
+  // So much of a program's name is told and recorded.
+  static constexpr std::size_t kMaxArgv0 = 256;
   // Who follows an output hears of it at most this often.
   static constexpr std::uint64_t kFollowMs = 50;
   using ClientId = LineServer::ClientId;
@@ -55,13 +57,13 @@ class SessionProcesses {
   using OnBegun = std::function<void(std::uint32_t)>;
   using OnEnded = std::function<void(const wire::ExitedProcess&)>;
   void run_for_session(const wire::RunProcess& request, OnBegun on_begun, OnEnded on_ended);
-  // The same in another sandbox than the session's, attached. `on_ended` once, unless it could not be begun, which the
-  // client has been told (nullptr): from then on `inside` is not spoken to any more, and the client waits for finish().
+  // The same in another sandbox than the session's, attached. `on_ended` once; an error: it could not be begun, which
+  // the client has been told. From then on `inside` is not spoken to any more, and the client waits for finish().
   struct Elsewhere {
     sandbox::Inside& inside;
     std::uint32_t pid = 0;  // what it is called here; those of the other sandbox are in use already
     Variables env = {};     // what it gets, besides its own
-    std::function<void(const wire::ExitedProcess* exited)> on_ended;
+    std::function<void(Result<wire::ExitedProcess> exited)> on_ended;
   };
   // Above every pid that there is (PID_MAX_LIMIT of the kernel).
   static constexpr std::uint32_t kFirstElsewhere = 4'194'304;
@@ -71,7 +73,7 @@ class SessionProcesses {
   Result<std::uint64_t> run_elsewhere(ClientId client, const wire::RunProcess& request,
                                       std::vector<sys::OwnedFd> passed, Elsewhere place);
   // What its client hears last; also for one that has not ended, whose sandbox is gone. Harmless once it was called.
-  void finish(std::uint64_t number, const wire::Answer<wire::ExitedProcess>& how);
+  void finish(std::uint64_t number, wire::Answer<wire::ExitedProcess> how);
   // By destination and reason.
   using Refused = std::map<std::string, std::uint64_t>;
   // What was refused since `before`.
@@ -113,7 +115,7 @@ class SessionProcesses {
     OnBegun on_begun = {};
     OnEnded on_ended = {};
     std::uint32_t pid_elsewhere = 0;  // 0: it lives in the session's own sandbox
-    std::function<void(const wire::ExitedProcess*)> on_ended_elsewhere = {};
+    std::function<void(Result<wire::ExitedProcess>)> on_ended_elsewhere = {};
   };
   struct Follower {
     std::uint64_t number = 0;  // of the process

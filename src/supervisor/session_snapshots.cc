@@ -3,11 +3,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
 
-#include "sandbox/image_root.h"
 #include "sys/errno.h"
 #include "sys/pipe.h"
 
@@ -21,26 +21,17 @@ constexpr std::size_t kMaxAnswer = 2 * image::kMaxSnapshotText;
 constexpr char kMade = 'v';
 constexpr char kFailed = 'e';
 
-image::Ids ids_of(const sandbox::Identity& identity) {
-  using Kind = sandbox::Identity::Kind;
-  image::Ids ids{.kind = image::Ids::Kind::one, .maps = identity.maps()};
-  if (identity.kind() == Kind::range) ids.kind = image::Ids::Kind::root;
-  if (identity.kind() == Kind::delegated) ids.kind = image::Ids::Kind::subids;
-  // Root of the process that copies, whoever the sandbox's user is.
-  if (identity.kind() == Kind::own_id) ids.maps.uids.front().inside = ids.maps.gids.front().inside = 0;
-  return ids;
-}
-
 struct Order {
   const std::string& store;
   const image::WrittenTree& tree;
   const image::Ids& ids;
   const image::Snapshot& about;
+  image::Limits limits;
 };
 
 Result<std::string> copy(const Order& order) {
   WEIR_TRY(image::Snapshots store, image::Snapshots::open(order.store));
-  WEIR_TRY(const image::Snapshots::Created made, store.create(order.tree, order.ids, order.about));
+  WEIR_TRY(const image::Snapshots::Created made, store.create(order.tree, order.ids, order.about, order.limits));
   return image::snapshot_summary(made.snapshot, image::remarks(made.left_out));
 }
 
@@ -75,17 +66,14 @@ wire::SessionReply reply_of(const std::string& text) {
 }  // namespace
 
 Result<std::unique_ptr<SessionSnapshots>> SessionSnapshots::prepare(Ground ground, sandbox::Sandbox& sandbox) {
-  const sandbox::Spec& spec = ground.run.spec;
-  std::unique_ptr<SessionSnapshots> made(new SessionSnapshots(std::move(ground), sandbox.take_written()));
-  image::WrittenTree& tree = made->tree_;
-  tree.folder = made->written_.get();
-  if (sandbox::is_layered(spec)) tree.kind = image::WrittenTree::Kind::upper;
-  WEIR_TRY(tree.baseline, image::Baseline::of(tree.folder));
-  for (const sandbox::Share& share : spec.shares) tree.shared.push_back(share.target);
-  tree.shared.insert(tree.shared.end(), spec.tools.begin(), spec.tools.end());
-  made->ids_ = ids_of(sandbox.identity());
-  if (made->ids_.kind == image::Ids::Kind::one) tree.one_owner = {.uid = spec.user.uid, .gid = spec.user.gid};
-  return made;
+  WEIR_TRY(WrittenFiles written, WrittenFiles::of(sandbox, ground.run.spec));
+  return std::unique_ptr<SessionSnapshots>(new SessionSnapshots(std::move(ground), std::move(written)));
+}
+
+std::uint64_t SessionSnapshots::disk_bytes() const {
+  struct statfs info{};
+  if (::fstatfs(written_.folder.get(), &info) != 0 || info.f_bfree > info.f_blocks) return 0;
+  return (info.f_blocks - info.f_bfree) * static_cast<std::uint64_t>(info.f_bsize);
 }
 
 SessionSnapshots::~SessionSnapshots() {
@@ -111,23 +99,63 @@ void SessionSnapshots::make(const wire::MakeSnapshot& request, const Policy& pol
                                  .message = "'" + request.id + "' is no id of a snapshot",
                                  .remedy = "s- and 8 hexadecimal digits"});
   }
-  if (request.labels.size() > image::kMaxLabels)
-    return on_done(wire::Refusal{.code = ErrorCode::too_large, .message = "too many labels", .remedy = ""});
-  image::Snapshot about = run.begun_from;
-  about.id = request.id;
-  about.name = request.name;
-  about.labels.assign(request.labels.begin(), request.labels.end());
+  image::Snapshot snapshot = about(policy);
+  snapshot.id = request.id;
+  snapshot.name = request.name;
+  snapshot.labels.assign(request.labels.begin(), request.labels.end());
+  for_sleep_ = false;
+  begin(std::move(snapshot), std::move(on_done));
+}
+
+void SessionSnapshots::make_for_sleep(std::string kept_by, const Policy& policy, OnDone on_done) {
+  if (on_done_) return on_done(wire::Refusal{.code = ErrorCode::conflict, .message = "a snapshot is being made"});
+  image::Snapshot snapshot = about(policy);
+  snapshot.kept_by = std::move(kept_by);
+  for_sleep_ = true;
+  begin(std::move(snapshot), std::move(on_done));
+}
+
+image::Snapshot SessionSnapshots::about(const Policy& policy) const {
+  image::Snapshot about = ground_.run.begun_from;
+  about.id.clear();
   about.mode = policy.mode;
   about.policy = policy.hash;
   about.taint = image::taint_of(policy.mode, about.taint);
-  about.session = run.spec.id;
+  if (!policy.kept_mode.empty()) about.taint = image::taint_of(policy.kept_mode, about.taint);
+  about.session = ground_.run.spec.id;
   about.session_name = ground_.name;
+  return about;
+}
+
+// What it falls asleep with leaves room to wake in: a hole counts as what it could become.
+image::Limits SessionSnapshots::limits() const {
+  image::Limits limits = image::kLayerLimits;
+  const auto disk = ground_.run.spec.limits.disk_bytes;
+  if (for_sleep_ && disk) limits.bytes = std::min(limits.bytes, *disk - std::min(*disk, kLeastDisk));
+  return limits;
+}
+
+void SessionSnapshots::begin(image::Snapshot about, OnDone on_done) {
   on_done_ = std::move(on_done);
-  ground_.inside.freeze([this, about](Result<> still) {
+  freezing_ = true;
+  ground_.inside.freeze([this, about = std::move(about)](Result<> still) {
+    freezing_ = false;
+    if (!on_done_) {
+      if (auto on_moving = std::exchange(on_moving_, nullptr)) on_moving();
+      return;
+    }
     if (still) return begin_copy(about);
     finish(
         wire::Refusal{.code = ErrorCode::conflict, .message = still.error().what(), .remedy = still.error().remedy()});
   });
+}
+
+void SessionSnapshots::cancel(std::function<void()> on_moving) {
+  on_done_ = nullptr;
+  if (answer_.valid()) forget_copy();
+  ground_.inside.thaw();
+  if (!freezing_) return on_moving();
+  on_moving_ = std::move(on_moving);
 }
 
 void SessionSnapshots::begin_copy(const image::Snapshot& about) {
@@ -141,7 +169,8 @@ void SessionSnapshots::begin_copy(const image::Snapshot& about) {
   const sys::OwnedFd theirs = std::move(pipe->writing);
   auto copier = sys::ChildProcess::clone(0);
   if (!copier) return failed(copier.error());
-  if (copier->in_child()) become_copier({ground_.run.snapshots_folder, tree_, ids_, about}, theirs);
+  if (copier->in_child())
+    become_copier({ground_.run.snapshots_folder, written_.tree, written_.ids, about, limits()}, theirs);
   copier_ = std::move(*copier);
   text_.clear();
   handler_ = std::make_unique<sys::CallbackHandler>([this](std::uint32_t) { on_readable(); });
@@ -149,22 +178,27 @@ void SessionSnapshots::begin_copy(const image::Snapshot& about) {
 }
 
 void SessionSnapshots::on_readable() {
+  if (!on_done_ || !answer_.valid()) return;  // cancelled in the round in which the answer came
   std::array<char, 16 * 1024> buffer;
   const ssize_t got = ::read(answer_.get(), buffer.data(), buffer.size());
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got > 0) text_.append(buffer.data(), static_cast<std::size_t>(got));
   if (got > 0 && text_.size() <= kMaxAnswer) return;
+  forget_copy();
+  const wire::SessionReply reply = reply_of(text_);
+  if (!for_sleep_ || std::holds_alternative<wire::Refusal>(reply)) ground_.inside.thaw();
+  finish(reply);
+}
+
+void SessionSnapshots::forget_copy() {
   ground_.reactor.forget(answer_.get());
   answer_.reset();
   copier_.kill();
-  ground_.inside.thaw();
   ground_.reactor.retire(std::move(handler_));
-  finish(reply_of(text_));
 }
 
 void SessionSnapshots::finish(const wire::SessionReply& reply) {
-  const OnDone on_done = std::exchange(on_done_, nullptr);
-  on_done(reply);
+  if (const OnDone on_done = std::exchange(on_done_, nullptr)) on_done(reply);
 }
 
 }  // namespace weir::supervisor

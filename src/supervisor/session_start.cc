@@ -14,6 +14,7 @@
 #include "supervisor/live_session.h"
 #include "supervisor/sandbox_id.h"
 #include "supervisor/session_options.h"
+#include "supervisor/sleep_plan.h"
 #include "sys/descriptor_limit.h"
 #include "sys/errno.h"
 #include "sys/pipe.h"
@@ -40,7 +41,9 @@ void report(sys::OwnedFd& pipe, const wire::SessionReply& reply) {
   pipe.reset();
 }
 
+// Of one that is woken: its own.
 Answer<session::OwnFolder> make_folder(SessionOptions& options) {
+  if (options.folder) return std::move(*options.folder);
   const auto registry = session::Registry::open();
   if (!registry) return refuse(ErrorCode::internal, registry.error());
   constexpr int kMaxDraws = 8;  // of 2^32 ids: a second one is rare enough
@@ -74,8 +77,48 @@ Result<> let_go(const std::vector<int>& inherited) {
   return {};
 }
 
-// The life of a supervisor. An error: it did not come to stand, and nothing of it is left.
-Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sys::OwnedFd& pipe) {
+enum class Outcome : std::uint8_t { stood, did_not_stand };
+
+// It is awake: what it slept in is of no use any more. Its layers are, as long as it uses them.
+void forget_sleep(const SessionOptions& options, const session::OwnFolder& folder) {
+  if (!options.slept) return;
+  for (const char* name : {kSleepPlan, kSleepPolicy, kSleepAfter}) ::unlink(folder.path_of(name).c_str());
+  if (options.run.snapshot) ::unlink(options.run.snapshot->snapshot().kept_by.c_str());
+}
+
+Result<AuditLog> open_log(const SessionOptions& options) {
+  const RunOptions& run = options.run;
+  const audit::Envelope envelope{.sandbox = run.spec.id, .policy = run.policy_hash, .generation = run.stage.generation};
+  return options.slept ? AuditLog::open_again(run.events, envelope, options.slept->sequence)
+                       : AuditLog::open(run.events, envelope);
+}
+
+// The mode of the policy in force when it fell asleep, or that of the start.
+std::string mode_of(const RunOptions& run) {
+  if (!run.policy_file) return run.policy_mode;
+  const auto policy = Network::Policy::of(run.policy_file);
+  return policy ? std::string(policy::name_of(policy->image.mode())) : run.policy_mode;
+}
+
+// It is gone, or has not come to be: what is left of it goes, unless it sleeps (on). So do the layers that it woke
+// with, where nothing is made of them any more; whoever comes next sweeps what cannot be swept now.
+void leave(SessionOptions& options, session::OwnFolder& folder, const LiveSession& session, Outcome outcome) {
+  const bool sleeps = session.is_asleep() || (options.slept && outcome == Outcome::did_not_stand);
+  sleeps ? folder.let_go() : folder.remove();
+  if (!options.slept || outcome == Outcome::did_not_stand) return;
+  options.run.snapshot.reset();
+  if (auto store = image::Snapshots::open(options.run.snapshots_folder)) static_cast<void>(store->list());
+}
+
+audit::Event last_event(const SessionOptions& options, const LiveSession& session, const Ending& ending,
+                        const Result<>& started) {
+  if (session.is_asleep()) return asleep_event();
+  if (options.slept && !started) return asleep_event(started.error().what());
+  return exit_event(ending);
+}
+
+// The life of a supervisor. An error: it did not come to stand, and nothing of it is left but what was there before.
+Answer<> supervise(SessionOptions& options, session::OwnFolder& folder, sys::OwnedFd& pipe) {
   const auto failed = [](const Error& error) { return refuse(ErrorCode::cannot_enforce, error); };
   auto reactor = sys::Reactor::create();
   if (!reactor) return refuse(ErrorCode::internal, reactor.error());
@@ -83,20 +126,21 @@ Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sy
   if (!ports) return refuse(ErrorCode::conflict, ports.error());
   auto sandbox = sandbox::Sandbox::prepare(options.run.spec);
   sys::raise_descriptor_limit();
-  auto log = AuditLog::open(options.run.events,
-                            {.sandbox = options.run.spec.id, .policy = options.run.policy_hash, .generation = 1});
+  auto log = open_log(options);
   if (!log) return refuse(ErrorCode::internal, log.error());
-  if (!log->record(start_event(options.run, *ports)) || !log->commit())
+  if (!log->record(options.slept ? awake_event(mode_of(options.run), *ports) : start_event(options.run, *ports)) ||
+      !log->commit())
     return refuse(ErrorCode::internal, log->failure(), "name another file with --events FILE, or --events none");
   log->attach(*reactor);
   LiveSession session(options, folder, std::move(*ports), *reactor, *log, std::move(sandbox));
   const auto started = session.start();
+  if (started) forget_sleep(options, folder);
   if (started) report(pipe, session.info());
   const Ending ending = started ? session.run() : session.give_up(started.error());
-  log->record(exit_event(ending));
+  log->record(last_event(options, session, ending, started));
   log->commit();
   // Before the connections close: who waited for the end finds the name free.
-  folder.remove();
+  leave(options, folder, session, started ? Outcome::stood : Outcome::did_not_stand);
   if (!started) return failed(started.error());
   return {};
 }
@@ -109,7 +153,8 @@ Answer<> supervise(const SessionOptions& options, session::OwnFolder& folder, sy
   } else {
     lived = supervise(options, folder, pipe);
   }
-  folder.remove();
+  // Where it came that far it is done.
+  options.slept ? folder.let_go() : folder.remove();
   if (!lived) report(pipe, lived.error());
   options.run.image.reset();  // what was unpacked for this session goes with it
   ::_exit(0);
@@ -143,7 +188,7 @@ Answer<wire::SessionInfo> start_supervisor(SessionOptions options, const std::ve
   const pid_t supervisor = ::fork();
   if (supervisor < 0) {
     const Error error = sys::errno_error("cannot start the supervisor").error();
-    folder->remove();
+    options.slept ? folder->let_go() : folder->remove();
     return refuse(ErrorCode::internal, error);
   }
   if (supervisor == 0) become_supervisor(options, std::move(*folder), std::move(writer), inherited);

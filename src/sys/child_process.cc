@@ -1,9 +1,11 @@
 #include "sys/child_process.h"
 
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,6 +39,28 @@ Result<ChildProcess> ChildProcess::clone(std::uint64_t flags, int cgroup) {
   if (pid < 0) return errno_error("cannot start a process in namespaces of its own");
   if (pid == 0) return ChildProcess();
   return ChildProcess(static_cast<pid_t>(pid), OwnedFd(pidfd));
+}
+
+Result<> ChildProcess::stop() {
+  if (::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGSTOP, nullptr, 0) != 0)
+    return errno_error("cannot stop a process");
+  constexpr int kMostLooks = 2000;
+  constexpr timespec kBetween{.tv_sec = 0, .tv_nsec = 500'000};
+  for (int look = 0; look < kMostLooks; ++look) {
+    siginfo_t info{};
+    if (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WSTOPPED | WNOHANG) != 0 && errno != EINTR)
+      return errno_error("cannot see whether a process has stopped");
+    if (info.si_pid != 0) return {};
+    pollfd ended{.fd = pidfd_.get(), .events = POLLIN, .revents = 0};
+    if (::poll(&ended, 1, 0) == 1) return fail("a process has ended instead of stopping", ESRCH);
+    ::nanosleep(&kBetween, nullptr);
+  }
+  go_on();
+  return fail("a process does not stop", ETIMEDOUT);
+}
+
+void ChildProcess::go_on() {
+  if (pidfd_.valid()) ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGCONT, nullptr, 0);
 }
 
 void ChildProcess::begin_kill() {

@@ -30,6 +30,10 @@ class ChildProcess {
   // Readable when the process has ended. -1 after kill().
   int pidfd() const { return pidfd_.get(); }
 
+  // SIGSTOP, and waits until nothing of it runs any more, at most a second; it can still be killed.
+  Result<> stop();
+  // SIGCONT.
+  void go_on();
   // SIGKILL, without waiting. Idempotent.
   void begin_kill();
   // SIGKILL, then waits until the process is gone. Idempotent.

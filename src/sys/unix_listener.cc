@@ -125,10 +125,27 @@ Result<> UnixListener::bind(const std::string& path) {
 }
 
 UnixListener::~UnixListener() {
+  remove_name();
+}
+
+void UnixListener::remove_name() {
   struct stat info{};
   if (!folder_.valid() || inode_ == 0) return;
   if (::fstatat(folder_.get(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return;
   if (info.st_dev == device_ && info.st_ino == inode_) ::unlinkat(folder_.get(), name_.c_str(), 0);
+}
+
+// Kernel: unix_stream_connect() looks at this and queues under one lock (net/unix/af_unix.c).
+void UnixListener::shut() {
+  ::shutdown(socket_.get(), SHUT_RD);
+}
+
+Result<> UnixListener::open_again() {
+  remove_name();
+  inode_ = 0;
+  WEIR_TRY(socket_,
+           checked_fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "cannot make a unix socket"));
+  return bind(name_);
 }
 
 UnixListener::Accepted UnixListener::accept() const {

@@ -24,6 +24,11 @@ class UnixListener {
 
   int fd() const { return socket_.get(); }
 
+  // From here on nobody can connect (ECONNREFUSED); who has, and was not accepted yet, still can be.
+  void shut();
+  // After shut(): a new socket of the same name, for whoever comes next. fd() is another one then.
+  Result<> open_again();
+
   struct Accepted {
     OwnedFd socket;  // non-blocking; not valid when nobody waits
     // By SO_PEERCRED: the process that connected, seen from here. One of the same user that lives in a pid namespace
@@ -39,6 +44,7 @@ class UnixListener {
       : folder_(std::move(folder)), socket_(std::move(socket)), name_(std::move(name)) {}
   static Result<UnixListener> create_as(OwnedFd folder, const std::string& name, const std::string& path);
   Result<> bind(const std::string& path);
+  void remove_name();
 
   OwnedFd folder_;
   OwnedFd socket_;

@@ -1,4 +1,5 @@
 #include "wire/session_request.h"
+#include "wire/labels.h"
 
 #include <array>
 
@@ -138,6 +139,7 @@ Result<SessionRequest> take_snapshot(JsonFields& fields) {
   WEIR_CHECK_OK(fields.text("id", snapshot.id));
   WEIR_CHECK_OK(fields.text("name", snapshot.name));
   WEIR_CHECK_OK(fields.pairs("labels", snapshot.labels));
+  WEIR_CHECK_OK(check_labels(snapshot.labels));
   return snapshot;
 }
 

@@ -437,3 +437,40 @@ def test_the_cpp_library(lab, cpp_example):
     assert (work / "given").read_text() == "given\n", "the folder itself was written"
     left = lab.cli("session", "ls", "-o", "json")
     assert left.code == 0 and "w-" not in left.stdout, left
+
+
+def test_a_daemon_besides_its_sessions(sdk):
+    """One-shot programs, services and images: blocking and asynchronous."""
+    done = sdk.run("""
+with sb.Daemon() as daemon:
+    ran = daemon.execute("bash", "cat; cat more; exit 3", stdin="in ", files={"more": "file"})
+    made = daemon.create_service("sdk-web", "echo begun; sleep 300", ports=["0:80"], restart="no")
+    try:
+        while not daemon.service_logs("sdk-web").stdout:
+            time.sleep(0.01)
+        logs = daemon.service_logs("sdk-web").stdout
+        listed = [each.name for each in daemon.services()]
+        shown = daemon.service("sdk-web")
+    finally:
+        daemon.delete_service("sdk-web")
+    try:
+        daemon.service("sdk-web")
+        gone = ""
+    except sb.NotFound as error:
+        gone = type(error).__name__
+    try:
+        daemon.execute("no-such", "x")
+    except sb.BadRequest as error:
+        wrong = type(error).__name__
+    try:
+        daemon.image("no-such")
+    except sb.ImageNotFound as error:
+        image = type(error).__name__
+    images = daemon.images()
+async def main():
+    async with sb.AsyncDaemon() as daemon:
+        return (await daemon.execute("sh", "echo async")).stdout, [each.name for each in await daemon.services()]
+result = [ran.stdout, ran.exit_code, made.restart, logs, "sdk-web" in listed, shown.session.id == made.session.id, gone, wrong, image,
+          isinstance(images, list), *asyncio.run(main())]
+""")
+    assert done == ["in file", 3, "no", "begun\n", True, True, "NotFound", "BadRequest", "ImageNotFound", True, "async\n", []], done

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lab import wait_until
-from serve import TOKENS, Server
+from serve import TOKENS, Server, all_of, rss
 
 # More than the sockets and pipes on the way hold.
 LARGE = 24 << 20
@@ -119,6 +119,43 @@ def test_an_upload_leaves_others_their_turn(server):
     assert server.run(session, "stat -c %s /tmp/large")["stdout"] == f"{500 << 20}\n"
 
 
+BODIES = """
+import socket, sys, time
+port, token, mark = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+size, held = 32 << 20, []
+for _ in range(8):
+    one = socket.create_connection(("127.0.0.1", port))
+    one.sendall(f"POST /v1/execute HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Bearer {token}\\r\\n"
+                f"Content-Type: application/json\\r\\nContent-Length: {size}\\r\\n\\r\\n".encode())
+    try:
+        one.sendall(b" " * (size - 1))
+    except OSError:
+        pass
+    held.append(one)
+open(mark, "w").write("sent")
+sys.stdin.read()
+"""
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+def test_bodies_without_an_end_take_nothing_of_others(server):
+    mark = server.lab.folder / "bodies"
+    one = subprocess.Popen(server.lab.command(["/usr/bin/python3", "-c", BODIES, str(server.port), TOKENS["alice"], str(mark)]),
+                           stdin=subprocess.PIPE)
+    try:
+        wait_until(mark.exists, seconds=30, what="eight bodies")
+        session = server.by_tcp("POST", "/v1/sessions", {"network_mode": "none"}, "bob")
+        assert session.status == 201, session
+        path = f"/v1/sessions/{session.json['id']}/run"
+        done = server.by_tcp("POST", path, {"command": "head -c 1000000 /dev/zero"}, "bob")
+        assert done.status == 200 and len(done.json["stdout"]) == 1000000, done
+        assert rss(server.pid()) < 200 << 20
+    finally:
+        one.kill()
+        one.wait()
+
+
 def write_tokens(server, text):
     path = server.options[server.options.index("--token-file") + 1]
     with open(path, "w") as file:
@@ -129,6 +166,26 @@ def reload(server, said):
     before = server.log.read_text().count(said)
     os.kill(server.pid(), signal.SIGHUP)
     wait_until(lambda: server.log.read_text().count(said) > before, what=said)
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+def test_what_all_of_them_do_is_the_owners_to_see(server):
+    assert server.by_tcp("GET", "/metrics", token="alice").code == "forbidden"
+    assert server.get("/metrics").status == 200
+
+
+def test_reading_the_tokens_again_does_not_cut_the_grace_time_short(server):
+    session = server.session(network_mode="none")
+    asked = server.begin_run(session, {"command": "sleep 2; echo whole"})
+    wait_until(lambda: server.live(session), what="the command")
+    pid = server.pid()
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not os.path.exists(server.socket), what="its ending")
+    os.kill(pid, signal.SIGHUP)
+    wait_until(lambda: "read the tokens again" in server.log.read_text(), what="the tokens")
+    assert b"whole" in all_of(asked)
+    assert server.process.wait(timeout=20) == 0
 
 
 def test_a_token_that_is_removed_loses_access_at_once(server):

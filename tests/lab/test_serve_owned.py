@@ -2,6 +2,7 @@
 attacks.md O02, P05."""
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -67,7 +68,8 @@ def test_two_tokens_have_the_same_names(server):
     create(server, "alice", name="same")
     assert server.by_tcp("DELETE", "/v1/snapshots/python", token="alice").code == "conflict"
     assert server.by_tcp("DELETE", f"/v1/sessions/{begun['id']}?kill=1", token="alice").status == 204
-    assert server.by_tcp("DELETE", "/v1/snapshots/python", token="alice").status == 204
+    # The supervisor lets go of it when it has ended, a moment after the session has.
+    wait_until(lambda: server.by_tcp("DELETE", "/v1/snapshots/python", token="alice").status == 204, what="its removal")
     assert names(server, "snapshots", "alice") == [] and names(server, "snapshots", "bob") == ["python"]
 
 
@@ -117,6 +119,43 @@ def test_a_token_has_a_budget_of_the_disk(images):
         assert made.status == 201, made
 
 
+def upload(server, token, name, megabytes):
+    """An archive of which so much is there, and not its end."""
+    one = subprocess.Popen(server.lab.command(
+        ["curl", "-s", "-H", f"Authorization: Bearer {TOKENS[token]}", "-H", "Content-Type: application/x-tar",
+         "-H", "Expect:", "-T", "-", f"http://127.0.0.1:{server.port}/v1/snapshots/{name}/import"]),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    one.stdin.write(bytes(megabytes << 20))
+    one.stdin.flush()
+    return one
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+def test_archives_that_come_at_the_same_time_share_the_budget_of_the_disk(images):
+    with Server(images, "--max-disk-per-token", "5M", tokens=True) as server:
+        spool = server.lab.folder / "state" / "weir" / "daemon" / "spool"
+        held = lambda: sum(each.stat().st_size for each in spool.iterdir())
+        # Both have been let in before either has sent anything.
+        first, second = (upload(server, "alice", name, 0) for name in ("first", "second"))
+        wait_until(lambda: len(list(spool.iterdir())) == 2, what="two imports")
+        first.stdin.write(bytes(3 << 20))
+        first.stdin.flush()
+        wait_until(lambda: held() == 3 << 20, what="the first")
+        said = second.communicate(bytes(3 << 20), timeout=30)[0]
+        assert json.loads(said)["error"]["code"] == "limit", said
+        wait_until(lambda: held() == 3 << 20, what="the first alone")
+        # The first goes on, as far as it may, and others have a budget of their own.
+        first.stdin.write(bytes(1 << 20))
+        first.stdin.flush()
+        his = upload(server, "bob", "his", 4)
+        wait_until(lambda: held() == 8 << 20, what="both")
+        for each in (first, his):
+            said = each.communicate(timeout=30)[0]
+            assert json.loads(said)["error"]["code"] == "bad_request", said
+        assert names(server, "snapshots", "alice") == [] and held() == 0
+
+
 def begin(server, token, path, body):
     return subprocess.Popen(server.lab.command(
         ["curl", "-s", "-o", "/dev/null", "-H", f"Authorization: Bearer {TOKENS[token]}", "-H", "Content-Type: application/json",
@@ -145,6 +184,37 @@ def test_a_session_that_a_killed_daemon_began_is_its_callers(server):
     assert server.by_tcp("DELETE", "/v1/sessions/slow?kill=1", token="alice").status == 204
 
 
+def limit_descriptors(server, pid, number):
+    """What it was before."""
+    with open(f"/proc/{pid}/limits") as limits:
+        before = next(int(line.split()[3]) for line in limits if line.startswith("Max open files"))
+    subprocess.run(server.lab.command(["prlimit", "--pid", str(pid), f"--nofile={number}:"]), check=True)
+    return before
+
+
+@pytest.mark.refusal
+@pytest.mark.elsewhere
+def test_a_daemon_out_of_descriptors_forgets_nobodys_sessions(server):
+    hers = create(server, "alice", name="hers")
+    registry = server.lab.folder / "state" / "weir" / "sessions" / ".lock"
+    pid = server.pid()
+    with open(registry) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        asked = begin(server, "bob", "/v1/sessions", '{"name": "his", "network_mode": "none"}')
+        wait_until(lambda: children(pid), what="weir session create")
+        # One for the connection and one for its guest, and none to look at sessions.
+        used = {int(each) for each in os.listdir(f"/proc/{pid}/fd")}
+        free = [each for each in range(len(used) + 2) if each not in used]
+        before = limit_descriptors(server, pid, free[1] + 1)
+        refused = server.by_tcp("POST", "/v1/sessions", {"network_mode": "none"}, "alice")
+        limit_descriptors(server, pid, before)
+        assert refused.status in (429, 500), refused
+    asked.wait()
+    assert names(server, "sessions", "alice") == ["hers"] and names(server, "sessions", "bob") == ["his"]
+    assert server.get(f"/v1/sessions/{hers['id']}").json["owner"] == "alice"
+    create(server, "alice")
+
+
 def test_a_snapshot_that_a_killed_daemon_began_is_its_callers(server):
     session = create(server, "alice", limits={"disk": "500M"})
     fill(server, "alice", session, 200)
@@ -162,3 +232,31 @@ def test_a_snapshot_that_a_killed_daemon_began_is_its_callers(server):
     assert names(server, "snapshots", "bob") == []
     assert server.get("/v1/snapshots").json["snapshots"][0]["owner"] == "alice"
     assert server.by_tcp("DELETE", "/v1/snapshots/slow", token="alice").status == 204
+
+
+def test_a_broken_description_stands_in_nobodys_way(server):
+    session = create(server, "alice")
+    fill(server, "alice", session, 1)
+    ids = []
+    for token, name in (("alice", "hers"), ("alice", "other")):
+        kept = server.by_tcp("POST", "/v1/snapshots", {"session": session["id"], "name": name}, token)
+        assert kept.status == 201, kept
+        ids.append(kept.json["id"])
+    store = server.lab.store.parent / "snapshots"
+    layer = os.listdir(store / "layers")
+    (store / f"{ids[0]}.json").write_text("{")
+    listed = {each["name"]: each for each in server.by_tcp("GET", "/v1/snapshots", token="alice").json["snapshots"]}
+    assert set(listed) == {"hers", "other"} and listed["hers"]["broken"] and "broken" not in listed["other"], listed
+    assert server.by_tcp("GET", "/v1/snapshots", token="bob").json["snapshots"] == []
+    out = server.lab.cli("snapshot", "ls")
+    assert out.code == 0 and ids[1] in out.stdout and f"weir snapshot rm {ids[0]}" in out.stderr, out
+    assert server.by_tcp("POST", "/v1/sessions", {"snapshot": "other", "network_mode": "none"}, "alice").status == 201
+    assert server.by_tcp("POST", "/v1/sessions", {"snapshot": "hers", "network_mode": "none"}, "alice").status >= 400
+    # It might name any layer: all stay, until it is removed.
+    for each in server.by_tcp("GET", "/v1/sessions", token="alice").json["sessions"]:
+        assert server.by_tcp("DELETE", f"/v1/sessions/{each['id']}?kill=1", token="alice").status == 204
+    wait_until(lambda: server.by_tcp("DELETE", "/v1/snapshots/other", token="alice").status == 204, what="its removal")
+    assert os.listdir(store / "layers") == layer
+    assert server.by_tcp("DELETE", "/v1/snapshots/hers", token="bob").code == "snapshot_not_found"
+    assert server.by_tcp("DELETE", "/v1/snapshots/hers", token="alice").status == 204
+    assert names(server, "snapshots", "alice") == [] and os.listdir(store / "layers") == []

@@ -523,6 +523,11 @@ def test_usage_is_shown(session):
     session.run("true")
     usage = session.show()["usage"]
     assert usage["memory_bytes"] > 0 and usage["processes"] == 0, usage
+    before = usage["disk_bytes"]
+    session.run("sh", "-c", "head -c 5000000 /dev/zero > /tmp/f")
+    assert 5_000_000 <= session.show()["usage"]["disk_bytes"] - before < 6_000_000
+    session.run("rm", "/tmp/f")
+    assert session.show()["usage"]["disk_bytes"] - before < 1_000_000
 
 
 def test_the_words_of_its_start_are_not_told_to_everybody(lab):

@@ -135,8 +135,11 @@ Result<int> print_output(Connection& connection, wire::ReadOutput request, const
 // Of a service: that of the process which is it now, or was it last.
 Result<std::uint32_t> pid_of(const CommandLine& line, const Registry& registry) {
   if (line.command == CommandId::session_output) return parse_pid(line.operands[1]);
-  WEIR_TRY(const auto info, ask_for<wire::SessionInfo>(registry, line.operands[0], wire::ShowSession{}));
+  WEIR_TRY(session::Stored stored, result_of(registry.find(line.operands[0])));
+  WEIR_TRY(const wire::SessionInfo info, look_at(registry, std::move(stored)));
   WEIR_CHECK_OK(require_service(info));
+  if (info.state == session::kAsleep)
+    return fail("service " + line.operands[0] + " is asleep, and what it printed is not kept");
   if (info.service->pid != 0) return static_cast<std::uint32_t>(info.service->pid);
   return std::unexpected(Error("service " + line.operands[0] + " has not begun anything yet").with_remedy("try again"));
 }

@@ -7,6 +7,7 @@
 #include "cli/session/reach.h"
 #include "cli/session/run_request.h"
 #include "cli/session/show.h"
+#include "cli/snapshot_input.h"
 #include "sys/files.h"
 #include "wire/signal_names.h"
 
@@ -18,23 +19,26 @@ using session::Registry;
 constexpr std::size_t kMaxPolicyBytes = std::size_t{1} << 20;  // of the whole request line
 
 // What changes is asked of each; one that does not answer is shown as it was.
-Result<std::vector<wire::SessionInfo>> all_sessions(const Registry& registry) {
-  WEIR_TRY(std::vector<session::Stored> stored, registry.list());
+Result<std::vector<wire::SessionInfo>> all_sessions(const Registry& registry, const Caller& caller) {
+  bool expired = false;
+  WEIR_TRY(std::vector<session::Stored> stored, registry.list(&expired));
+  if (expired) {
+    if (auto store = snapshot_store(caller)) static_cast<void>(store->list());
+  }
   std::vector<wire::SessionInfo> sessions;
   for (session::Stored& each : stored) {
-    if (each.info.state != session::kAsleep) {
-      auto live = session::ask(registry, each.info.id, wire::ShowSession{}, sys::monotonic_ms() + kListPatienceMs);
-      if (!live && live.error().code == wire::ErrorCode::gone) continue;
-      if (live && live->as<wire::SessionInfo>() != nullptr) each.info = *live->as<wire::SessionInfo>();
+    if (auto seen = look_at(registry, each, kListPatienceMs)) {
+      sessions.push_back(std::move(*seen));
+    } else if (registry.find(each.info.id)) {
+      sessions.push_back(std::move(each.info));
     }
-    sessions.push_back(std::move(each.info));
   }
   return sessions;
 }
 
-Result<Outcome> list(const CommandLine& line, const Registry& registry) {
+Result<Outcome> list(const CommandLine& line, const Registry& registry, const Caller& caller) {
   WEIR_TRY(const OutputFormat format, output_format(line));
-  WEIR_TRY(std::vector<wire::SessionInfo> sessions, all_sessions(registry));
+  WEIR_TRY(std::vector<wire::SessionInfo> sessions, all_sessions(registry, caller));
   if (line.command == CommandId::ps && !line.has(OptionId::all))
     std::erase_if(sessions, [](const wire::SessionInfo& each) { return each.state == session::kAsleep; });
   Outcome outcome;
@@ -50,10 +54,7 @@ Result<Outcome> list(const CommandLine& line, const Registry& registry) {
 Result<Outcome> show(const CommandLine& line, const Registry& registry) {
   WEIR_TRY(const OutputFormat format, output_format(line));
   WEIR_TRY(const session::Stored stored, result_of(registry.find(line.operands[0])));
-  wire::SessionInfo info = stored.info;
-  if (info.state != session::kAsleep) {
-    WEIR_TRY(info, ask_for<wire::SessionInfo>(registry, info.id, wire::ShowSession{}));
-  }
+  WEIR_TRY(const wire::SessionInfo info, look_at(registry, stored));
   if (line.command == CommandId::service_show) WEIR_CHECK_OK(require_service(info));
   Outcome outcome;
   outcome.out = format == OutputFormat::json ? session_json(info) : session_text(info);
@@ -62,7 +63,11 @@ Result<Outcome> show(const CommandLine& line, const Registry& registry) {
 
 Result<Outcome> processes(const CommandLine& line, const Registry& registry) {
   WEIR_TRY(const OutputFormat format, output_format(line));
-  WEIR_TRY(const auto list, ask_for<wire::ProcessList>(registry, line.operands[0], wire::ListProcesses{}));
+  WEIR_TRY(const session::Stored stored, result_of(registry.find(line.operands[0])));
+  wire::ProcessList list;  // of one that is asleep: none
+  if (stored.info.state != session::kAsleep) {
+    WEIR_TRY(list, ask_for<wire::ProcessList>(registry, stored.info.id, wire::ListProcesses{}));
+  }
   Outcome outcome;
   outcome.out = format == OutputFormat::json ? processes_json(list) : processes_text(list);
   return outcome;
@@ -130,11 +135,11 @@ Result<Outcome> stop(const CommandLine& line, const Registry& registry) {
 
 }  // namespace
 
-Result<Outcome> session_command(const CommandLine& line) {
+Result<Outcome> session_command(const CommandLine& line, const Caller& caller) {
   WEIR_TRY(const Registry registry, Registry::open());
   const CommandId command = line.command;
   if (command == CommandId::session_ls || command == CommandId::service_ls || command == CommandId::ps)
-    return list(line, registry);
+    return list(line, registry, caller);
   if (command == CommandId::session_show || command == CommandId::service_show) return show(line, registry);
   if (command == CommandId::session_processes) return processes(line, registry);
   if (command == CommandId::session_signal) return signal(line, registry);

@@ -47,7 +47,15 @@ Result<Kind> ask_for(const session::Registry& registry, std::string_view who, co
 // An error for a session that is none.
 Result<> require_service(const wire::SessionInfo& info);
 
-// Ends one, and waits for its end; kill: also one that is asleep, with everything it had.
+// One as it is, or as it fell asleep: nobody is woken by a look.
+Result<wire::SessionInfo> look_at(const session::Registry& registry, session::Stored stored,
+                                  std::uint64_t patience_ms = kPatienceMs);
+
+// Snapshots below a folder that sleeping sessions consisted of which are no more. Where that fails whoever comes next
+// does.
+void sweep_snapshots(const std::string& folder);
+
+// Ends one, and waits for its end; one that is asleep is removed with everything it had.
 Result<> stop_session(const session::Registry& registry, std::string_view who, wire::StopSession how);
 
 }  // namespace weir::cli

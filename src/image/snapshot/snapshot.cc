@@ -7,12 +7,14 @@
 #include "base/json.h"
 #include "base/json_document.h"
 #include "image/store.h"
+#include "wire/labels.h"
 #include "wire/layer_manifest.h"
 
 namespace weir::image {
 namespace {
 
 constexpr std::size_t kMaxText = 4096;
+constexpr const char* kKeptBy = "kept_by";  // absent from most
 
 struct TextField {
   const char* key;
@@ -71,7 +73,7 @@ Result<> read_layers(const Json& whole, Snapshot& snapshot) {
 
 Result<> read_labels(const Json& whole, Snapshot& snapshot) {
   const Json* const labels = json_member(whole, "labels");
-  if (labels == nullptr || !labels->is_object() || labels->size() > kMaxLabels) return damaged("labels");
+  if (labels == nullptr || !labels->is_object() || labels->size() > wire::kMaxLabels) return damaged("labels");
   for (const auto& [key, value] : labels->items()) {
     if (!value.is_string() || key.size() > kMaxText) return damaged("a label");
     snapshot.labels.emplace_back(key, value.get<std::string>());
@@ -113,6 +115,7 @@ std::string snapshot_json(const Snapshot& snapshot) {
   JsonWriter json;
   json.begin_object().field("v", std::uint64_t{1});
   for (const auto& [key, member] : kTexts) json.field(key, std::string_view(snapshot.*member));
+  if (!snapshot.kept_by.empty()) json.field(kKeptBy, std::string_view(snapshot.kept_by));
   json.key("labels").begin_object();
   for (const auto& [key, value] : snapshot.labels) json.field(key, std::string_view(value));
   json.end_object();
@@ -169,7 +172,7 @@ std::string snapshot_summary(const Snapshot& snapshot, const std::vector<std::st
 Result<Snapshot> parse_snapshot(std::string_view text) {
   if (text.size() > kMaxSnapshotText) return damaged("too large");
   WEIR_TRY(const Json whole, in_context(parse_json(text), "the description of the snapshot"));
-  std::set<std::string> keys = {"v", "labels", "base", "layers"};
+  std::set<std::string> keys = {"v", "labels", "base", "layers", kKeptBy};
   for (const auto& field : kTexts) keys.insert(field.key);
   WEIR_CHECK_OK(only(whole, keys));
   WEIR_TRY(const std::uint64_t version, number_in(whole, "v"));
@@ -177,6 +180,10 @@ Result<Snapshot> parse_snapshot(std::string_view text) {
   Snapshot snapshot;
   for (const auto& [key, member] : kTexts) {
     WEIR_TRY(snapshot.*member, text_in(whole, key));
+  }
+  if (whole.contains(kKeptBy)) {
+    WEIR_TRY(snapshot.kept_by, text_in(whole, kKeptBy));
+    if (!snapshot.kept_by.starts_with('/')) return damaged(kKeptBy);
   }
   if (!is_snapshot_id(snapshot.id)) return damaged("id");
   if (!snapshot.name.empty() && !is_snapshot_name(snapshot.name)) return damaged("name");

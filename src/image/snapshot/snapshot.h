@@ -42,10 +42,12 @@ struct Snapshot {
   std::string session = {};
   std::string session_name = {};
   std::string parent = {};  // the snapshot that the session had begun from
+  // A file: of one that a sleeping session consists of. It is nobody's to list or to remove; it goes when that file is
+  // gone and nothing uses it. Empty: one like any other.
+  std::string kept_by = {};
 };
 
 inline constexpr std::size_t kMaxSnapshotText = 1 << 20;
-inline constexpr std::size_t kMaxLabels = 64;
 // sandbox/image_root.h says why: kMaxLayers there.
 inline constexpr std::size_t kMaxSnapshotLayers = 64;
 

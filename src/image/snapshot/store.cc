@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include "base/sha256.h"
@@ -102,6 +103,7 @@ Result<> Snapshots::discard(const std::string& folder) const {
 
 // With the lock of the store: leftovers of processes that were killed. One that cannot be removed stops nothing else.
 Result<> Snapshots::sweep() {
+  WEIR_CHECK_OK(sweep_abandoned());
   WEIR_CHECK_OK(sweep_layers());
   WEIR_TRY(const std::vector<std::string> names, names_in(folder_));
   for (const std::string& name : names) {
@@ -117,13 +119,29 @@ Result<> Snapshots::sweep() {
   return {};
 }
 
+// Descriptions of sessions that slept and are no more. A folder of sessions that is not there at all may come back.
+Result<> Snapshots::sweep_abandoned() const {
+  const auto all = read_all();
+  if (!all) return {};
+  for (const Snapshot& snapshot : all->readable) {
+    const std::filesystem::path keeper = snapshot.kept_by;
+    if (keeper.empty() || ::access(keeper.c_str(), F_OK) == 0 || errno != ENOENT) continue;
+    if (::access(keeper.parent_path().parent_path().c_str(), F_OK) != 0) continue;
+    const std::string path = description_of(snapshot.id);
+    const sys::OwnedFd lock(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!lock.valid() || !lock_alone(lock)) continue;
+    if (::unlink(path.c_str()) != 0) return sys::errno_error("cannot remove " + path);
+  }
+  return {};
+}
+
 // Layers that no snapshot names get a name that is swept. One description that cannot be read might name any of them:
 // then all of them stay.
 Result<> Snapshots::sweep_layers() {
   const auto all = read_all();
-  if (!all) return {};
+  if (!all || !all->broken.empty()) return {};
   std::set<std::string> named;
-  for (const Snapshot& snapshot : *all) {
+  for (const Snapshot& snapshot : all->readable) {
     for (const SnapshotLayer& layer : snapshot.layers) named.insert(layer.digest);
   }
   WEIR_TRY(const std::vector<std::string> digests, names_in(folder_ + "/layers"));
@@ -136,21 +154,34 @@ Result<> Snapshots::sweep_layers() {
   return {};
 }
 
-Result<std::vector<Snapshot>> Snapshots::read_all() const {
+Result<Snapshots::All> Snapshots::read_all() const {
   WEIR_TRY(const std::vector<std::string> names, names_in(folder_));
-  std::vector<Snapshot> all;
+  All all;
   for (const std::string& name : names) {
     if (name.starts_with('.') || !name.ends_with(kDescriptionEnd)) continue;
-    const auto text = sys::read_file(folder_ + "/" + name, kMaxSnapshotText);
+    const std::string id = name.substr(0, name.size() - kDescriptionEnd.size());
+    auto snapshot = read_one(id);
     // Removed between the two looks.
-    if (!text && text.error().code() == ENOENT) continue;
-    if (!text) return std::unexpected(text.error());
-    WEIR_TRY(Snapshot snapshot, in_context(parse_snapshot(*text), folder_ + "/" + name));
-    if (snapshot.id + std::string(kDescriptionEnd) != name) return fail(folder_ + "/" + name + ": of another snapshot");
-    all.push_back(std::move(snapshot));
+    if (!snapshot && snapshot.error().code() == ENOENT) continue;
+    // Out of descriptors or memory nothing is known about it.
+    if (!snapshot && sys::is_exhaustion(snapshot.error().code())) return std::unexpected(snapshot.error());
+    if (snapshot) {
+      all.readable.push_back(std::move(*snapshot));
+    } else {
+      all.broken.push_back({.id = id, .why = snapshot.error().what()});
+    }
   }
-  std::ranges::sort(all, {}, [](const Snapshot& each) { return std::pair(each.created, each.id); });
+  std::ranges::sort(all.readable, {}, [](const Snapshot& each) { return std::pair(each.created, each.id); });
+  std::ranges::sort(all.broken, {}, &BrokenSnapshot::id);
   return all;
+}
+
+Result<Snapshot> Snapshots::read_one(const std::string& id) const {
+  const std::string path = description_of(id);
+  WEIR_TRY(const std::string text, sys::read_file(path, kMaxSnapshotText));
+  WEIR_TRY(Snapshot snapshot, in_context(parse_snapshot(text), path));
+  if (snapshot.id != id) return fail(path + ": of another snapshot");
+  return snapshot;
 }
 
 Result<Snapshots::Begun> Snapshots::begin(const Ids& ids) {
@@ -191,15 +222,15 @@ Result<> Snapshots::put_layer(Begun& begun) const {
 }
 
 Result<> Snapshots::put_description(Snapshot& snapshot) const {
-  WEIR_TRY(const std::vector<Snapshot> all, read_all());
-  if (!snapshot.name.empty() && std::ranges::find(all, snapshot.name, &Snapshot::name) != all.end())
+  WEIR_TRY(const All all, read_all());
+  if (!snapshot.name.empty() && std::ranges::find(all.readable, snapshot.name, &Snapshot::name) != all.readable.end())
     return name_is_taken(snapshot.name);
   if (snapshot.id.empty()) {
     WEIR_TRY(const std::string id, random_hex(4));
     snapshot.id = "s-" + id;
   }
   snapshot.created = now_text();
-  const std::string path = folder_ + "/" + snapshot.id + std::string(kDescriptionEnd);
+  const std::string path = description_of(snapshot.id);
   const std::string unnamed = folder_ + "/" + kUnnamed + snapshot.id;
   ::unlink(unnamed.c_str());
   const std::string text = snapshot_json(snapshot) + "\n";
@@ -231,20 +262,24 @@ Result<> Snapshots::commit(std::vector<Begun>& begun, Snapshot& snapshot) {
   return done;
 }
 
-Result<Snapshots::Created> Snapshots::create(const WrittenTree& tree, const Ids& ids, Snapshot about) {
+Result<Snapshots::Created> Snapshots::create(const WrittenTree& tree, const Ids& ids, Snapshot about, Limits limits) {
   if (!about.name.empty() && show(about.name)) return name_is_taken(about.name);
+  // Nothing is copied that could not be kept.
+  const bool is_full = about.layers.size() >= kMaxSnapshotLayers;
+  if (is_full) limits.bytes = 0;
   std::vector<Begun> layers;
   WEIR_TRY(Begun begun, begin(ids));
   const auto work = [&](const Source& source, sys::OwnedFd root, int output) -> Result<std::string> {
     WrittenTree seen = tree;
     seen.folder = source.fd.get();
-    WEIR_TRY(const LayerTally tally, write_layer(seen, std::move(root), ids.owners(), output));
+    WEIR_TRY(const LayerTally tally, write_layer(seen, std::move(root), ids.owners(), output, limits));
     return encode(tally);
   };
   const auto text = work_confined({.folder = tree.folder}, begun.folder + "/tree", ids, begun.manifest.get(), work);
   auto tally = text ? decode_layer_tally(*text) : Result<LayerTally>(std::unexpected(text.error()));
   if (!tally) {
     static_cast<void>(discard(begun.folder));
+    if (is_full) WEIR_CHECK_OK(check_fits(about, ""));
     return std::unexpected(std::move(tally).error().context("cannot keep what was written"));
   }
   WEIR_CHECK_OK(seal(begun, *tally));
@@ -261,30 +296,30 @@ Result<Snapshots::Created> Snapshots::create(const WrittenTree& tree, const Ids&
   return Created{.snapshot = std::move(about), .left_out = tally->left_out};
 }
 
-Result<std::vector<Snapshot>> Snapshots::list() {
+Result<Snapshots::All> Snapshots::list() {
   WEIR_TRY(const sys::OwnedFd store, lock_store(folder_));
   WEIR_CHECK_OK(sweep());
-  return read_all();
+  WEIR_TRY(All all, read_all());
+  std::erase_if(all.readable, [](const Snapshot& each) { return !each.kept_by.empty(); });
+  return all;
 }
 
 Result<Snapshot> Snapshots::show(std::string_view which) const {
   if (!is_snapshot_id(which) && !is_snapshot_name(which)) return no_such_snapshot(which);
   if (is_snapshot_id(which)) {
-    const auto text =
-        sys::read_file(folder_ + "/" + std::string(which) + std::string(kDescriptionEnd), kMaxSnapshotText);
-    if (!text && text.error().code() == ENOENT) return no_such_snapshot(which);
-    if (!text) return std::unexpected(text.error());
-    return parse_snapshot(*text);
+    auto snapshot = read_one(std::string(which));
+    if (!snapshot && snapshot.error().code() == ENOENT) return no_such_snapshot(which);
+    return snapshot;
   }
-  WEIR_TRY(const std::vector<Snapshot> all, read_all());
-  const auto found = std::ranges::find(all, which, &Snapshot::name);
-  if (found == all.end()) return no_such_snapshot(which);
+  WEIR_TRY(const All all, read_all());
+  const auto found = std::ranges::find(all.readable, which, &Snapshot::name);
+  if (found == all.readable.end()) return no_such_snapshot(which);
   return *found;
 }
 
 Result<SnapshotLease> Snapshots::use(std::string_view which) const {
   WEIR_TRY(Snapshot snapshot, show(which));
-  const std::string path = folder_ + "/" + snapshot.id + std::string(kDescriptionEnd);
+  const std::string path = description_of(snapshot.id);
   sys::OwnedFd lock(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!lock.valid() && errno == ENOENT) return no_such_snapshot(which);
   if (!lock.valid()) return sys::errno_error("cannot open " + path);
@@ -302,12 +337,26 @@ Result<SnapshotLease> Snapshots::use(std::string_view which) const {
   return SnapshotLease(folder_, std::move(snapshot), std::move(lock));
 }
 
+// One that cannot be read has nothing but its id.
+Result<Snapshot> Snapshots::readable_or_broken(std::string_view which) const {
+  auto snapshot = show(which);
+  if (snapshot || !is_snapshot_id(which)) return snapshot;
+  const int code = snapshot.error().code();
+  if (code == ENOENT || sys::is_exhaustion(code)) return snapshot;
+  return Snapshot{.id = std::string(which)};
+}
+
 Result<Snapshot> Snapshots::remove(std::string_view which) {
   Snapshot snapshot;
   {
     WEIR_TRY(const sys::OwnedFd store, lock_store(folder_));
-    WEIR_TRY(snapshot, show(which));
-    const std::string path = folder_ + "/" + snapshot.id + std::string(kDescriptionEnd);
+    WEIR_TRY(snapshot, readable_or_broken(which));
+    if (!snapshot.kept_by.empty()) {
+      return std::unexpected(
+          Error("snapshot '" + std::string(which) + "' is what session " + snapshot.session + " sleeps in", EBUSY)
+              .with_remedy("remove the session: weir session rm " + snapshot.session));
+    }
+    const std::string path = description_of(snapshot.id);
     WEIR_TRY(const sys::OwnedFd lock,
              sys::checked_fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC), "cannot open " + path));
     if (!lock_alone(lock)) {

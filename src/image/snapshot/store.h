@@ -38,8 +38,18 @@ class SnapshotLease {
   sys::OwnedFd lock_;
 };
 
+// One whose description cannot be read. It may name any layer, so all of them stay until it is removed.
+struct BrokenSnapshot {
+  std::string id;
+  std::string why;
+};
+
 class Snapshots {
  public:
+  struct All {
+    std::vector<Snapshot> readable = {};      // by time
+    std::vector<BrokenSnapshot> broken = {};  // by id
+  };
   // Makes the folder where it is missing. An error when somebody else than the caller could write into it.
   static Result<Snapshots> open(const std::string& folder);
 
@@ -50,13 +60,15 @@ class Snapshots {
   // What a sandbox has written becomes a layer over `about.layers`, whose snapshot is in use meanwhile; nothing
   // written, no layer. As a whole or not at all. An id is drawn where `about` has none. `ids`: the sandbox's user
   // namespace. Blocks as long as the copy takes; what is inside stands still meanwhile. EEXIST: the name is taken.
-  Result<Created> create(const WrittenTree& tree, const Ids& ids, Snapshot about);
-  // Sweeps first. By time.
-  Result<std::vector<Snapshot>> list();
+  Result<Created> create(const WrittenTree& tree, const Ids& ids, Snapshot about, Limits limits = kLayerLimits);
+  // Sweeps first. Without those that sleeping sessions consist of. One broken description stands in the way of no
+  // other.
+  Result<All> list();
   // ENOENT: there is no such snapshot. `which`: an id or a name.
   Result<Snapshot> show(std::string_view which) const;
   Result<SnapshotLease> use(std::string_view which) const;
-  // With the layers that no other one has. EBUSY: a sandbox uses it.
+  // With the layers that no other one has. EBUSY: a sandbox uses it, or a session sleeps in it. One that is broken
+  // goes, too, by its id.
   Result<Snapshot> remove(std::string_view which);
 
   // An archive (snapshot/archive.h) to a descriptor, which may be a pipe.
@@ -89,10 +101,14 @@ class Snapshots {
   Result<> commit(std::vector<Begun>& begun, Snapshot& snapshot);
   Result<> put_layer(Begun& begun) const;
   Result<> put_description(Snapshot& snapshot) const;
-  Result<std::vector<Snapshot>> read_all() const;
+  Result<All> read_all() const;
+  Result<Snapshot> readable_or_broken(std::string_view which) const;
+  Result<Snapshot> read_one(const std::string& id) const;
   Result<> discard(const std::string& folder) const;
   Result<> sweep();
   Result<> sweep_layers();
+  Result<> sweep_abandoned() const;
+  std::string description_of(const std::string& id) const { return folder_ + "/" + id + ".json"; }
   std::string layer_folder(const std::string& digest) const { return folder_ + "/layers/" + digest; }
 
   std::string folder_;

@@ -27,7 +27,9 @@ ConfinedWork reading(const std::function<Result<std::string>(ByteStream&, sys::O
 
 Result<Snapshot> Snapshots::write_archive(std::string_view which, int to) const {
   WEIR_TRY(const SnapshotLease lease, use(which));
-  WEIR_CHECK_OK(write_description(lease.snapshot(), to));
+  Snapshot about = lease.snapshot();
+  about.kept_by.clear();
+  WEIR_CHECK_OK(write_description(about, to));
   for (const SnapshotLayer& layer : lease.snapshot().layers) {
     const std::string folder = layer_folder(layer.digest);
     WEIR_TRY(const std::string text, sys::read_file(folder + "/ids", 256));
@@ -50,6 +52,7 @@ Result<Snapshot> Snapshots::read_archive(const std::string& file, const NewNames
       reading([](ByteStream& archive, const sys::OwnedFd&, int) { return read_description(archive); });
   WEIR_TRY(const std::string text, work_confined({.file = file}, "", ids_, -1, description));
   WEIR_TRY(Snapshot snapshot, parse_snapshot(text));
+  snapshot.kept_by.clear();  // it is the importer's, whatever the file says
   if (!names.name.empty() || !names.id.empty()) snapshot.name = names.name;
   snapshot.id = names.id;
   if (!snapshot.name.empty() && show(snapshot.name)) {

@@ -13,6 +13,9 @@ TEST(ParseCpus, TakesUpToThreeDigits) {
   EXPECT_EQ(parse_cpus("1.5"), 1500u);
   EXPECT_EQ(parse_cpus("0.01"), 10u);
   EXPECT_EQ(parse_cpus("2.125"), 2125u);
+  EXPECT_EQ(parse_cpus("4096"), 4096000u);
+  EXPECT_FALSE(parse_cpus("4096.001"));
+  EXPECT_FALSE(parse_cpus("0.009"));
   for (const char* wrong : {"", ".", "1.", ".5", "-1", "1.2345", "1,5", "1e3", " 1", "0x1", "99999999", "1.-1"}) {
     const auto parsed = parse_cpus(wrong);
     ASSERT_FALSE(parsed) << wrong;
@@ -25,6 +28,8 @@ TEST(ParseCpus, TakesUpToThreeDigits) {
 
 TEST(ParsePids, TakesWholeNumbers) {
   EXPECT_EQ(parse_pids("256"), 256u);
+  EXPECT_EQ(parse_pids("4194304"), 4194304u);
+  EXPECT_FALSE(parse_pids("4194305"));
   for (const char* wrong : {"", "-1", "1.5", "1k", "99999999999999999999", "all"}) EXPECT_FALSE(parse_pids(wrong));
   EXPECT_THAT(parse_pids("0").error().remedy(), HasSubstr("leave it out"));
 }

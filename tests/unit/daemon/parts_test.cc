@@ -11,6 +11,7 @@
 #include "daemon/http_reader.h"
 #include "daemon/information.h"
 #include "daemon/metrics.h"
+#include "daemon/output.h"
 #include "daemon/pace.h"
 #include "daemon/request_log.h"
 #include "daemon/store.h"
@@ -251,13 +252,55 @@ TEST(Config, WhatOthersCanReachNeedsTokensAndTls) {
 TEST(Budget, IsGivenBack) {
   Budget budget(10);
   {
-    Budget::Share share(budget);
+    Budget::Share share(budget, std::string(kMachineOwnerKey));
     EXPECT_TRUE(share.grow(7));
     EXPECT_FALSE(share.grow(4));
     EXPECT_TRUE(share.grow(3));
   }
-  Budget::Share other(budget);
+  Budget::Share other(budget, std::string(kMachineOwnerKey));
   EXPECT_TRUE(other.grow(10));
+}
+
+TEST(Budget, NobodyTakesThePartsOfOthers) {
+  Budget budget(16);
+  Budget::Share first(budget, "alice");
+  EXPECT_TRUE(first.grow(3));
+  {
+    Budget::Share second(budget, "alice");
+    EXPECT_FALSE(second.grow(2));
+    EXPECT_TRUE(second.grow(1));
+    EXPECT_FALSE(first.grow(1));
+    Budget::Share his(budget, "bob");
+    EXPECT_TRUE(his.grow(4));
+  }
+  EXPECT_TRUE(first.grow(1));
+  EXPECT_FALSE(first.grow(1));
+}
+
+TEST(Output, AnAnswerHoldsItsMemoryUntilItIsSent) {
+  Budget budget(4000);
+  const auto collected = [&](std::size_t bytes) {
+    CollectedOutput output{.memory = std::make_shared<Budget::Share>(budget, "alice")};
+    EXPECT_TRUE(output.memory->grow(bytes));
+    output.texts[0].assign(bytes, '\xff');
+    return collected_reply(R"({"exit_code":0)", std::move(output));
+  };
+  {
+    const Reply reply = collected(100);
+    const auto json = parse_json(reply.body);
+    ASSERT_TRUE(json);
+    EXPECT_FALSE((*json)["truncated"].get<bool>());
+    EXPECT_GT(reply.body.size(), 700u);
+    Budget::Share more(budget, "alice");
+    EXPECT_FALSE(more.grow(1000 - reply.body.size() + 1));
+    EXPECT_TRUE(more.grow(1000 - reply.body.size()));
+  }
+  // What is too much as JSON is cut, and said so.
+  const Reply reply = collected(1000);
+  EXPECT_LE(reply.body.size(), 1000u);
+  const auto json = parse_json(reply.body);
+  ASSERT_TRUE(json);
+  EXPECT_TRUE((*json)["truncated"].get<bool>());
 }
 
 TEST(Log, NoLineOfACallersOwn) {

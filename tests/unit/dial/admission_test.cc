@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -432,6 +433,30 @@ TEST_F(AdmissionTest, AGatewayThatAsksTooFastWaitsAndIsThenJudgedAgain) {
   reactor_.at(sys::monotonic_ms() + 200, [this] { reactor_.stop(); });
   ASSERT_TRUE(reactor_.run().has_value());
   EXPECT_EQ(last_reason(), "shutting-down") << "a turn is no verdict";
+}
+
+TEST_F(AdmissionTest, WhoseTurnComesWhileNothingIsDialledWaitsOn) {
+  const auto [server, port] = listener();
+  start({"127.0.0.1:" + std::to_string(port)}, "connects_per_second = 20\n");
+  for (std::uint64_t flow = 1; flow <= 43; ++flow) {
+    admission_->handle(control::Connect{.flow = flow, .destination = {address("127.0.0.1"), port}});
+  }
+  const auto pass = [this](std::uint64_t ms) {
+    reactor_.at(sys::monotonic_ms() + ms, [this] { reactor_.stop(); });
+    ASSERT_TRUE(reactor_.run().has_value());
+    admission_->settle();
+  };
+  const auto opened = [this] {
+    return std::ranges::count(recorder_.events, audit::EventType::flow_open, &audit::Event::type);
+  };
+  admission_->suspend();
+  EXPECT_EQ(opened(), 40);
+  pass(300);
+  EXPECT_EQ(opened(), 40);
+  admission_->handle(control::FlowClosed{.flow = 42});
+  admission_->go_on();
+  pass(300);
+  EXPECT_EQ(opened(), 42) << "but not the one that was given up";
 }
 
 TEST_F(AdmissionTest, WhatWaitsBeyondFiveSecondsIsRefused) {

@@ -226,6 +226,31 @@ TEST_P(LivingFiles, AStoppedChildCanBeGivenUp) {
   EXPECT_EQ(said, "1\nthe task on files was given up");
 }
 
+// Whoever needs an empty sandbox asks: init may not have read yet what was asked for, also where it was given up.
+TEST_P(LivingFiles, WhatMayBeginYetCountsAsAlive) {
+  const std::string said = live(GetParam(), [](Live& live) {
+    const auto alive = [&] { return live.sandbox().living(1)->any ? std::string("alive ") : std::string("empty "); };
+    const auto empty = [&] { return alive() == "empty "; };
+    live.until(empty);
+    const auto null = [] { return sys::OwnedFd(::open("/dev/null", O_RDWR | O_CLOEXEC)); };
+    int status = -1;
+    live.inside().start(
+        {.argv = {"/bin/sh", "-c", "exit 7"}, .env = {}, .workdir = "/tmp"},
+        {.in = null(), .out = null(), .err = null()}, [](const Result<Inside::Begun>&) {},
+        [&](const Inside::Ended& ended) { status = ended.status; });
+    std::string seen = alive();
+    live.until([&] { return status >= 0; });
+    live.until(empty);
+    const Inside::Id given_up = live.inside().files(
+        {.what = Do::list, .path = "/"}, [](const Result<Inside::FileAnswer>&) {}, [](const Result<>&) {});
+    live.inside().abandon(given_up);
+    seen += alive();
+    live.until(empty);
+    return seen + live.put("/tmp/file", "x") + live.get("/tmp/file");
+  });
+  EXPECT_EQ(said, "alive alive x");
+}
+
 // Neither memory nor descriptors of the child can be had, nor can it be traced.
 TEST_P(LivingFiles, TheChildIsOutOfReach) {
   const std::string said = live(GetParam(), [](Live& live) {

@@ -133,6 +133,7 @@ TEST_F(Sessions, SleepUntilTheirTimeIsOver) {
   {
     auto awake = registry_->take_asleep("w-11110000");
     ASSERT_TRUE(awake);
+    EXPECT_TRUE(awake->write({.info = {.id = "w-11110000", .state = "running"}}));
     EXPECT_EQ(registry_->take_asleep("w-11110000").error().code, ErrorCode::conflict);
     EXPECT_TRUE(awake->write({.info = {.id = "w-11110000", .state = "asleep"}, .expires_at = 1}));
   }
@@ -192,6 +193,46 @@ TEST_F(Sessions, WithoutASocketAreGone) {
   const OwnFolder own = made("w-11110000", "web");
   EXPECT_EQ(Connection::open(*registry_, "web").error().code, ErrorCode::gone);
   EXPECT_EQ(Connection::open(*registry_, "other").error().code, ErrorCode::not_found);
+}
+
+TEST_F(Sessions, WhatMaySleepAndCannotBeReadStays) {
+  made("w-11110000", "torn", "asleep").let_go();
+  const std::string folder = registry_->path_of("w-11110000");
+  std::ofstream(folder + "/plan.json") << "{}";
+  std::ofstream(folder + "/session.json") << "{\"session\":";
+  EXPECT_EQ(code_of_find("torn"), ErrorCode::internal);
+  EXPECT_EQ(registry_->take_asleep("w-11110000").error().code, ErrorCode::internal);
+  EXPECT_TRUE(registry_->list()->empty());
+  EXPECT_EQ(registry_->create("w-22220000", "torn").error().code, ErrorCode::name_taken);
+  EXPECT_TRUE(exists("sessions/w-11110000/plan.json"));
+  auto damaged = registry_->take_damaged("torn");
+  ASSERT_TRUE(damaged) << damaged.error().message;
+  damaged->remove();
+  EXPECT_FALSE(exists("sessions/w-11110000"));
+  EXPECT_FALSE(exists("names/torn"));
+}
+
+TEST_F(Sessions, WhatCannotBeReadAndDidNotSleepIsSwept) {
+  made("w-11110000").let_go();
+  std::ofstream(registry_->path_of("w-11110000") + "/session.json") << "{\"session\":";
+  EXPECT_EQ(code_of_find("w-11110000"), ErrorCode::gone);
+  EXPECT_FALSE(exists("sessions/w-11110000"));
+}
+
+// Whoever sweeps it: the next one who lists is told, once.
+TEST_F(Sessions, WhatExpiredAsleepIsToldToWhoLists) {
+  OwnFolder folder = made("w-11110000");
+  ASSERT_TRUE(folder.write({.info = {.id = "w-11110000", .state = "asleep", .created = "2026"}, .expires_at = 1}));
+  folder.let_go();
+  const auto found = registry_->find("w-11110000");
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, ErrorCode::gone);
+  EXPECT_NE(found.error().message.find("its time was over"), std::string::npos);
+  bool expired = false;
+  ASSERT_TRUE(registry_->list(&expired));
+  EXPECT_TRUE(expired);
+  ASSERT_TRUE(registry_->list(&expired));
+  EXPECT_FALSE(expired);
 }
 
 }  // namespace

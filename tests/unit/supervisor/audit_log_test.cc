@@ -205,6 +205,11 @@ TEST_F(AuditLogTest, AFullDefaultFileTakesNothingMoreWhateverItsLength) {
   for (int i = 0; i < 2; ++i) EXPECT_FALSE(log->record(refusal("a.example", 443))) << "a repeat of nothing";
   EXPECT_FALSE(log->record(answered_before)) << "a repeat that cannot be written";
   log->commit();
+  audit::Event end;
+  end.type = audit::EventType::run_exit;
+  end.run = 1;
+  end.exit_code = 0;
+  EXPECT_TRUE(log->record(end) && log->commit()) << "what was begun on the record ends there";
   EXPECT_FALSE(log->healthy()) << "full once is full for good";
   ::unsetenv("XDG_STATE_HOME");
   std::filesystem::remove_all(folder_ + "/weir");

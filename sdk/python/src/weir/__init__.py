@@ -49,14 +49,17 @@ from weir._progress import Progress, ProgressBar
 from weir._results import (
     Chunk,
     FileInfo,
+    ImageInfo,
     Narrowed,
     Output,
     ProcessInfo,
     Refusal,
     RunResult,
+    ServiceInfo,
     SessionInfo,
     SnapshotInfo,
 )
+from weir.daemon import AsyncDaemon, Daemon
 from weir.presets import *  # noqa: F403
 from weir.sandbox import (
     AsyncFilesystem,
@@ -74,6 +77,7 @@ from weir.sandbox import (
 session = AsyncSandbox
 
 __all__ = [
+    "AsyncDaemon",
     "AsyncFilesystem",
     "AsyncProcess",
     "AsyncRunStream",
@@ -87,11 +91,13 @@ __all__ = [
     "Closed",
     "CommandFailed",
     "Conflict",
+    "Daemon",
     "FileInfo",
     "Filesystem",
     "Forbidden",
     "Gone",
     "IdempotencyMismatch",
+    "ImageInfo",
     "ImageNotFound",
     "InternalError",
     "LanguageUnavailable",
@@ -114,6 +120,7 @@ __all__ = [
     "RunResult",
     "RunStream",
     "Sandbox",
+    "ServiceInfo",
     "SessionInfo",
     "SnapshotInfo",
     "SnapshotNotFound",

@@ -175,7 +175,7 @@ def started(box: Described) -> Call[str]:
 
 def _found(box: Described) -> Call[Any]:
     assert box._attached is not None
-    return (yield from asked(Request("GET", f"/v1/sessions/{_segment(box._attached)}")))
+    return (yield from asked(Request("GET", f"/v1/sessions/{segment(box._attached)}")))
 
 
 def _create_request(box: Described) -> Request:
@@ -455,7 +455,8 @@ def snapshot(box: Described, name: str, *, labels: Mapping[str, str] | None = No
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
+    """One segment of a path."""
     return urllib.parse.quote(text, safe="")
 
 
@@ -466,7 +467,7 @@ def _file(fs: HasSandbox, path: str) -> Call[str]:
     if "\0" in path:
         raise ValueError(f"{path!r}: a path has no NUL")
     session = yield from started(fs._sandbox)
-    return f"{session}/files/{_segment(path)}"
+    return f"{session}/files/{segment(path)}"
 
 
 def body_of(data: Bytes | str, progress: Progress | None = None) -> Body:

@@ -209,6 +209,35 @@ class SnapshotInfo:
     raw: Json = field(repr=False, compare=False, default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ImageInfo:
+    """A root file system by name. `digest` is empty where its format has none, `raw` the API's answer."""
+
+    name: str
+    digest: str = ""
+    created: str = ""
+    bytes: int = 0
+    raw: Json = field(repr=False, compare=False, default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServiceInfo:
+    """A service and how it fares.
+
+    name      by which it is found
+    session   the session that it is
+    health    "starting", "healthy" (each published TCP port takes a connection), "unhealthy" or "stopped"
+    restart   "no", "on-failure" or "always"
+    restarts  how often its script was begun again
+    """
+
+    name: str
+    session: SessionInfo
+    health: str
+    restart: str
+    restarts: int
+
+
 def printed(json: Json, stream: str) -> bytes:
     """The exact bytes of a stream: those in base 64 where the text could not say them."""
     exact = json.get(f"{stream}_base64")
@@ -309,3 +338,14 @@ def snapshot_of(json: Json) -> SnapshotInfo:
 def narrowed_of(json: Json) -> Narrowed:
     """A Narrowed from the API's `Narrowed`."""
     return Narrowed(json["generation"], json["policy"], json["cut"], tuple(json["warnings"]))
+
+
+def image_of(json: Json) -> ImageInfo:
+    """An ImageInfo from the API's `Image`."""
+    return ImageInfo(json["name"], json["digest"], json["created"], json["bytes"], raw=json)
+
+
+def service_of(json: Json) -> ServiceInfo:
+    """A ServiceInfo from the API's `Session` with its `service`."""
+    service = json["service"]
+    return ServiceInfo(json["name"], session_of(json), service["health"], service["restart"], service["restarts"])

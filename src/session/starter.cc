@@ -1,4 +1,4 @@
-#include "library/create.h"
+#include "session/starter.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -12,7 +12,7 @@
 #include "sys/pipe.h"
 #include "sys/spawn.h"
 
-namespace weir::library {
+namespace weir::session {
 
 namespace {
 
@@ -51,7 +51,7 @@ int exit_code_of(pid_t pid) {
 
 }  // namespace
 
-Answer<wire::SessionInfo> create_session(const std::vector<std::string>& command_line) {
+Answer<wire::SessionInfo> run_starter(const std::vector<std::string>& command_line) {
   const auto internal = [](const Error& error) { return refuse(ErrorCode::unavailable, error); };
   auto answer = sys::make_pipe();
   if (!answer) return internal(answer.error());
@@ -70,10 +70,10 @@ Answer<wire::SessionInfo> create_session(const std::vector<std::string>& command
   const auto reply = wire::parse_session_reply(line);
   if (const auto* const refusal = reply ? std::get_if<wire::Refusal>(&*reply) : nullptr)
     return std::unexpected(*refusal);
-  return refuse(
-      ErrorCode::internal,
-      command_line.front() + " session create ended with " + std::to_string(code) + " and did not say what came of it",
-      "run it by hand; it may be of another version");
+  return refuse(ErrorCode::internal,
+                command_line.front() + " session " + command_line[2] + " ended with " + std::to_string(code) +
+                    " and did not say what came of it",
+                "run it by hand; it may be of another version");
 }
 
-}  // namespace weir::library
+}  // namespace weir::session
