@@ -24,9 +24,9 @@ IMPURE_CALLS = re.compile(r"\b(fopen|freopen|fdopen|tmpfile|popen|std::FILE|FILE
 # looked at for people, for what outlives a boot, and for the times of files.
 WALL_CLOCK = re.compile(r"CLOCK_REALTIME\w*|\btime\(nullptr\)|system_clock|gettimeofday")
 WALL_CLOCK_USES = {
-    "supervisor/audit_log.cc": 1,      # the time of an event
+    "supervisor/record/audit_log.cc": 1,      # the time of an event
     "daemon/request_log.cc": 1,        # the time of a request
-    "supervisor/live_session.cc": 1,   # `created` and `expires`, for people and for a session that sleeps
+    "supervisor/session/live_session.cc": 1,   # `created` and `expires`, for people and for a session that sleeps
     "cli/session/command_session.cc": 1,  # how old a session is
     "session/registry.cc": 1,          # a session that sleeps may sleep through a reboot
     "cli/command_session_wake.cc": 1,  # what is left of its time after sleep

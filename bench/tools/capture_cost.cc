@@ -14,7 +14,7 @@
 #include "netlink/nftables.h"
 #include "netlink/route.h"
 #include "netlink/socket.h"
-#include "sandbox/capture.h"
+#include "sandbox/network/capture.h"
 #include "sys/throwaway_child.h"
 #include "tool.h"
 

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "cli/parser.h"
 #include "supervisor/run_options.h"
-#include "supervisor/session_options.h"
+#include "supervisor/session/session_options.h"
 
 namespace weir::cli {
 

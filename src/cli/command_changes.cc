@@ -10,8 +10,8 @@
 #include "changes/store.h"
 #include "changes/take_over.h"
 #include "cli/command.h"
-#include "supervisor/audit_log.h"
-#include "supervisor/events_sweep.h"
+#include "supervisor/record/audit_log.h"
+#include "supervisor/record/events_sweep.h"
 #include "supervisor/state_folder.h"
 
 namespace weir::cli {

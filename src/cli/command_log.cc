@@ -9,8 +9,8 @@
 #include "base/failure_line.h"
 #include "base/json.h"
 #include "cli/command.h"
-#include "supervisor/audit_log.h"
-#include "supervisor/events_sweep.h"
+#include "supervisor/record/audit_log.h"
+#include "supervisor/record/events_sweep.h"
 #include "supervisor/state_folder.h"
 #include "sys/line_file.h"
 

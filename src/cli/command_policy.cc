@@ -11,7 +11,7 @@
 #include "policy/text/narrow.h"
 #include "policy/text/sets.h"
 #include "policy/text/show.h"
-#include "sandbox/capture.h"
+#include "sandbox/network/capture.h"
 #include "sys/files.h"
 
 namespace weir::cli {

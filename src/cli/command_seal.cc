@@ -13,7 +13,7 @@
 #include "cli/command.h"
 #include "session/registry.h"
 #include "session/wake.h"
-#include "supervisor/events_sweep.h"
+#include "supervisor/record/events_sweep.h"
 #include "supervisor/state_folder.h"
 #include "sys/errno.h"
 #include "sys/unix_listener.h"

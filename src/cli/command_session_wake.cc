@@ -12,10 +12,10 @@
 #include "cli/session/reach.h"
 #include "cli/session/show.h"
 #include "cli/snapshot_input.h"
-#include "sandbox/tools.h"
+#include "sandbox/root/tools.h"
 #include "session/registry.h"
-#include "supervisor/network.h"
-#include "supervisor/sleep_plan.h"
+#include "supervisor/network/network.h"
+#include "supervisor/session/sleep_plan.h"
 #include "sys/files.h"
 #include "wire/session_error.h"
 

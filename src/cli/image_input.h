@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "image/store.h"
-#include "sandbox/shares.h"
+#include "sandbox/shares/shares.h"
 #include "sandbox/spec.h"
 
 namespace weir::cli {

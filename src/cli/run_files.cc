@@ -5,8 +5,8 @@
 
 #include "base/path.h"
 #include "cli/run_plan.h"
-#include "sandbox/shares.h"
-#include "sandbox/tools.h"
+#include "sandbox/root/tools.h"
+#include "sandbox/shares/shares.h"
 #include "session/state_folder.h"
 
 namespace weir::cli {

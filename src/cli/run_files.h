@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "sandbox/shares.h"
+#include "sandbox/shares/shares.h"
 #include "sandbox/spec.h"
 
 namespace weir::cli {

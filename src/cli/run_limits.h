@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "sandbox/limits.h"
+#include "sandbox/limits/limits.h"
 #include "supervisor/run_options.h"
 
 namespace weir::cli {

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "sandbox/identity.h"
-#include "sandbox/limiter.h"
-#include "sandbox/share_mounts.h"
+#include "sandbox/limits/limiter.h"
+#include "sandbox/root/tools.h"
+#include "sandbox/shares/share_mounts.h"
 #include "sandbox/spec.h"
-#include "sandbox/tools.h"
 #include "sys/channel.h"
 
 namespace weir::sandbox {

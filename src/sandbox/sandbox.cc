@@ -15,12 +15,12 @@
 #include <array>
 
 #include "control/init_messages.h"
-#include "sandbox/image_root.h"
 #include "sandbox/init.h"
-#include "sandbox/memory_watch.h"
+#include "sandbox/limits/memory_watch.h"
 #include "sandbox/remedies.h"
-#include "sandbox/share_mounts.h"
-#include "sandbox/tools.h"
+#include "sandbox/root/image_root.h"
+#include "sandbox/root/tools.h"
+#include "sandbox/shares/share_mounts.h"
 #include "sys/errno.h"
 #include "sys/reactor.h"
 

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "sandbox/capture.h"
+#include "sandbox/network/capture.h"
 #include "sys/id_maps.h"
 
 namespace weir::sandbox {

@@ -33,7 +33,7 @@ constexpr std::size_t kIdLength = 10;
 constexpr const char* kDocument = "session.json";
 constexpr const char* kLock = "lock";
 constexpr const char* kExpired = ".expired";  // beside the folders: the time of one that slept was over
-// Of one that falls asleep (supervisor/sleep_plan.h, supervisor/session_sleep.cc).
+// Of one that falls asleep (supervisor/session/sleep_plan.h, supervisor/session/session_sleep.cc).
 constexpr std::string_view kPlan = "plan.json";
 constexpr std::string_view kSleptPrefix = "slept-";
 constexpr timespec kLookAgain{.tv_sec = 0, .tv_nsec = 10'000'000};

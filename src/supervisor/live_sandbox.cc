@@ -9,8 +9,8 @@
 #include "changes/layer_changes.h"
 #include "changes/run_outside.h"
 #include "dial/resolv_conf.h"
-#include "supervisor/egress_routes.h"
-#include "supervisor/limit_report.h"
+#include "supervisor/network/egress_routes.h"
+#include "supervisor/record/limit_report.h"
 #include "supervisor/state_folder.h"
 #include "sys/program_pages.h"
 

@@ -9,10 +9,10 @@
 #include "base/json.h"
 #include "changes/keep.h"
 #include "supervisor/command_run.h"
-#include "supervisor/life_events.h"
-#include "supervisor/limit_report.h"
+#include "supervisor/record/limit_report.h"
 #include "supervisor/run_options.h"
 #include "supervisor/sandbox_id.h"
+#include "supervisor/session/life_events.h"
 #include "sys/errno.h"
 #include "sys/pending_file.h"
 

@@ -15,7 +15,7 @@
 #include "net/ip_address.h"
 #include "policy/compiled/image.h"
 #include "policy/text/compile.h"
-#include "sandbox/limits.h"
+#include "sandbox/limits/limits.h"
 #include "sandbox/spec.h"
 #include "sys/owned_fd.h"
 

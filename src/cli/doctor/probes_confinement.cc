@@ -15,7 +15,7 @@
 
 #include "cli/doctor/probe.h"
 #include "gateway/confine.h"
-#include "sandbox/confinement.h"
+#include "sandbox/confinement/confinement.h"
 #include "sys/errno.h"
 #include "sys/throwaway_child.h"
 

@@ -8,7 +8,7 @@
 #include <cstdlib>
 
 #include "cli/doctor/probe.h"
-#include "sandbox/id_mapped.h"
+#include "sandbox/shares/id_mapped.h"
 #include "sys/errno.h"
 #include "sys/lease.h"
 #include "sys/mounts.h"

@@ -5,7 +5,7 @@
 
 #include "cli/doctor/probe.h"
 #include "sandbox/identity.h"
-#include "sandbox/limits.h"
+#include "sandbox/limits/limits.h"
 
 namespace weir::cli {
 namespace {

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "cli/doctor/probe.h"
-#include "supervisor/audit_log.h"
+#include "supervisor/record/audit_log.h"
 #include "supervisor/state_folder.h"
 #include "sys/child_process.h"
 #include "sys/errno.h"

@@ -19,7 +19,7 @@
 
 #include "cli/doctor/probe.h"
 #include "netlink/machine.h"
-#include "sandbox/capture.h"
+#include "sandbox/network/capture.h"
 #include "sys/errno.h"
 #include "sys/socket_address.h"
 #include "sys/throwaway_child.h"

@@ -11,7 +11,7 @@
 #include "base/failure_line.h"
 #include "cli/session/byte_mover.h"
 #include "cli/session/reach.h"
-#include "sandbox/archive.h"
+#include "sandbox/files/archive.h"
 #include "sys/errno.h"
 #include "sys/pending_file.h"
 

@@ -1,7 +1,7 @@
 #include "cli/session/reach.h"
 
 #include "image/snapshot/store.h"
-#include "supervisor/sleep_plan.h"
+#include "supervisor/session/sleep_plan.h"
 #include "sys/files.h"
 
 namespace weir::cli {

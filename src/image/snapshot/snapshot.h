@@ -48,7 +48,7 @@ struct Snapshot {
 };
 
 inline constexpr std::size_t kMaxSnapshotText = 1 << 20;
-// sandbox/image_root.h says why: kMaxLayers there.
+// sandbox/root/image_root.h says why: kMaxLayers there.
 inline constexpr std::size_t kMaxSnapshotLayers = 64;
 
 // One JSON object.

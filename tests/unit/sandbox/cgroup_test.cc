@@ -1,5 +1,5 @@
 // Cgroups on a tree of plain files: what weir looks for, what it writes, what it takes away.
-#include "sandbox/cgroup.h"
+#include "sandbox/limits/cgroup.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

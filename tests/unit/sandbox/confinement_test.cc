@@ -1,5 +1,5 @@
 // What the processes inside may ask of the kernel. Refusals have a twin that shows that the attempt itself works.
-#include "sandbox/confinement.h"
+#include "sandbox/confinement/confinement.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

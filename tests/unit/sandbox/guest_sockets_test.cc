@@ -1,5 +1,5 @@
 // A hostile init: what it may hand over for a published port, and what ends the sandbox.
-#include "sandbox/guest_sockets.h"
+#include "sandbox/network/guest_sockets.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // A hostile init, and a hostile child of a file task: what they may say, and what is not believed.
-#include "sandbox/inside.h"
+#include "sandbox/living/inside.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

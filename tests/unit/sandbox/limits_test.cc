@@ -1,5 +1,5 @@
 // Limits: what is possible, what holds them, and that they hold, where no cgroup does.
-#include "sandbox/limits.h"
+#include "sandbox/limits/limits.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,8 +10,8 @@
 
 #include <thread>
 
-#include "sandbox/guest_limits.h"
-#include "sandbox/memory_watch.h"
+#include "sandbox/limits/guest_limits.h"
+#include "sandbox/limits/memory_watch.h"
 #include "sandbox_runner.h"
 
 namespace weir::sandbox::testing {

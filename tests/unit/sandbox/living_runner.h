@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "sandbox/inside.h"
+#include "sandbox/living/inside.h"
 #include "sandbox_runner.h"
 
 namespace weir::sandbox::testing {

@@ -1,5 +1,5 @@
 // What the file system of a sandbox shows, and what it does not.
-#include "sandbox/root.h"
+#include "sandbox/root/root.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

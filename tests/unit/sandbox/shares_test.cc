@@ -1,5 +1,5 @@
 // Which host files may be shared, and what the sandbox can do with them.
-#include "sandbox/shares.h"
+#include "sandbox/shares/shares.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -12,8 +12,8 @@
 #include <cstring>
 #include <filesystem>
 
-#include "sandbox/machine_mounts.h"
-#include "sandbox/tools.h"
+#include "sandbox/root/machine_mounts.h"
+#include "sandbox/root/tools.h"
 #include "sandbox_runner.h"
 
 namespace weir::sandbox::testing {

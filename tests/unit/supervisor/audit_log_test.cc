@@ -1,4 +1,4 @@
-#include "supervisor/audit_log.h"
+#include "supervisor/record/audit_log.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "supervisor/events_sweep.h"
+#include "supervisor/record/events_sweep.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 #include <fstream>
 #include <set>
 
-#include "supervisor/audit_log.h"
+#include "supervisor/record/audit_log.h"
 #include "sys/owned_fd.h"
 
 namespace weir::supervisor {

@@ -1,4 +1,4 @@
-#include "supervisor/kept_output.h"
+#include "supervisor/session/kept_output.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "supervisor/line_server.h"
+#include "supervisor/session/line_server.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "supervisor/sleep_plan.h"
+#include "supervisor/session/sleep_plan.h"
 
 #include <gtest/gtest.h>
 
