@@ -511,16 +511,21 @@ def test_a_bootstrap_is_in_no_list_of_processes(server):
     assert server.post(url(made.json, "/run"), {"command": "echo other", "detach": True}).status == 201
     wait_until(lambda: server.get("/v1/services/s/logs").json["stdout"] == "0 /bin/sh\nbegun\n", what="its output")
     assert "marker-7151" in made.json["service"]["bootstrap"]
-    seen = 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as words:
-                text = words.read()
-        except OSError:
-            continue
-        seen += b"sleep\x00300" in text
-        assert b"marker-7151" not in text, (pid, text)
-    assert seen
+
+    def sees_it():
+        seen = 0
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as words:
+                    text = words.read()
+            except OSError:
+                continue
+            seen += b"sleep\x00300" in text
+            assert b"marker-7151" not in text, (pid, text)
+        return seen
+
+    # It is begun a moment after what is printed before it.
+    wait_until(sees_it, what="what it waits for")
 
 
 def test_a_service(server):
