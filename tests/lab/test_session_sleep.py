@@ -107,7 +107,8 @@ def test_nothing_of_it_runs_and_the_next_call_finds_everything(store, tmp_path):
         assert all(os.stat(f"{made.folder}/{name}").st_mode & 0o077 == 0 for name in os.listdir(made.folder))
         shown = json.loads(store.cli("session", "show", "s", "-o", "json").stdout)
         assert (shown["state"], shown["id"], shown["labels"]) == ("asleep", made.id, {"a": "b"}), shown
-        assert store.cli("ps").stdout.count("\n") == 1 and "asleep" in store.cli("ps", "-a").stdout
+        assert store.cli("ps").stdout.count("\n") == 1
+        assert all("asleep" in store.cli(*words).stdout for words in (["ps", "-a"], ["session", "ls"]))
         assert store.cli("session", "processes", "s", "-o", "json").stdout == "[]\n"
         assert store.cli("snapshot", "ls", "-o", "json").stdout == "[]\n"
         assert made.stored()["state"] == "asleep", "looking woke it"
