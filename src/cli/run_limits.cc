@@ -65,15 +65,15 @@ Result<std::uint32_t> parse_cpus(std::string_view text) {
   const bool short_enough = !behind.empty() && behind.size() <= 3;
   behind.resize(3, '0');
   const auto rest = whole_number(behind);
-  if (!whole || !rest || !short_enough || *whole > kMaxCpus) {
+  if (!whole || !rest || !short_enough) {
     return bad_value("option --cpus: '" + std::string(text) + "' is no number of processors",
                      "write 2, 1.5 or 0.25, at most three digits behind the point");
   }
-  const std::uint32_t millis = *whole * 1000 + *rest;
+  const std::uint64_t millis = std::uint64_t{*whole} * 1000 + *rest;
   if (millis == 0) return bad_value("option --cpus: 0 is not a limit", "leave it out for none");
   if (millis < kMinCpuMillis || millis > kMaxCpus * 1000)
     return bad_value("option --cpus: '" + std::string(text) + "' is not between 0.01 and 4096", "write 1.5 or 0.25");
-  return millis;
+  return static_cast<std::uint32_t>(millis);
 }
 
 Result<std::uint32_t> parse_pids(std::string_view text) {

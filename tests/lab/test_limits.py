@@ -109,8 +109,9 @@ def test_summary_for_programs(lab):
 @pytest.mark.parametrize("option, value, words", [
     ("--memory", "0", "not a limit"), ("--memory", "1M", "too little"), ("--memory", "99T", "more than this machine"),
     ("--memory", "99999999999999999999", "not a size"), ("--memory", "-5", "not a size"),
-    ("--cpus", "0", "not a limit"), ("--cpus", "5000", "more than this machine"), ("--cpus", "-1", "no number"),
-    ("--pids", "0", "not a limit"), ("--pids", "9999999", "more than this machine"), ("--pids", "1.5", "no number"),
+    ("--cpus", "0", "not a limit"), ("--cpus", "4000", "more than this machine"), ("--cpus", "-1", "no number"),
+    ("--cpus", "5000", "not between 0.01 and 4096"),
+    ("--pids", "0", "not a limit"), ("--pids", "9999999", "more than 4194304"), ("--pids", "1.5", "no number"),
     ("--disk", "1K", "too little"), ("--disk", "99T", "more than this machine"),
     ("--timeout", "0", "at once"), ("--timeout", "1s,", "not a duration"),
 ])
