@@ -22,9 +22,7 @@ constexpr std::size_t kMaxPolicyBytes = std::size_t{1} << 20;  // of the whole r
 Result<std::vector<wire::SessionInfo>> all_sessions(const Registry& registry, const Caller& caller) {
   bool expired = false;
   WEIR_TRY(std::vector<session::Stored> stored, registry.list(&expired));
-  if (expired) {
-    if (auto store = snapshot_store(caller)) static_cast<void>(store->list());
-  }
+  if (expired) sweep_snapshots(snapshot_store(caller));
   std::vector<wire::SessionInfo> sessions;
   for (session::Stored& each : stored) {
     if (auto seen = look_at(registry, each, kListPatienceMs)) {

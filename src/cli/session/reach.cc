@@ -16,8 +16,8 @@ Result<> require_service(const wire::SessionInfo& info) {
                              .with_remedy("weir service ls lists those; weir session has the same commands"));
 }
 
-void sweep_snapshots(const std::string& folder) {
-  if (auto store = image::Snapshots::open(folder)) static_cast<void>(store->list());
+void sweep_snapshots(Result<image::Snapshots> store) {
+  if (store) static_cast<void>(store->list());
 }
 
 namespace {
@@ -27,7 +27,7 @@ void remove_with_snapshot(session::OwnFolder& folder) {
   const auto plan = text ? supervisor::parse_sleep_plan(*text) : std::unexpected(text.error());
   folder.remove();
   // Where that cannot be told, whoever comes to the snapshots next sweeps.
-  if (plan) sweep_snapshots(plan->run.snapshots_folder);
+  if (plan) sweep_snapshots(image::Snapshots::open(plan->run.snapshots_folder));
 }
 
 // False: it is awake by now.

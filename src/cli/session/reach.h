@@ -11,6 +11,10 @@
 #include "sys/reactor.h"
 #include "wire/session_error.h"
 
+namespace weir::image {
+class Snapshots;
+}
+
 namespace weir::cli {
 
 // A session that does not answer a small question by then stands still.
@@ -51,9 +55,8 @@ Result<> require_service(const wire::SessionInfo& info);
 Result<wire::SessionInfo> look_at(const session::Registry& registry, session::Stored stored,
                                   std::uint64_t patience_ms = kPatienceMs);
 
-// Snapshots below a folder that sleeping sessions consisted of which are no more. Where that fails whoever comes next
-// does.
-void sweep_snapshots(const std::string& folder);
+// Snapshots in a store that sleeping sessions consisted of which are no more. Where that fails whoever comes next does.
+void sweep_snapshots(Result<image::Snapshots> store);
 
 // Ends one, and waits for its end; one that is asleep is removed with everything it had.
 Result<> stop_session(const session::Registry& registry, std::string_view who, wire::StopSession how);

@@ -400,11 +400,7 @@ void LiveSession::narrow(ClientId client, const wire::ControlRequest& request) {
 
 void LiveSession::snapshot(ClientId client, const wire::MakeSnapshot& request) {
   if (refuse_while_narrow(client)) return;
-  const Network* const network = live_.network();
-  const std::string_view mode =
-      network == nullptr ? options_.run.policy_mode : policy::name_of(network->policy().mode());
-  const std::string_view hash = network == nullptr ? options_.run.policy_hash : network->policy().hash();
-  snapshots_->make(request, {.mode = mode, .hash = hash, .kept_mode = kept_mode_},
+  snapshots_->make(request, policy_in_force(),
                    [this, client](const wire::SessionReply& reply) { answer(client, reply); });
 }
 
@@ -481,12 +477,20 @@ void LiveSession::prepare_sleep() {
                            .on_lost = [this](Error why) { live_.end_with(std::move(why)); }});
 }
 
+SessionSnapshots::Policy LiveSession::policy_in_force() {
+  const Network* const network = live_.network();
+  if (network == nullptr)
+    return {.mode = options_.run.policy_mode, .hash = options_.run.policy_hash, .kept_mode = kept_mode_};
+  const policy::Image& policy = network->policy();
+  return {.mode = policy::name_of(policy.mode()), .hash = policy.hash(), .kept_mode = kept_mode_};
+}
+
 SessionSleep::InForce LiveSession::in_force() {
   SessionSleep::InForce now{.stage = options_.run.stage,
                             .sequence = log_.sequence(),
                             .stored = {.info = info(), .expires_at = expires_at_},
                             .created = created_,
-                            .kept_mode = kept_mode_};
+                            .described = policy_in_force()};
   if (const Network* const network = live_.network()) now.policy = &network->policy();
   if (const Generations* const generations = live_.generations()) now.stage = generations->stage();
   return now;
@@ -494,10 +498,8 @@ SessionSleep::InForce LiveSession::in_force() {
 
 // Tried again later and later, as long as nobody wants anything of it; said once as long as it is the same.
 void LiveSession::stay_awake(const Error& why) {
-  const Network* const network = live_.network();
   if (std::exchange(not_asleep_, why.what()) != why.what()) {
-    log_.record(stays_awake_event(
-        network != nullptr ? policy::name_of(network->policy().mode()) : options_.run.policy_mode, why.what()));
+    log_.record(stays_awake_event(policy_in_force().mode, why.what()));
     log_.commit();
   }
   idle_since_ = boot_ms();

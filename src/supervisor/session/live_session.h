@@ -70,6 +70,7 @@ class LiveSession : private LineServer::Owner {
   void on_idle();
   void start_idle_time();
   void prepare_sleep();
+  SessionSnapshots::Policy policy_in_force();
   SessionSleep::InForce in_force();
   void stay_awake(const Error& why);
   void serve_held();

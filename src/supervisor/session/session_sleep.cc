@@ -36,7 +36,7 @@ session::Stored sleeping(SessionSleep::InForce now) {
   info.usage = {.cpu_ms = info.usage.cpu_ms};
   info.processes = info.supervisor = 0;
   info.generation = now.stage.generation;
-  if (now.policy != nullptr) info.policy = now.policy->hash();
+  info.policy = now.described.hash;
   if (info.service) info.service->health = "stopped";
   if (info.service) info.service->pid = 0;
   return std::move(now.stored);
@@ -54,13 +54,7 @@ void SessionSleep::begin() {
   if (auto made = make_file(marker); !made) return not_begun(made.error());
   marker_ = marker;
   state_ = State::copying;
-  const RunOptions& run = ground_.options.run;
-  ground_.snapshots.make_for_sleep(
-      marker_,
-      {.mode = now.policy != nullptr ? policy::name_of(now.policy->mode()) : run.policy_mode,
-       .hash = now.policy != nullptr ? now.policy->hash() : run.policy_hash,
-       .kept_mode = now.kept_mode},
-      [this](const wire::SessionReply& reply) { take(reply); });
+  ground_.snapshots.make_for_sleep(marker_, now.described, [this](const wire::SessionReply& reply) { take(reply); });
 }
 
 // Nothing stands still yet.
@@ -134,14 +128,13 @@ Result<> SessionSleep::write(const std::string& snapshot) {
     WEIR_TRY(const std::vector<std::uint8_t> after, image_of_after(*options.run.after));
     WEIR_CHECK_OK(folder.put(kSleepAfter, after));
   }
-  const SleepStage stage{
-      .slept = {.snapshot = snapshot,
-                .created = now.created,
-                .expires_at = now.stored.expires_at,
-                .sequence = now.sequence,
-                .disk_bytes = options.disk_bytes()},
-      .policy = now.stage,
-      .policy_hash = now.policy != nullptr ? std::string(now.policy->hash()) : options.run.policy_hash};
+  const SleepStage stage{.slept = {.snapshot = snapshot,
+                                   .created = now.created,
+                                   .expires_at = now.stored.expires_at,
+                                   .sequence = now.sequence,
+                                   .disk_bytes = options.disk_bytes()},
+                         .policy = now.stage,
+                         .policy_hash = std::string(now.described.hash)};
   WEIR_TRY(const std::string plan, sleep_plan_text(options, stage));
   WEIR_CHECK_OK(parse_sleep_plan(plan));  // what could not be read again would be the end of it
   WEIR_CHECK_OK(folder.put(kSleepPlan, as_bytes(plan)));

@@ -26,7 +26,7 @@ class SessionSleep {
     std::uint64_t sequence = 0;
     session::Stored stored;  // as session.json shall have it, but for the state
     std::string created;
-    std::string kept_mode;  // SessionSnapshots::Policy
+    SessionSnapshots::Policy described;  // as snapshots say it
   };
   // How long it waits, with everything inside standing still, for those to go who only look.
   static constexpr std::uint64_t kPatienceMs = 2000;
